@@ -1,0 +1,74 @@
+"""sepviz: watch a mixture come apart.
+
+    problem, truth = sepviz.tasks.separate("strokes", count=4)
+    trace = sepviz.record(sepviz.SplitGibbs(sepviz.load_prior("score-strokes")), problem)
+    sepviz.Player(trace, truth)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+# Loaded when first asked for: `import sepviz` costs nothing beyond torch, and the widgets' libraries
+# are only needed where widgets are.
+_HOMES = {
+    "Problem": "core", "Truth": "core", "Step": "core", "SepvizError": "core",
+    "Mixing": "mixing",
+    "Average": "separators", "Basis": "separators", "SplitGibbs": "separators",
+    "GaussianPrior": "priors", "ScorePrior": "priors",
+    "Trace": "trace", "record": "trace",
+    "Player": "widgets", "LiveRun": "widgets",
+}
+_MODULES = ("bench", "cli", "core", "data", "figures", "metrics", "mixing", "priors", "separators", "tasks", "trace", "widgets", "zoo")
+
+__all__ = ["default_device", "load_prior", *_HOMES, *_MODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"sepviz.{_HOMES[name]}"), name)
+    if name in _MODULES:
+        return importlib.import_module(f"sepviz.{name}")
+    raise AttributeError(f"module 'sepviz' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def load_prior(name: str, device: Any = None) -> Any:
+    """A shipped prior by name, or one of your own by the path of its ``.safetensors`` file.
+
+    Parameters
+    ----------
+    name : str
+        See ``sepviz.zoo.names()``.
+    device : str or torch.device, optional
+        `default_device()` where left out.
+    """
+    from sepviz import zoo
+
+    return zoo.load(name, default_device() if device is None else device)
+
+
+def default_device() -> Any:
+    """The device that ``SEPVIZ_DEVICE`` names (cpu, cuda, auto); the CPU where it names none."""
+    import os
+
+    import torch
+
+    name = os.environ.get("SEPVIZ_DEVICE", "cpu")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        from sepviz.core import SepvizError
+        raise SepvizError(f"device {name!r}: choose cpu, cuda or auto") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        from sepviz.core import SepvizError
+        raise SepvizError("device cuda: no GPU is available to torch; choose cpu or auto")
+    return device

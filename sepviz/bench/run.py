@@ -1,0 +1,131 @@
+"""Run methods over many mixtures, in chunks that survive an interruption, and say how well and how fast."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import hashlib
+import json
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+import sepviz
+from sepviz import metrics
+from sepviz.core import Problem, Separator, SepvizError, Truth
+
+
+class Row(NamedTuple):
+    """One method's figures over n mixtures: PSNR in dB, per_source; a 95% interval of the mean."""
+
+    label: str
+    n: int
+    mean: float
+    interval: float
+    median: float
+    pooled: float
+    ssim: float
+    residual: float  # RMS over everything, in pixel units
+    evaluations: float  # of the prior, per source
+    seconds: float  # per mixture, wall time
+
+
+def separate_chunk(separator: Separator, problem: Problem, seed: int) -> tuple[Tensor, float, float]:
+    """The last step's sources, evaluations per source, seconds."""
+    rng = Generator(problem.mixtures.device).manual_seed(seed)
+    began = time.perf_counter()
+    (last,) = collections.deque(separator.steps(problem, rng), maxlen=1)
+    sources = last.sources.cpu()  # waits for a GPU to be done
+    return sources, last.info["evaluations"], time.perf_counter() - began
+
+
+def describe(separator: Separator) -> dict[str, Any]:
+    """A separator's fields, JSON-able, the prior by its name."""
+    fields = {field.name: getattr(separator, field.name) for field in dataclasses.fields(separator)}  # type: ignore[arg-type]
+    return {"method": type(separator).__name__, **{name: getattr(value, "name", value) for name, value in fields.items()}}
+
+
+def evaluate(methods: dict[str, Separator], problem: Problem, truth: Truth, *, seed: int = 0, chunk: int = 50,
+             keep: Path | None = None, progress: bool = True) -> list[Row]:
+    """Every method on the same mixtures, in turn chunk by chunk, so that a slow spell of the machine hits all alike.
+
+    Parameters
+    ----------
+    seed : int
+        Chunk i runs with seed + i.
+    keep : path, optional
+        A folder for finished chunks: a run that was interrupted goes on where it was.
+    """
+    from tqdm.auto import tqdm
+
+    count = len(problem.mixtures)
+    starts = range(0, count, chunk)
+    figures: dict[str, dict[str, list]] = {label: collections.defaultdict(list) for label in methods}
+    digest = hashlib.sha256(problem.mixtures.cpu().numpy().tobytes()).hexdigest()
+    with tqdm(total=len(starts) * len(methods), unit="chunk", disable=not progress) as bar:
+        for number, begin in enumerate(starts):
+            part = Problem(problem.mixtures[begin:begin + chunk], problem.mixing)
+            sources = truth.sources[begin:begin + chunk].cpu()
+            for label, separator in methods.items():
+                bar.set_description(label)
+                identity = json.dumps([describe(separator), digest, problem.mixing.weights, seed, begin, chunk, torch.get_num_threads()])
+                file = keep / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.npz" if keep else None
+                if file is not None and file.exists():
+                    with np.load(file) as stored:
+                        estimates, evaluations, seconds = torch.from_numpy(stored["sources"]).float(), float(stored["evaluations"]), float(stored["seconds"])
+                else:
+                    estimates, evaluations, seconds = separate_chunk(separator, part, seed + number)
+                    if file is not None:
+                        file.parent.mkdir(parents=True, exist_ok=True)
+                        with open(file.with_suffix(".partial"), "wb") as partial:
+                            np.savez_compressed(partial, sources=estimates.half().numpy(), evaluations=evaluations, seconds=seconds)
+                        os.replace(file.with_suffix(".partial"), file)
+                store = figures[label]
+                store["estimates"].append(estimates)
+                store["evaluations"].append(evaluations)
+                store["seconds"].append(seconds)
+                store["residual"].append(metrics.residual(part.mixtures.cpu(), problem.mixing.apply(estimates)))
+                bar.update()
+    rows = []
+    for label, store in figures.items():
+        summary = metrics.summarize(torch.cat(store["estimates"]), truth.sources.cpu())
+        rows.append(Row(label, count, summary.mean, summary.interval, summary.median, summary.pooled, summary.ssim,
+                        float(torch.cat(store["residual"]).square().mean().sqrt()), float(np.mean(store["evaluations"])), sum(store["seconds"]) / count))
+    return rows
+
+
+def table(rows: list[Row], title: str, published: dict[str, str] | None = None) -> str:
+    """Rows as text, ``published`` figures beside ours by label."""
+    head = f"{'':34} {'paper':>6} {'n':>5} {'mean':>6} {'+-95%':>6} {'median':>7} {'pooled':>7} {'SSIM':>6} {'residual':>9} {'evals':>6} {'s/mixture':>10}"
+    lines = [title, head, "-" * len(head)]
+    for row in rows:
+        lines.append(f"{row.label:34} {(published or {}).get(row.label, ''):>6} {row.n:5d} {row.mean:6.2f} {row.interval:6.2f} {row.median:7.2f} "
+                     f"{row.pooled:7.2f} {row.ssim:6.3f} {row.residual:9.5f} {row.evaluations:6.0f} {row.seconds:10.3f}")
+    return "\n".join(lines)
+
+
+def machine() -> str:
+    """One line that says where the figures come from."""
+    return f"sepviz {sepviz.__version__}, torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}"
+
+
+def write(path: str | None, title: str, rows: list[Row]) -> None:
+    """Append the rows to a JSON-lines file, if one is asked for."""
+    if path:
+        with open(path, "a") as file:
+            for row in rows:
+                file.write(json.dumps({"table": title, "machine": machine(), **row._asdict()}) + "\n")
+
+
+def select(methods: dict[str, Separator], words: list[str] | None) -> dict[str, Separator]:
+    """The methods whose label holds one of the words; all of them where there are none."""
+    chosen = {label: separator for label, separator in methods.items() if not words or any(word in label for word in words)}
+    if not chosen:
+        raise SepvizError(f"methods {words}: none of the rows ({', '.join(methods)}) holds one of these words")
+    return chosen

@@ -1,0 +1,784 @@
+"""The command line: ``sepviz lab | demo | mix | separate | score | train | bench | data``.
+
+Everything that takes time to load is loaded by the command that needs it, so that ``sepviz --help`` is quick.
+Every error of the user's is one line on stderr and exit code 2; Ctrl-C is exit code 130 and a line that
+says what was kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import shlex
+import subprocess
+import sys
+import time
+import types
+import typing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from sepviz.core import Problem, Separator, Truth
+    from sepviz.trace import Trace
+
+CHUNK = 32  # mixtures taken apart at once
+SAVE_EVERY = 60.0  # seconds between two savings of a run in progress
+SEED_STRIDE = 1_000_003  # chunk i runs from seed + i * SEED_STRIDE; the first from the seed itself, as `sepviz.record` does
+MANIFEST = ".sepviz-labs.json"
+
+
+class UsageError(Exception):
+    """A command line that cannot be read."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, with the nearest name for a wrong one."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **{"allow_abbrev": False, **kwargs})
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            raise UsageError(_unknown(action.metavar if isinstance(action.metavar, str) else action.dest, value, action.choices))
+
+
+def _unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    from sepviz.suggest import nearest
+
+    return f"no {kind.lower()} {name!r}: {nearest(name, list(known))}"
+
+
+def _choose(kind: str, name: str, known: Iterable[str]) -> str:
+    """``name`` if it is known; else an error with the nearest that is."""
+    from sepviz.core import SepvizError
+
+    known = list(known)
+    if name not in known:
+        raise SepvizError(_unknown(kind, name, known))
+    return name
+
+
+# --- arguments ----------------------------------------------------------------------------------
+
+
+def _whole(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be at least 1")
+    return number
+
+
+def _seed(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 2**31:
+        raise argparse.ArgumentTypeError(f"{text}: must be a whole number from 0 to {2**31 - 1}")
+    return number
+
+
+def _duration(text: str) -> float:
+    number = float(text)
+    if not (0 < number < math.inf):
+        raise argparse.ArgumentTypeError(f"{text}: must be above 0")
+    return number
+
+
+# argparse names a type in its messages by these
+_whole.__name__, _seed.__name__, _duration.__name__ = "whole number", "whole number", "number"
+
+
+def _weights(words: Sequence[str] | None) -> list[float] | str | None:
+    """What --weights says: sum, mean, numbers or nothing."""
+    from sepviz.core import SepvizError
+
+    if words is None:
+        return None
+    if len(words) == 1 and words[0] in ("sum", "mean"):
+        return words[0]
+    try:
+        return [float(word) for word in words]
+    except ValueError:
+        raise SepvizError(f"weights {' '.join(words)}: want sum, mean or one number for each source") from None
+
+
+def _device(name: str | None) -> torch.device:
+    import torch
+
+    import sepviz
+    from sepviz.core import SepvizError
+
+    if name is None:
+        return sepviz.default_device()
+    _choose("device", name, ("auto", "cpu", "cuda"))
+    if name == "cuda" and not torch.cuda.is_available():
+        raise SepvizError("device cuda: no GPU is available to torch; choose cpu or auto")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _value(field: dataclasses.Field, kind: Any, text: str) -> Any:
+    """The word of ``--set field=text`` as the field's type wants it."""
+    from sepviz.core import SepvizError
+
+    kinds = typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
+    if type(None) in kinds and text.lower() == "none":
+        return None
+    choices = field.metadata.get("choices")
+    if choices:
+        return _choose(f"value of {field.name}", text, choices)
+    if bool in kinds:
+        if text.lower() in ("true", "yes", "on", "1", "false", "no", "off", "0"):
+            return text.lower() in ("true", "yes", "on", "1")
+        raise SepvizError(f"{field.name}={text}: want true or false ({field.metadata.get('meaning', field.name)})")
+    for number in (int, float):
+        if number in kinds:
+            with contextlib.suppress(ValueError):
+                value = number(text)
+                if math.isfinite(value):
+                    return value
+    if str in kinds:
+        return text
+    if int not in kinds and float not in kinds:
+        raise SepvizError(f"{field.name}={text}: this field cannot be set from the command line")
+    wanted = "a number" if float in kinds else "a whole number"
+    raise SepvizError(f"{field.name}={text}: want {wanted} ({field.metadata.get('meaning', field.name)})")
+
+
+def _separator(method: str, preset: str | None, settings: Sequence[str], prior: str | None, device: torch.device) -> Separator:
+    """The method that the command line names, with its preset, then its settings."""
+    from sepviz import load_prior, zoo
+    from sepviz.core import SepvizError
+    from sepviz.separators import METHODS
+
+    cls: Any = METHODS[_choose("method", method, METHODS)]
+    fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
+    needs_prior = fields.pop("prior", None) is not None
+    values: dict[str, Any] = {}
+    if preset is not None:
+        presets = getattr(cls, "presets", {})
+        if not presets:
+            raise SepvizError(f"no preset {preset!r}: {method} has none")
+        values |= presets[_choose(f"preset of {method}", preset, presets)]
+    hints = typing.get_type_hints(cls)
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise SepvizError(f"--set {setting}: want FIELD=VALUE")
+        if not fields:
+            raise SepvizError(f"--set {setting}: {method} has no fields to set")
+        values[name] = _value(fields[_choose(f"field of {method}", name, fields)], hints[name], text)
+    if needs_prior:
+        if prior is None:
+            raise SepvizError(f"{method} needs a prior: give --prior, one of {', '.join(zoo.names()) or 'your own .safetensors files'}")
+        values["prior"] = load_prior(prior, device)
+    elif prior is not None:
+        print(f"sepviz: {method} uses no prior, {prior} is left aside", file=sys.stderr)
+    return cls(**values)
+
+
+def _parameters(separator: Any) -> dict[str, Any]:
+    """The fields of a method that JSON can hold: all but the prior."""
+    values = {field.name: getattr(separator, field.name) for field in dataclasses.fields(separator)}
+    return {name: value for name, value in values.items() if value is None or isinstance(value, bool | int | float | str)}
+
+
+# --- lab ----------------------------------------------------------------------------------------
+
+
+def _labs_home() -> Path:
+    """The folder of the labs: a checkout's own (an editable install has one too), else the packaged ones."""
+    package = Path(__file__).parent
+    if (package.parent / "pyproject.toml").is_file() and (package.parent / "notebooks").is_dir():
+        return package.parent / "notebooks"
+    return package / "notebooks"
+
+
+def copy_labs(home: Path, folder: Path) -> list[str]:
+    """Copy the labs to a folder of the user's, never over the user's edits.
+
+    A manifest in the folder remembers what was copied last. A file that is still as it was copied is
+    renewed; one that was changed is kept, and a new version is written beside it as ``NAME.new.ipynb``.
+
+    Returns
+    -------
+    list of str
+        What there is to tell, a line for each file that was written.
+    """
+    from sepviz import files
+
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = folder / MANIFEST
+    try:
+        delivered = json.loads(manifest.read_text()) if manifest.is_file() else {}
+    except (ValueError, OSError):
+        delivered = {}  # then every file that differs counts as the user's
+    delivered = delivered if isinstance(delivered, dict) else {}
+    told = []
+    for source in sorted([*home.glob("*.ipynb"), *home.glob("*.py")]):
+        if source.name == "__init__.py":
+            continue
+        data = source.read_bytes()
+        ours = hashlib.sha256(data).hexdigest()
+        target = folder / source.name
+        theirs = hashlib.sha256(target.read_bytes()).hexdigest() if target.is_file() else None
+        if theirs is None or (theirs != ours and theirs == delivered.get(source.name)):
+            files.write(target, lambda file, data=data: file.write(data), overwrite=True)  # type: ignore[misc]
+            told.append(f"{target.name}: {'copied' if theirs is None else 'renewed'}")
+        elif theirs != ours and delivered.get(source.name) != ours:
+            beside = _new_name(target, data)
+            if beside is not None:
+                files.write(beside, lambda file, data=data: file.write(data))  # type: ignore[misc]
+                told.append(f"{target.name}: yours is kept, the new version is {beside.name}")
+        delivered[source.name] = ours
+    text = json.dumps(delivered, indent=1)
+    files.write(manifest, lambda file: file.write(text.encode()), overwrite=True)
+    return told
+
+
+def _new_name(target: Path, data: bytes) -> Path | None:
+    """The first free ``NAME.new.ipynb``, ``NAME.new2.ipynb``, ...; None if one of them holds this version already."""
+    for number in range(1, 1000):
+        beside = target.with_name(f"{target.stem}.new{number if number > 1 else ''}{target.suffix}")
+        if not beside.exists():
+            return beside
+        if beside.read_bytes() == data:
+            return None
+    return None
+
+
+def _lab(arguments: argparse.Namespace) -> int:
+    from sepviz.core import SepvizError
+
+    home = _labs_home()
+    names = sorted(path.stem for path in home.glob("*.ipynb"))
+    if not names:
+        raise SepvizError(f"no labs at {home}: install sepviz again")
+    if arguments.name is not None:
+        _choose("lab", arguments.name.removesuffix(".ipynb"), names)
+    for line in copy_labs(home, arguments.folder):
+        print(line)
+    print(f"labs in {arguments.folder}: {', '.join(names)}")
+    if arguments.no_open:
+        return 0
+    command = [sys.executable, "-m", "jupyterlab"]
+    if arguments.name is not None:
+        command.append(arguments.name.removesuffix(".ipynb") + ".ipynb")
+    process = subprocess.Popen(command, cwd=arguments.folder)
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:  # JupyterLab has it too, asks, and ends by itself
+            continue
+
+
+# --- demo ---------------------------------------------------------------------------------------
+
+
+def _fresh_folder(wanted: Path) -> Path:
+    """``wanted``, or ``wanted-2``, ``wanted-3``, ... if it is there; made."""
+    number, folder = 1, wanted
+    while folder.exists():
+        number += 1
+        folder = wanted.with_name(f"{wanted.name}-{number}")
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    import sepviz
+    from sepviz import figures, metrics, tasks
+    from sepviz.core import Truth
+    from sepviz.separators import Average, Basis, SplitGibbs
+
+    device = _device(arguments.device)
+    problem, truth = tasks.separate(arguments.dataset, count=arguments.count, seed=arguments.seed, device=device)
+    prior = sepviz.load_prior(arguments.prior or f"score-{arguments.dataset}", device)
+    basis = Basis(prior, **Basis.presets["program"])
+    methods: dict[str, Separator] = {"average": Average(), "basis": basis, "split-gibbs": SplitGibbs(prior)}
+    traces: dict[str, Trace] = {}
+    print(f"{arguments.count} mixtures of two images of {arguments.dataset}, seed {arguments.seed}, on {device.type}; PSNR per_source\n")
+    print(f"{'method':<12} {'PSNR dB':>8} {'SSIM':>6} {'evaluations':>12} {'seconds':>8}")
+    for name, separator in methods.items():
+        traces[name] = trace = sepviz.record(separator, problem, seed=arguments.seed, progress=sys.stderr.isatty())
+        if trace.interrupted:
+            raise KeyboardInterrupt("nothing was written; the same command starts again")
+        found = metrics.summarize(trace.sources, truth.sources)
+        evaluations = trace.final.info.get("evaluations", 0)
+        print(f"{name:<12} {found.mean:8.1f} {found.ssim:6.3f} {evaluations:12.0f} {trace.seconds:8.1f}", flush=True)
+    folder = _fresh_folder(arguments.out)
+    results = {name: trace.sources for name, trace in traces.items()}
+    picture = figures.compare(problem, results, truth, count=6, title=f"Mixtures of {arguments.dataset}")
+    figures.save(picture, folder / "methods.png")
+    traces["split-gibbs"].to_html(folder / "player.html", Truth(truth.sources.cpu()))
+    print(f"\nA picture and a player for the browser: {folder / 'methods.png'}, {folder / 'player.html'}")
+    return 0
+
+
+# --- mix ----------------------------------------------------------------------------------------
+
+
+def _mix(arguments: argparse.Namespace) -> int:
+    from sepviz import files, tasks
+    from sepviz.core import SepvizError
+
+    files.check_target(arguments.out, arguments.force)
+    if arguments.out.suffix != ".npz":
+        raise SepvizError(f"--out {arguments.out}: a problem file's name ends in .npz")
+    _choose("task", arguments.task, ("separate",))
+    _choose("protocol", arguments.protocol, tasks.PROTOCOLS)
+    weights = _weights(arguments.weights)
+    sources = arguments.sources or (len(weights) if isinstance(weights, list) else 2)
+    weights = "sum" if weights is None else weights
+    problem, truth = tasks.separate(arguments.dataset, count=arguments.count, sources=sources, seed=arguments.seed,
+                                    protocol=arguments.protocol, weights=weights, split=arguments.split)
+    meta = {"command": arguments.command_line, "task": arguments.task, "dataset": arguments.dataset, "split": arguments.split,
+            "protocol": arguments.protocol, "seed": arguments.seed}
+    files.save_problem(arguments.out, problem, truth, meta, overwrite=arguments.force)
+    print(f"{arguments.out}: {arguments.count} mixtures of {sources} images of {arguments.dataset}, weights {problem.mixing.weights}")
+    return 0
+
+
+# --- separate -----------------------------------------------------------------------------------
+
+
+def _prior_digest(prior: Any) -> str | None:
+    """Tells a prior's weights from others; None for no prior."""
+    if not hasattr(prior, "state_dict"):
+        return None
+    total = hashlib.sha256()
+    for name, value in prior.state_dict().items():
+        total.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()[:16]
+
+
+def _same_run(path: Path, then: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse to go on from the partial result of another run."""
+    from sepviz.core import SepvizError
+
+    for name in now:
+        if then.get(name) != now[name]:
+            raise SepvizError(f"{path} is of a run with {name} {then.get(name)}, this one has {now[name]}: "
+                              "give that command again, move the file away, or choose another --out")
+
+
+def _separate(arguments: argparse.Namespace) -> int:
+    from sepviz import files
+    from sepviz.core import SepvizError
+
+    targets = [path for path in (arguments.out, arguments.trace, arguments.html) if path is not None]
+    if len({path.resolve() for path in targets}) < len(targets):
+        raise SepvizError(f"{', '.join(map(str, targets))}: --out, --trace and --html need names of their own")
+    if arguments.out.suffix != ".npz":
+        raise SepvizError(f"--out {arguments.out}: a result's name ends in .npz")
+    files.check_target(arguments.out, arguments.force)
+    partial_path = arguments.out.with_suffix(".partial.npz")
+    partial = files.load_partial(partial_path) if partial_path.exists() else None
+    side_files = [str(path.resolve()) for path in (arguments.trace, arguments.html) if path is not None]
+    begun_here = partial is not None and len(partial.done) > 0 and partial.meta["side_files"] == side_files
+    if not begun_here:  # else this run has written them, after its first chunk
+        for path in targets[1:]:
+            files.check_target(path, arguments.force)
+    device = _device(arguments.device)
+    problem, truth = files.load_problem(arguments.input, weights=_weights(arguments.weights), count=arguments.sources)
+    separator = _separator(arguments.method, arguments.preset, arguments.set, arguments.prior, device)
+    prior = getattr(separator, "prior", None)
+    problem.mixing.check(problem.mixtures, getattr(prior, "image_shape", None))
+    if hasattr(separator, "check_stable"):  # before a bar is drawn
+        separator.check_stable(problem)
+    run = {"method": arguments.method, "prior": None if prior is None else arguments.prior, "prior_digest": _prior_digest(prior),
+           "parameters": _parameters(separator), "seed": arguments.seed, "chunk": arguments.chunk, "device": device.type,
+           "weights": list(problem.mixing.weights), "mixtures": len(problem.mixtures), "mixtures_digest": files.digest(problem.mixtures)}
+    if partial is not None:
+        _same_run(partial_path, partial.meta["run"], run)
+        if partial.meta["side_files"] != side_files and len(partial.done) > 0 and side_files:
+            raise SepvizError(f"{partial_path} has its first {len(partial.done)} mixtures done without these --trace and --html: "
+                              "leave them out, or move the file away")
+        print(f"{partial_path}: going on after {len(partial.done)} of {len(problem.mixtures)} mixtures"
+              + (f" and step {partial.step.index} of the next" if partial.step else ""))
+    sources, evaluations, seconds = _run_chunks(separator, problem, truth, run, partial, partial_path, side_files, arguments, device)
+    meta = {**run, "preset": arguments.preset, "evaluations": evaluations, "seconds": round(seconds, 3),
+            "versions": files.versions(), "command": arguments.command_line}
+    files.save_separation(arguments.out, sources, meta, overwrite=arguments.force)
+    partial_path.unlink(missing_ok=True)
+    print(f"{arguments.out}: {len(sources)} mixtures of {problem.mixing.count} sources by {arguments.method}, {seconds:.1f} s")
+    if arguments.trace or arguments.html:
+        names = " and ".join(str(path) for path in (arguments.trace, arguments.html) if path is not None)
+        print(f"{names}: the steps of the first {min(arguments.chunk, len(sources))} mixtures")
+    return 0
+
+
+def _run_chunks(separator: Separator, problem: Problem, truth: Truth | None, run: dict[str, Any], partial: Any, partial_path: Path,
+                side_files: list[str], arguments: argparse.Namespace, device: torch.device) -> tuple[Tensor, float, float]:
+    """Take the mixtures apart, ``--chunk`` at a time; whatever stops it, what is done is kept in a partial file.
+
+    Returns the sources, the evaluations per source and the seconds, those of earlier calls included.
+    """
+    import torch
+    from tqdm.auto import tqdm
+
+    from sepviz.core import SepvizError, Step
+    from sepviz.files import Partial, save_partial
+
+    mixtures, chunk = problem.mixtures, arguments.chunk
+    traced = bool(side_files)
+    # the chunks that are done, then the last step of the one in work and its generator's state; always
+    # changed together, so that an interrupt anywhere finds three that fit
+    state: tuple[list[Tensor], Step | None, Tensor | None] = [], None, None
+    evaluations, earlier = 0.0, 0.0
+    if partial is not None:
+        done = list(partial.done.split(chunk)) if len(partial.done) else []
+        evaluations, earlier = partial.meta["evaluations"], partial.meta["seconds"]
+        # a trace needs all steps of the first chunk
+        state = ([], None, None) if traced and not done else (done, partial.step, partial.rng_state)
+    begun = saved = time.monotonic()
+
+    def keep() -> None:
+        done, step, rng_state = state
+        meta = {"run": run, "side_files": side_files, "evaluations": evaluations, "seconds": earlier + time.monotonic() - begun}
+        finished = torch.cat(done) if done else torch.zeros((0, problem.mixing.count, *mixtures.shape[1:]))
+        save_partial(partial_path, Partial(finished, step, rng_state, meta))
+
+    total_steps = getattr(separator, "total_steps", None)
+    parts = mixtures.split(chunk)
+    total = sum(1 + total_steps(problem._replace(mixtures=part)) for part in parts) if total_steps else None
+    behind = len(state[0]) * (total // len(parts) if total else 0) + (state[1].index + 1 if state[1] else 0)
+    try:
+        with tqdm(total=total, initial=behind, desc=arguments.method, unit="step", disable=None) as bar:
+            for index in range(len(state[0]), len(parts)):
+                part = problem._replace(mixtures=parts[index].to(device))
+                rng = torch.Generator(device).manual_seed(arguments.seed + index * SEED_STRIDE)
+                done, step, rng_state = state
+                if rng_state is not None:
+                    rng.set_state(rng_state)
+                stream = separator.steps(part, rng, None if step is None else _to(step, device))
+                if traced and index == 0:
+                    stream = _traced(stream, separator, part, truth, arguments)
+                for step in stream:
+                    state = done, step, rng.get_state()
+                    bar.set_postfix_str(f"mixtures {index * chunk + 1} to {index * chunk + len(parts[index])}: {step.stage}", refresh=False)
+                    bar.update()
+                    if time.monotonic() - saved > SAVE_EVERY and not (traced and not done):
+                        keep()
+                        saved = time.monotonic()
+                if step is None:
+                    raise SepvizError(f"{arguments.method} gave no step: its parameters ask for none")
+                evaluations = float(step.info.get("evaluations", 0.0))
+                state = [*done, step.sources.detach().cpu().float()], None, None
+    except BaseException as error:
+        done, step, _ = state
+        if not done and (traced or step is None or step.index == 0):
+            raise
+        keep()
+        if isinstance(error, KeyboardInterrupt):
+            work = f" and step {step.index} of the next" if step is not None else ""
+            raise KeyboardInterrupt(f"{partial_path} keeps {sum(map(len, done))} of {len(mixtures)} mixtures{work}; "
+                                    "the same command goes on from there") from None
+        raise
+    return torch.cat(state[0]), evaluations, earlier + time.monotonic() - begun
+
+
+def _to(step: Any, device: torch.device) -> Any:
+    return step._replace(sources=step.sources.to(device), extras={name: extra.to(device) for name, extra in step.extras.items()})
+
+
+def _traced(stream: Iterator[Any], separator: Separator, problem: Problem, truth: Truth | None,
+            arguments: argparse.Namespace) -> Iterator[Any]:
+    """Pass the steps on, and at the end write their trace and its page."""
+    from sepviz.core import Truth
+    from sepviz.trace import MAX_FRAMES, Recorder, Trace
+
+    steps = getattr(separator, "total_steps", lambda _: MAX_FRAMES)(problem)
+    recorder = Recorder(max(1, -(-steps // MAX_FRAMES)), max_frames=MAX_FRAMES + 1)
+    begun = time.perf_counter()
+    for step in stream:
+        recorder.add(step)
+        yield step
+    trace = Trace(problem, recorder.steps(), type(separator).__name__, _parameters(separator), arguments.seed, time.perf_counter() - begun)
+    if arguments.trace is not None:
+        trace.save(arguments.trace, overwrite=arguments.force)
+    if arguments.html is not None:
+        shown = None if truth is None else Truth(truth.sources[:len(problem.mixtures)])
+        trace.to_html(arguments.html, shown, overwrite=arguments.force)
+
+
+# --- score --------------------------------------------------------------------------------------
+
+
+def _score(arguments: argparse.Namespace) -> int:
+    from sepviz import files, metrics
+    from sepviz.core import SepvizError
+
+    _choose("convention", arguments.convention, ("per_source", "summed_mse"))
+    separation = files.load_separation(arguments.result)
+    problem, truth = files.load_problem(arguments.problem)
+    if truth is None:
+        raise SepvizError(f"{arguments.problem} holds no true sources: without them there is nothing to score against")
+    sources = separation.sources
+    if sources.shape != truth.sources.shape:
+        raise SepvizError(f"{arguments.result} holds sources of shape {tuple(sources.shape)}, {arguments.problem} of shape "
+                          f"{tuple(truth.sources.shape)}: they are not of the same mixtures")
+    if separation.meta.get("mixtures_digest", files.digest(problem.mixtures)) != files.digest(problem.mixtures):
+        print(f"sepviz: note: {arguments.result} was separated from other mixtures than those of {arguments.problem}", file=sys.stderr)
+    found = metrics.summarize(sources, truth.sources, arguments.convention)
+    left_over = float(metrics.residual(problem.mixtures, problem.mixing.apply(sources)).mean())
+    if arguments.json:
+        rows = {**found._asdict(), "residual_rms": left_over, "method": separation.meta.get("method"),
+                "evaluations": separation.meta.get("evaluations"), "seconds": separation.meta.get("seconds")}
+        print(json.dumps({name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in rows.items()}))
+        return 0
+    interval = "" if math.isnan(found.interval) else f" +- {found.interval:.2f} (95%)"
+    print(f"n             {found.n} mixtures of {sources.shape[1]} sources")
+    print(f"PSNR mean     {found.mean:.2f}{interval} dB, {found.convention}")
+    print(f"PSNR median   {found.median:.2f} dB, {found.convention}")
+    print(f"PSNR pooled   {found.pooled:.2f} dB, one MSE over all")
+    print(f"SSIM          {found.ssim:.4f}")
+    print(f"residual RMS  {left_over:.4f}")
+    return 0
+
+
+# --- train --------------------------------------------------------------------------------------
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from sepviz import data, files, zoo
+    from sepviz.core import SepvizError
+    from sepviz.priors.score import train_score
+
+    _choose("model", arguments.model, ("score",))
+    name = Path(arguments.dataset).name
+    out: Path = arguments.out or Path(f"score-{name}.safetensors")
+    out = out.with_name(out.name + ".safetensors") if not out.suffix else out
+    if out.suffix != ".safetensors":
+        raise SepvizError(f"--out {out}: the name of weights ends in .safetensors")
+    for target in (out, out.with_suffix(".json")):
+        files.check_target(target)
+    device = _device(arguments.device)
+    images = data.load(arguments.dataset, "train").images
+    height, width = images.shape[-2:]
+    if height % 4 or width % 4:
+        raise SepvizError(f"{arguments.dataset} has images of {height}x{width}: the network halves them twice, "
+                          "so both sides must be divisible by 4")
+    aside = 2000 if len(images) >= 20_000 else max(1, len(images) // 10)
+    checkpoint = out.with_suffix(".ckpt")
+    _check_checkpoint(checkpoint)
+    try:
+        prior, card = train_score(images[:-aside].to(device), images[-aside:].to(device), checkpoint, minutes=arguments.minutes,
+                                  iterations=arguments.iterations, seed=arguments.seed, name=out.stem, progress=sys.stderr.isatty())
+    except KeyboardInterrupt:
+        kept = f"{checkpoint} keeps the run; the same command goes on from there" if checkpoint.exists() else "nothing was kept"
+        raise KeyboardInterrupt(kept) from None
+    facts = {"command": arguments.command_line, "dataset": arguments.dataset, "held_out": f"the last {aside} images of the train split",
+             **card, "versions": files.versions()}
+    zoo.save(prior, out, facts)
+    checkpoint.unlink(missing_ok=True)
+    print(f"{out}: {card['iterations']} iterations in {card['minutes']} minutes on {device.type}\n")
+    print(f"held-out mse / sigma^2 on the last {aside} images of the train split (1: no denoising, 0: perfect)")
+    for sigma, loss in card["held_out_loss_per_sigma"].items():
+        print(f"  sigma {float(sigma):<5g} {loss:.4f}")
+    return 0
+
+
+def _check_checkpoint(path: Path) -> None:
+    """Refuse a file in the checkpoint's place that is none."""
+    import pickle
+
+    import torch
+
+    from sepviz.core import SepvizError
+
+    if not path.exists():
+        return
+    try:
+        state = torch.load(path, weights_only=True, map_location="cpu")
+        if not isinstance(state, dict) or "iteration" not in state:
+            raise KeyError("iteration")
+    except (RuntimeError, KeyError, EOFError, ValueError, pickle.UnpicklingError):
+        raise SepvizError(f"{path} is damaged or no checkpoint: remove it, or choose another --out") from None
+
+
+# --- bench, data --------------------------------------------------------------------------------
+
+
+def _bench(words: list[str]) -> int:
+    from sepviz import bench
+
+    return bench.main(words) or 0  # type: ignore[func-returns-value]
+
+
+def _data(arguments: argparse.Namespace) -> int:
+    from sepviz import data
+
+    print(f"{'name':<15} {'split':<6} {'images':>7}  where")
+    for row in data.summary():
+        print(f"{row.name:<15} {row.split:<6} {'-' if row.items is None else row.items:>7}  {row.where}")
+    return 0
+
+
+# --- the parser ---------------------------------------------------------------------------------
+
+
+def parser() -> tuple[Parser, dict[str, Parser]]:
+    """The whole command line, and the parser of each command."""
+    top = Parser(prog="sepviz", description="Watch a mixture come apart: single-channel source separation with deep generative priors.")
+    top.add_argument("--version", action="store_true", help="print the version and stop")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    every: dict[str, Parser] = {}
+
+    def command(name: str, function: Any, help: str, description: str = "") -> Parser:
+        every[name] = commands.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}. {description}")
+        every[name].set_defaults(run=function)
+        return every[name]
+
+    def common(one: Parser, *, device: bool = True) -> None:
+        one.add_argument("--seed", type=_seed, default=0, help="of all randomness (default: 0)")
+        if device:
+            one.add_argument("--device", metavar="auto|cpu|cuda", help="default: what SEPVIZ_DEVICE says, else cpu")
+
+    lab = command("lab", _lab, "open the labs in JupyterLab", """
+        They are copied to a folder of yours. What you changed there is kept; a new version is written beside it as
+        NAME.new.ipynb.""")
+    lab.add_argument("name", metavar="NAME", nargs="?", help="the lab to open: start_here, score_prior, langevin, ...")
+    lab.add_argument("--folder", type=Path, default=Path("sepviz-labs"), help="default: ./sepviz-labs")
+    lab.add_argument("--no-open", action="store_true", help="only copy them and say where they are")
+
+    demo = command("demo", _demo, "separate a few mixtures with three methods", "Prints a table, writes a picture and a player.")
+    demo.add_argument("--out", type=Path, default=Path("sepviz-demo"), metavar="FOLDER",
+                      help="default: sepviz-demo; a new name if it is there")
+    demo.add_argument("--count", type=_whole, default=4, help="mixtures (default: 4)")
+    demo.add_argument("--dataset", default="strokes", help="default: strokes, which needs no download")
+    demo.add_argument("--prior", help="default: score-DATASET")
+    common(demo)
+
+    mix = command("mix", _mix, "make a problem file: mixtures of images, with the truth in it")
+    mix.add_argument("--dataset", default="strokes", help="see sepviz data (default: strokes)")
+    mix.add_argument("--split", default="test", help="train or test (default: test)")
+    mix.add_argument("--task", default="separate", help="separate")
+    mix.add_argument("--count", type=_whole, default=8, help="mixtures (default: 8)")
+    mix.add_argument("--sources", type=_whole, metavar="K", help="sources of each mixture (default: 2)")
+    mix.add_argument("--protocol", default="agnostic", help="agnostic: any class; split: source k from the k-th group of classes")
+    mix.add_argument("--weights", nargs="+", metavar="A", help="sum, mean or K numbers (default: sum)")
+    mix.add_argument("--out", type=Path, default=Path("problem.npz"), help="default: problem.npz")
+    mix.add_argument("--force", action="store_true", help="write over an existing file")
+    common(mix, device=False)
+
+    separate = command("separate", _separate, "take mixtures apart", f"""
+        The mixtures are taken {CHUNK} at a time, each such chunk from a seed of its own, so the result depends on
+        --seed, --chunk and the order of the mixtures. Ctrl-C keeps what is done in OUT.partial.npz; the same command
+        goes on from there and ends at the same result.""")
+    separate.add_argument("input", metavar="INPUT", nargs="+", type=Path, help="""
+        problem.npz; a .npz with an array mixtures (B, H, W) or (B, C, H, W); a .npy that is this array; or PNG files,
+        gray or RGB, one mixture each: a PNG's values v in [0, 1] are taken for the mean picture of the sources, the
+        mixture is v times the sum of the weights""")
+    separate.add_argument("--method", default="split-gibbs", help="average, basis or split-gibbs (default: split-gibbs)")
+    separate.add_argument("--preset", help="named parameters of the method: paper, program, ...")
+    separate.add_argument("--prior", help="a shipped prior (score-strokes, ...) or the path of a .safetensors file")
+    separate.add_argument("--sources", type=_whole, metavar="K", help="for a file that does not say it; else it must agree")
+    separate.add_argument("--weights", nargs="+", metavar="A", help="sum, mean or K numbers, likewise (default: sum)")
+    separate.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="a parameter of the method; may be repeated")
+    separate.add_argument("--chunk", type=_whole, default=CHUNK, metavar="N", help=f"mixtures at a time (default: {CHUNK})")
+    separate.add_argument("--out", type=Path, default=Path("out.npz"), help="default: out.npz")
+    separate.add_argument("--trace", type=Path, metavar="TRACE.npz", help="also write the steps of the first chunk")
+    separate.add_argument("--html", type=Path, metavar="PLAYER.html", help="also write a page that plays them")
+    separate.add_argument("--force", action="store_true", help="write over existing files")
+    common(separate)
+
+    score = command("score", _score, "compare a result with the truth")
+    score.add_argument("result", metavar="OUT.npz", type=Path, help="what sepviz separate wrote")
+    score.add_argument("problem", metavar="PROBLEM.npz", type=Path, help="what it was separated from, with the truth in it")
+    score.add_argument("--convention", default="per_source", help="of PSNR: per_source (BASIS) or summed_mse (S-D)")
+    score.add_argument("--json", action="store_true", help="print one JSON object")
+
+    train = command("train", _train, "train a prior", """
+        Held-out figures are of the last 2,000 images of the train split (a tenth of a set below 20,000); the test split
+        is never touched. Ctrl-C keeps NAME.ckpt beside --out; the same command goes on from there.""")
+    train.add_argument("model", metavar="MODEL", help="score")
+    train.add_argument("--dataset", default="strokes", help="see sepviz data (default: strokes)")
+    train.add_argument("--minutes", type=_duration, default=60.0, help="default: 60")
+    train.add_argument("--iterations", type=_whole, metavar="N", help="in place of --minutes")
+    train.add_argument("--out", type=Path, metavar="NAME.safetensors", help="default: score-DATASET.safetensors; its card is NAME.json")
+    common(train)
+
+    bench = command("bench", None, "compute a published table", "See sepviz bench --help.")
+    bench.add_argument("words", nargs=argparse.REMAINDER)
+    command("data", _data, "say which sets of images there are, and where")
+    return top, every
+
+
+def _parse(words: list[str]) -> argparse.Namespace:
+    top, every = parser()
+    arguments, extra = top.parse_known_args(words)
+    if extra:
+        one: Parser = every.get(arguments.command, top)
+        wrong = extra[0].partition("=")[0]
+        if not wrong.startswith("-"):
+            raise UsageError(f"argument {wrong!r} is one too many (see {one.prog} --help)")
+        known = [option for option in one._option_string_actions if option.startswith("--")]
+        raise UsageError(_unknown("option", wrong, known))
+    arguments.command_line = "sepviz " + shlex.join(words)
+    return arguments
+
+
+def _fail(message: object) -> int:
+    print("sepviz:", " ".join(str(message).split()), file=sys.stderr)
+    return 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line; returns its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if words[:1] == ["bench"]:  # has a parser of its own
+            return _guarded(lambda: _bench(words[1:]))
+        arguments = _parse(words)
+        if arguments.version:
+            import sepviz
+
+            print(f"sepviz {sepviz.__version__}")
+            return 0
+        if arguments.command is None:
+            parser()[0].print_help()
+            return 0
+        return _guarded(lambda: arguments.run(arguments))
+    except UsageError as error:
+        return _fail(error)
+    except KeyboardInterrupt as stop:
+        return _stopped(stop)
+    except SystemExit as leave:  # argparse's, after --help
+        return leave.code if isinstance(leave.code, int) else 0 if leave.code is None else _fail(leave.code)
+
+
+def _stopped(stop: KeyboardInterrupt) -> int:
+    print(f"sepviz: stopped; {stop.args[0] if stop.args else 'nothing was kept'}", file=sys.stderr)
+    return 130
+
+
+def _guarded(command: Callable[[], int]) -> int:
+    """Run a command; the user's errors and the machine's limits are one line each."""
+    import torch
+
+    from sepviz.core import SepvizError
+
+    try:
+        return command()
+    except SepvizError as error:
+        return _fail(error)
+    except BrokenPipeError:  # the reader of our output went away, as in `sepviz data | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        return _fail(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or error)
+    except (MemoryError, torch.OutOfMemoryError):
+        return _fail("out of memory: take fewer mixtures at a time (--chunk, --count)")
+
+

@@ -1,0 +1,67 @@
+"""The contract: what a method may see, what it gives, and what it may ask of a prior.
+
+Data passes through one way: ``Problem`` -> separator -> ``Step``s -> trace -> player, figure, table.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+
+from torch import Generator, Tensor
+
+if TYPE_CHECKING:
+    from sepviz.mixing import Mixing
+
+
+class SepvizError(ValueError):
+    """An error of the user's input: one line that names the value and the mend."""
+
+
+class Problem(NamedTuple):
+    """All that a method may see."""
+
+    mixtures: Tensor  # (B, C, H, W)
+    mixing: Mixing  # what is known of the forward model
+
+
+class Truth(NamedTuple):
+    """What was mixed: for metrics and widgets, never for a method."""
+
+    sources: Tensor  # (B, K, C, H, W)
+
+
+class Step(NamedTuple):
+    """One moment of a run: enough to look at, and enough to go on from."""
+
+    index: int
+    stage: str  # for people: "sigma 0.36"
+    sources: Tensor  # (B, K, C, H, W), detached, never aliased
+    extras: dict[str, Tensor]  # "prior_force", "data_force", "noise": (B, K, C, H, W), in pixel units; ...
+    info: dict[str, float]  # "sigma", "residual" (RMS), "evaluations" (per source, so far), ...
+
+
+@runtime_checkable
+class ScoreModel(Protocol):
+    """A prior that knows its noisy versions, p_sigma = p * N(0, sigma^2)."""
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]: ...  # (C, H, W)
+    def denoise(self, x: Tensor, sigma: float | Tensor) -> Tensor: ...  # E[clean | x], (N, C, H, W)
+    def score(self, x: Tensor, sigma: float | Tensor) -> Tensor: ...  # grad log p_sigma(x)
+
+
+class Separator(Protocol):
+    """A method: a frozen dataclass whose fields are its parameters."""
+
+    def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
+        """Yield step 0 (where the method starts), then every step; from ``start``, those after it."""
+        ...
+
+
+def parameter(default: Any, meaning: str, *, low: float | None = None, high: float | None = None, log: bool = False,
+              unit: str = "", choices: tuple[str, ...] | None = None) -> Any:
+    """A field of a separator, with what a slider, the command line and the docs need to know of it."""
+    metadata = {"meaning": meaning, "low": low, "high": high, "log": log, "unit": unit, "choices": choices}
+    return dataclasses.field(default=default, metadata=metadata)

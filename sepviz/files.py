@@ -1,0 +1,373 @@
+"""Problem files and result files: plain arrays and one JSON string in a .npz, never a pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sepviz.core import Problem, SepvizError, Step, Truth
+from sepviz.mixing import Mixing
+
+FORMAT = 1  # of the files; a file that says another number is refused
+
+
+class Separation(NamedTuple):
+    """What a run gave, as read from a file."""
+
+    sources: Tensor  # (B, K, C, H, W)
+    meta: dict[str, Any]
+
+
+class Partial(NamedTuple):
+    """A run that was stopped: the mixtures that are done, and how far the next ones had come."""
+
+    done: Tensor  # (n, K, C, H, W), n may be 0
+    step: Step | None
+    rng_state: Tensor | None  # of the generator, after that step
+    meta: dict[str, Any]
+
+
+# --- writing ------------------------------------------------------------------------------------
+
+
+def check_target(path: str | Path, overwrite: bool = False) -> Path:
+    """Refuse a path that cannot be written, before the long work whose result goes there.
+
+    Raises
+    ------
+    SepvizError
+        If the file is there already (unless ``overwrite``), or its folder is missing or read-only.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise SepvizError(f"cannot write {path}: it is a folder, give the name of a file")
+    if path.exists() and not overwrite:
+        raise SepvizError(f"{path} is there already: give another name, or --force (overwrite=True) to write over it")
+    if not path.parent.is_dir():
+        raise SepvizError(f"cannot write {path}: there is no folder {path.parent}")
+    if not os.access(path.parent, os.W_OK):
+        raise SepvizError(f"cannot write {path}: the folder {path.parent} is read-only")
+    return path
+
+
+def write(path: str | Path, writer: Callable[[BinaryIO], Any], overwrite: bool = False) -> Path:
+    """Call ``writer(file)`` on a temporary file and put it in place at once: no half-written file is ever seen."""
+    path = check_target(path, overwrite)
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            writer(file)
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)  # mkstemp's files are for their owner only
+        os.replace(temporary, path)
+    except OSError as error:
+        raise SepvizError(f"cannot write {path}: {error.strerror or error}") from None
+    finally:
+        if temporary is not None and os.path.exists(temporary):
+            os.unlink(temporary)
+    return path
+
+
+def versions() -> dict[str, str]:
+    """Of sepviz and of what its figures depend on."""
+    import sepviz
+
+    return {"sepviz": sepviz.__version__, "torch": str(torch.__version__), "numpy": np.__version__, "python": platform.python_version()}
+
+
+def digest(images: Tensor) -> str:
+    """The first 16 digits of the sha256 of a tensor's float32 bytes: tells one set of mixtures from another."""
+    return hashlib.sha256(images.detach().cpu().to(torch.float32).contiguous().numpy().tobytes()).hexdigest()[:16]
+
+
+def _save(path: str | Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], overwrite: bool) -> Path:
+    arrays = {**arrays, "meta": np.array(json.dumps({"format": FORMAT, **meta}))}
+    return write(path, lambda file: np.savez(file, **arrays), overwrite)  # type: ignore[arg-type]
+
+
+def _numpy(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().cpu().to(torch.float32).numpy()
+
+
+def save_problem(path: str | Path, problem: Problem, truth: Truth | None = None, meta: Mapping[str, Any] | None = None, *,
+                 labels: Tensor | None = None, overwrite: bool = False) -> Path:
+    """Write mixtures and weights and, in the same file, what was mixed.
+
+    Parameters
+    ----------
+    path : path
+        ``problem.npz``: arrays ``mixtures`` (B, C, H, W) float32, ``weights`` (K,), ``sources``
+        (B, K, C, H, W) float32 and ``labels`` (B, K) where they are known, and ``meta``, a JSON string.
+    meta : dict, optional
+        How the problem was made: data set, seed, protocol, ...
+    """
+    arrays = {"mixtures": _numpy(problem.mixtures), "weights": np.array(problem.mixing.weights)}
+    if truth is not None:
+        arrays["sources"] = _numpy(truth.sources)
+    if labels is not None:
+        arrays["labels"] = labels.cpu().numpy()
+    return _save(path, arrays, {"kind": "problem", "versions": versions(), **(meta or {})}, overwrite)
+
+
+def save_separation(path: str | Path, sources: Tensor, meta: Mapping[str, Any], *, overwrite: bool = False) -> Path:
+    """Write separated sources (B, K, C, H, W) and how they came about: ``sources`` and ``meta`` in a .npz."""
+    return _save(path, {"sources": _numpy(sources)}, {"kind": "separation", **meta}, overwrite)
+
+
+def save_partial(path: str | Path, partial: Partial) -> Path:
+    """Write a stopped run, over the earlier state of the same run."""
+    arrays = {"done": _numpy(partial.done)}
+    head = None
+    if partial.step is not None and partial.rng_state is not None:
+        step = partial.step
+        arrays |= {"step/sources": step.sources.cpu().numpy(), "step/rng": partial.rng_state.cpu().numpy()}
+        arrays |= {f"step/extras/{name}": extra.detach().cpu().numpy() for name, extra in step.extras.items()}
+        info = {name: float(value) for name, value in step.info.items()}
+        head = {"index": step.index, "stage": step.stage, "extras": list(step.extras), "info": info}
+    return _save(path, arrays, {"kind": "partial", "step": head, "run": partial.meta}, overwrite=True)
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    """Every array of a .npz; that of a .npy as ``mixtures``."""
+    if path.is_dir():
+        raise SepvizError(f"cannot read {path}: it is a folder, give a file")
+    if path.suffix.lower() not in (".npz", ".npy"):
+        raise SepvizError(f"cannot read {path}: want a .npz, .npy or .png file")
+    try:
+        archive = np.load(path, allow_pickle=False)
+        if isinstance(archive, np.ndarray):
+            return {"mixtures": archive}
+        with archive:
+            return {name: archive[name] for name in archive.files}
+    except OSError as error:
+        raise SepvizError(f"cannot read {path}: {error.strerror or error}") from None
+    except ValueError as error:
+        if "Object arrays" in str(error):
+            raise SepvizError(f"{path} holds Python objects, which are never loaded: save plain arrays of numbers") from None
+        raise SepvizError(f"{path} is damaged or no NumPy file: save it again with numpy.savez") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, SyntaxError, NotImplementedError, RuntimeError, MemoryError):
+        raise SepvizError(f"{path} is damaged or no NumPy file: save it again with numpy.savez") from None
+
+
+def _meta(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    if "meta" not in arrays:
+        return {}
+    try:
+        meta = json.loads(str(arrays["meta"]))
+    except json.JSONDecodeError:
+        meta = None
+    if not isinstance(meta, dict):
+        raise SepvizError(f"{path}: its meta is no JSON object; save it again with sepviz")
+    if meta.get("format", FORMAT) != FORMAT:
+        raise SepvizError(f"{path} has format {meta['format']}, this sepviz reads {FORMAT}: use the sepviz that wrote it")
+    return meta
+
+
+def _floats(path: Path, name: str, array: np.ndarray) -> Tensor:
+    """Numbers of any kind as float32."""
+    if array.dtype.kind not in "fiub":
+        raise SepvizError(f"{path}: {name} of type {array.dtype}: want numbers, float32 in [0, 1] at best")
+    if array.size == 0:
+        raise SepvizError(f"{path}: {name} of shape {array.shape} is empty")
+    with np.errstate(over="ignore"):  # too large for float32 turns infinite, which is refused by its name later
+        return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+
+
+def _sources(path: Path, array: np.ndarray) -> Tensor:
+    sources = _floats(path, "sources", array)
+    if sources.ndim != 5:
+        raise SepvizError(f"{path}: sources of shape {tuple(sources.shape)}: want (B, K, C, H, W)")
+    bad = ~torch.isfinite(sources)
+    if bool(bad.any()):
+        raise SepvizError(f"{path}: sources of mixture {int(bad.nonzero()[0, 0])} hold {float(sources[bad][0])}: "
+                          "every pixel must be a finite number")
+    return sources
+
+
+def _png(path: Path) -> Tensor:
+    """A PNG as (C, H, W) in [0, 1]."""
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=("PNG",)) as image:
+            if image.mode in ("P", "PA"):
+                image = image.convert("RGBA" if "transparency" in image.info else "RGB")  # type: ignore[assignment]
+            if image.mode in ("LA", "RGBA"):
+                if image.getchannel("A").getextrema() != (255, 255):
+                    raise SepvizError(f"{path} has transparent pixels, which have no value: save it without transparency")
+                image = image.convert(image.mode[:-1])  # type: ignore[assignment]
+            if image.mode == "1":
+                image = image.convert("L")  # type: ignore[assignment]
+            most = 65535 if image.mode.startswith("I") else 255
+            pixels = torch.from_numpy(np.asarray(image).astype(np.float32)) / most
+    except FileNotFoundError:
+        raise SepvizError(f"cannot read {path}: No such file or directory") from None
+    except IsADirectoryError:
+        raise SepvizError(f"cannot read {path}: it is a folder, give a file") from None
+    except SepvizError:
+        raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        raise SepvizError(f"{path} is damaged or no PNG: save it again as an 8 or 16 bit PNG") from None
+    return pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)
+
+
+def resolve_weights(weights: Sequence[float] | str | None, count: int | None) -> Mixing | None:
+    """The `Mixing` that the caller states; None where neither weights nor K are.
+
+    Parameters
+    ----------
+    weights : "sum", "mean", K floats or None
+    count : int or None
+        The number K of sources.
+    """
+    if isinstance(weights, str) and weights not in ("sum", "mean"):
+        raise SepvizError(f"weights {weights!r}: want sum, mean or K numbers")
+    if weights is None or isinstance(weights, str):
+        if count is None:
+            return None
+        if count < 1:
+            raise SepvizError(f"K = {count} sources: want at least 1")
+        return Mixing.mean(count) if weights == "mean" else Mixing.sum(count)
+    mixing = Mixing(tuple(weights))
+    if count is not None and count != mixing.count:
+        raise SepvizError(f"{mixing.count} weights {mixing.weights} for K = {count} sources: give {count} weights, or sum or mean")
+    return mixing
+
+
+def _agree(path: Path, mixing: Mixing, weights: Sequence[float] | str | None, count: int | None) -> None:
+    """Refuse weights or a K that are not those of the file."""
+    if count is not None and count != mixing.count:
+        raise SepvizError(f"{path} holds mixtures of K = {mixing.count} sources, {count} were asked for: leave K out or say {mixing.count}")
+    stated = resolve_weights(weights, mixing.count) if weights is not None else None
+    if stated is not None and not np.allclose(stated.weights, mixing.weights, rtol=1e-6, atol=0):
+        raise SepvizError(f"{path} says weights {mixing.weights}, {stated.weights} were given: leave the weights out, or mend the file")
+
+
+def load_problem(path: str | Path | Sequence[str | Path], *, weights: Sequence[float] | str | None = None,
+                 count: int | None = None) -> tuple[Problem, Truth | None]:
+    """Mixtures from a file, checked.
+
+    Parameters
+    ----------
+    path : path or several
+        A problem.npz as `save_problem` writes it; a bare .npz with an array ``mixtures`` of shape
+        (B, H, W) or (B, C, H, W), or a .npy that is this array; or one or several PNGs of one size, gray
+        or RGB, 8 or 16 bit (16 bit RGB is read with 8 bits), one mixture each. A PNG holds values
+        v in [0, 1] only, so it is taken for the mean picture of the sources: the mixture is ``v * sum(weights)``.
+    weights : "sum", "mean" or K floats, optional
+        Of a file that does not say them ("sum" where left out); if it does, they must agree.
+    count : int, optional
+        The number K of sources; likewise.
+
+    Returns
+    -------
+    Problem, Truth or None
+        On the CPU, float32.
+
+    Raises
+    ------
+    SepvizError
+        If the file is missing, damaged or foreign, holds anything but finite numbers in the range
+        that the weights allow (0 to 255 is refused), or disagrees with ``weights`` or ``count``.
+    """
+    paths = [Path(item) for item in ([path] if isinstance(path, str | Path) else path)]
+    if not paths:
+        raise SepvizError("no input file: give a problem.npz, a .npy or PNG files")
+    pictures = [item.suffix.lower() == ".png" for item in paths]
+    if len(paths) > 1 and not all(pictures):
+        raise SepvizError(f"{paths[pictures.index(False)]} among {len(paths)} files: several files must all be PNG; "
+                          "give one .npz or .npy at a time")
+    first, truth = paths[0], None
+    if all(pictures):
+        images = [_png(item) for item in paths]
+        for item, image in zip(paths, images, strict=True):
+            if image.shape != images[0].shape:
+                raise SepvizError(f"{item} has (C, H, W) = {tuple(image.shape)}, {first} has {tuple(images[0].shape)}: "
+                                  "mixtures must be of one size")
+        arrays: dict[str, np.ndarray] = {}
+        mixtures = torch.stack(images)
+    else:
+        arrays = _read(first)
+        if "mixtures" not in arrays:
+            held = ", ".join(arrays) or "nothing"
+            raise SepvizError(f"{first} holds no array mixtures (it holds {held}): give a problem, as sepviz mix writes it")
+        _meta(first, arrays)
+        mixtures = _floats(first, "mixtures", arrays["mixtures"])
+        if mixtures.ndim not in (3, 4):
+            raise SepvizError(f"{first}: mixtures of shape {tuple(mixtures.shape)}: want (B, H, W) or (B, C, H, W)")
+        if mixtures.ndim == 4 and mixtures.shape[1] > 4 >= mixtures.shape[3]:
+            raise SepvizError(f"{first}: mixtures of shape {tuple(mixtures.shape)} have their channels last: "
+                              "move that axis, to (B, C, H, W)")
+        mixtures = mixtures[:, None] if mixtures.ndim == 3 else mixtures
+    if "weights" in arrays:
+        held_weights = _floats(first, "weights", arrays["weights"])
+        if held_weights.ndim != 1:
+            raise SepvizError(f"{first}: weights of shape {tuple(held_weights.shape)}: want (K,)")
+        mixing = Mixing(tuple(arrays["weights"].tolist()))
+        _agree(first, mixing, weights, count)
+    else:
+        stated = resolve_weights(weights, count)
+        if stated is None:
+            raise SepvizError(f"{first} does not say of how many sources it is mixed: give K (--sources) or the weights (--weights)")
+        mixing = stated
+    if all(pictures):
+        mixtures = mixtures * sum(mixing.weights)
+    most = float(mixtures.nan_to_num(0, 0, 0).amax())
+    high = sum(max(weight, 0.0) for weight in mixing.weights)
+    if most > high + max(1.0, sum(map(abs, mixing.weights))):
+        raise SepvizError(f"{first}: mixtures reach {most:g}, sources in [0, 1] with weights {mixing.weights} reach {high:g}: "
+                          "if these are images of 0 to 255, divide them by 255")
+    mixing.check(mixtures)
+    if "sources" in arrays:
+        sources = _sources(first, arrays["sources"])
+        want = (len(mixtures), mixing.count, *mixtures.shape[1:])
+        if tuple(sources.shape) != want:
+            raise SepvizError(f"{first}: sources of shape {tuple(sources.shape)} beside {len(mixtures)} mixtures: want {want}")
+        truth = Truth(sources)
+    return Problem(mixtures, mixing), truth
+
+
+def load_separation(path: str | Path) -> Separation:
+    """The sources that `save_separation` wrote, and how they came about."""
+    path = Path(path)
+    arrays = _read(path)
+    meta = _meta(path, arrays)
+    if meta.get("kind") == "partial":
+        raise SepvizError(f"{path} is of a run that was stopped: give its sepviz separate command again to finish it")
+    if "sources" not in arrays:
+        raise SepvizError(f"{path} holds no array sources (it holds {', '.join(arrays) or 'nothing'}): give what sepviz separate wrote")
+    return Separation(_sources(path, arrays["sources"]), meta)
+
+
+def load_partial(path: str | Path) -> Partial:
+    """The stopped run that `save_partial` wrote."""
+    path = Path(path)
+    arrays = _read(path)
+    meta = _meta(path, arrays)
+    if meta.get("kind") != "partial" or "done" not in arrays:
+        raise SepvizError(f"{path} is not the partial result of a stopped run: move it away, or choose another --out")
+    head, step, rng_state = meta["step"], None, None
+    if head is not None:
+        extras = {name: torch.from_numpy(arrays[f"step/extras/{name}"]) for name in head["extras"]}
+        step = Step(head["index"], head["stage"], torch.from_numpy(arrays["step/sources"]), extras, head["info"])
+        rng_state = torch.from_numpy(arrays["step/rng"])
+    return Partial(torch.from_numpy(arrays["done"]), step, rng_state, meta["run"])

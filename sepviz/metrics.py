@@ -1,0 +1,137 @@
+"""How good a separation is. Names, conventions and bounds are stated, since the literature's differ.
+
+Estimates are clamped to [0, 1] first and the peak is 1. Sources come back in no order, so every
+metric first finds the permutation of the estimates that fits best.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from sepviz.core import SepvizError
+
+
+def decibels(mse: Tensor) -> Tensor:
+    """``-10 log10(mse)``, the PSNR for a peak of 1."""
+    return -10 * torch.log10(mse.clamp_min(1e-12))
+
+
+def pairwise_mse(estimates: Tensor, sources: Tensor) -> Tensor:
+    """MSE of every estimate against every source: (B, K, ...) twice -> (B, K, K), [b, true, estimate]."""
+    if estimates.shape != sources.shape or estimates.ndim != 5:
+        raise SepvizError(f"estimates {tuple(estimates.shape)} and sources {tuple(sources.shape)}: want the same (B, K, C, H, W)")
+    estimates = estimates.to(sources.device, torch.float64).clamp(0, 1)
+    return (sources.double()[:, :, None] - estimates[:, None]).square().mean(dim=(3, 4, 5))
+
+
+def match(estimates: Tensor, sources: Tensor, convention: str = "per_source") -> Tensor:
+    """The best permutation of the estimates, by the Hungarian method.
+
+    Parameters
+    ----------
+    estimates, sources : Tensor (B, K, C, H, W)
+    convention : {"per_source", "summed_mse"}
+        Whether the sum of the PSNRs is maximised (BASIS) or the sum of the MSEs minimised (S-D).
+
+    Returns
+    -------
+    Tensor (B, K) int64
+        ``permutation[b, k]`` is the estimate that belongs to source k.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    mse = pairwise_mse(estimates, sources)
+    if convention not in ("per_source", "summed_mse"):
+        raise SepvizError(f"convention {convention!r}: choose per_source or summed_mse")
+    cost = -decibels(mse) if convention == "per_source" else mse
+    return torch.stack([torch.as_tensor(linear_sum_assignment(item)[1]) for item in cost.cpu().numpy()])
+
+
+def reorder(estimates: Tensor, permutation: Tensor) -> Tensor:
+    """``estimates[b, permutation[b, k]]``, of the shape of ``estimates``."""
+    index = permutation.to(estimates.device)[:, :, None, None, None].expand_as(estimates)
+    return estimates.gather(1, index)
+
+
+def psnr(estimates: Tensor, sources: Tensor, convention: str = "per_source") -> Tensor:
+    """Peak signal-to-noise ratio of each mixture's separation, in dB.
+
+    Parameters
+    ----------
+    estimates, sources : Tensor (B, K, C, H, W)
+    convention : {"per_source", "summed_mse"}
+        ``per_source``: the mean over the sources of each image's PSNR (Jayaram & Thickstun 2020).
+        ``summed_mse``: ``-10 log10`` of the sum over the sources of the MSEs (Kong et al. 2019), about
+        3 dB lower for two sources.
+
+    Returns
+    -------
+    Tensor (B,)
+    """
+    permutation = match(estimates, sources, convention)
+    mse = pairwise_mse(reorder(estimates, permutation), sources).diagonal(dim1=1, dim2=2)
+    return (decibels(mse).mean(dim=1) if convention == "per_source" else decibels(mse.sum(dim=1))).float()
+
+
+def pooled_psnr(estimates: Tensor, sources: Tensor) -> float:
+    """One PSNR from one MSE over all images, under the ``per_source`` permutations, in dB."""
+    matched = reorder(estimates.to(sources.device), match(estimates, sources)).clamp(0, 1)
+    return float(decibels((matched.double() - sources.double()).square().mean()))
+
+
+def ssim_image(first: Tensor, second: Tensor) -> Tensor:
+    """SSIM of images (N, C, H, W) in [0, 1]; Wang et al. 2004's settings -> (N,).
+
+    Gaussian window sigma 1.5 cut at 3.5 sigma (11 pixels), population covariance, K1 = 0.01, K2 = 0.03,
+    mean over the pixels whose window lies inside and over channels: scikit-image's
+    ``gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1``.
+    """
+    count, channels, height, width = first.shape
+    if min(height, width) < 11:
+        raise SepvizError(f"images of {height}x{width}: SSIM's window needs at least 11x11")
+    taps = torch.exp(-0.5 * (torch.arange(-5, 6, dtype=torch.float64, device=first.device) / 1.5) ** 2)
+    taps = taps / taps.sum()
+    window = torch.outer(taps, taps)[None, None]
+    x, y = (image.double().reshape(count * channels, 1, height, width) for image in (first, second))
+    mean_x, mean_y, mean_xx, mean_yy, mean_xy = (functional.conv2d(image, window) for image in (x, y, x * x, y * y, x * y))
+    variance_x, variance_y, covariance = mean_xx - mean_x**2, mean_yy - mean_y**2, mean_xy - mean_x * mean_y
+    c1, c2 = 0.01**2, 0.03**2
+    similarity = ((2 * mean_x * mean_y + c1) * (2 * covariance + c2)) / ((mean_x**2 + mean_y**2 + c1) * (variance_x + variance_y + c2))
+    return similarity.reshape(count, -1).mean(dim=1)
+
+
+def ssim(estimates: Tensor, sources: Tensor) -> Tensor:
+    """Structural similarity of each mixture's separation, mean over sources, best PSNR permutation -> (B,)."""
+    estimates = estimates.to(sources.device).clamp(0, 1)
+    matched = reorder(estimates, match(estimates, sources))
+    return ssim_image(matched.flatten(0, 1), sources.flatten(0, 1)).reshape(sources.shape[:2]).mean(dim=1).float()
+
+
+def residual(mixtures: Tensor, remixed: Tensor) -> Tensor:
+    """RMS of what the remix leaves of each mixture: (B, C, H, W) twice -> (B,), in pixel units."""
+    return (mixtures - remixed).square().mean(dim=(1, 2, 3)).sqrt()
+
+
+class Summary(NamedTuple):
+    """A set of separations in figures: PSNR in dB (per_source unless said), n mixtures."""
+
+    n: int
+    mean: float
+    interval: float  # half width of the mean's 95% interval
+    median: float
+    pooled: float
+    ssim: float
+    convention: str
+
+
+def summarize(estimates: Tensor, sources: Tensor, convention: str = "per_source") -> Summary:
+    """All the figures of a set of separations (B, K, C, H, W); a mean of PSNRs alone over-weights easy items."""
+    values = psnr(estimates, sources, convention)
+    spread = float(values.std()) if len(values) > 1 else math.nan
+    return Summary(len(values), float(values.mean()), 1.96 * spread / math.sqrt(len(values)), float(values.median()),
+                   pooled_psnr(estimates, sources), float(ssim(estimates, sources).mean()), convention)

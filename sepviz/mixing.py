@@ -1,0 +1,123 @@
+"""The linear forward model: a mixture is the weighted sum of its sources."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from sepviz.core import SepvizError
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """``m = sum_k a_k x_k``, the same weights for every mixture.
+
+    Parameters
+    ----------
+    weights : tuple of float
+        The K weights ``a``; ``(1, 1)`` is the sum of two sources, ``(0.5, 0.5)`` their mean.
+    """
+
+    weights: tuple[float, ...]
+
+    def __post_init__(self):
+        weights = tuple(float(weight) for weight in self.weights)
+        if not weights:
+            raise SepvizError("weights are empty: a mixture needs at least one source")
+        if any(not math.isfinite(weight) or weight == 0 for weight in weights):
+            raise SepvizError(f"weights {weights}: each must be finite and not 0")
+        object.__setattr__(self, "weights", weights)
+
+    @classmethod
+    def sum(cls, count: int) -> Mixing:
+        """Equal weights 1: the sum of ``count`` sources."""
+        return cls((1.0,) * count)
+
+    @classmethod
+    def mean(cls, count: int) -> Mixing:
+        """Equal weights 1/K: the mean of ``count`` sources."""
+        return cls((1.0 / count,) * count)
+
+    @property
+    def count(self) -> int:
+        """The number K of sources."""
+        return len(self.weights)
+
+    @property
+    def energy(self) -> float:
+        """``sum_k a_k^2``."""
+        return sum(weight * weight for weight in self.weights)
+
+    def check(self, mixtures: Tensor, image_shape: tuple[int, int, int] | None = None) -> None:
+        """Refuse mixtures that no sources in [0, 1] under these weights can have made.
+
+        Parameters
+        ----------
+        mixtures : Tensor (B, C, H, W)
+            Finite, and within the range of the weights or one such range beside it: the overshoot of
+            noise passes, images of 0 to 255 do not.
+        image_shape : (C, H, W), optional
+            What the prior knows.
+        """
+        if mixtures.ndim != 4 or not mixtures.is_floating_point() or mixtures.numel() == 0:
+            raise SepvizError(f"mixtures of shape {tuple(mixtures.shape)} and type {mixtures.dtype}: want floats (B, C, H, W)")
+        if image_shape is not None and tuple(mixtures.shape[1:]) != tuple(image_shape):
+            raise SepvizError(f"mixtures of (C, H, W) = {tuple(mixtures.shape[1:])}: the prior knows {tuple(image_shape)}; resize or choose another prior")
+        bad = ~torch.isfinite(mixtures)
+        if bool(bad.any()):
+            raise SepvizError(f"mixture {int(bad.nonzero()[0, 0])} holds {float(mixtures[bad][0])}: every pixel must be a finite number")
+        low, high = sum(min(weight, 0.0) for weight in self.weights), sum(max(weight, 0.0) for weight in self.weights)
+        margin = max(1.0, high - low)
+        least, most = float(mixtures.min()), float(mixtures.max())
+        if least < low - margin or most > high + margin:
+            raise SepvizError(f"mixtures from {least:.4g} to {most:.4g}: sources in [0, 1] with weights {self.weights} "
+                              f"give {low:g} to {high:g}; rescale the mixtures or state other weights")
+
+    def weights_like(self, sources: Tensor) -> Tensor:
+        """The weights as a tensor (K, 1, 1, 1) on the device of ``sources``."""
+        return torch.tensor(self.weights, dtype=sources.dtype, device=sources.device)[:, None, None, None]
+
+    def apply(self, sources: Tensor) -> Tensor:
+        """Mix: sources (B, K, C, H, W) -> mixtures (B, C, H, W)."""
+        if sources.ndim != 5 or sources.shape[1] != self.count:
+            raise SepvizError(f"sources of shape {tuple(sources.shape)}: want (B, {self.count}, C, H, W) for {self.count} weights")
+        return (self.weights_like(sources) * sources).sum(dim=1)
+
+    def adjoint(self, images: Tensor) -> Tensor:
+        """The transpose of `apply`: images (B, C, H, W) -> ``a_k`` times each, (B, K, C, H, W)."""
+        return self.weights_like(images) * images[:, None]
+
+    def condition(self, sources: Tensor, mixtures: Tensor, variance: float | Sequence[float] | Tensor = 1.0,
+                  noise_variance: float = 0.0, rng: Generator | None = None) -> Tensor:
+        """The sources given the mixture, in closed form.
+
+        With ``x_k ~ N(mu_k, v_k)`` independent and ``m = sum_k a_k x_k + N(0, g^2)``, the posterior mean is
+
+            mu_k + v_k a_k / (sum_j a_j^2 v_j + g^2) * (m - sum_j a_j mu_j).
+
+        If ``sources`` is itself a draw from ``N(mu, v)`` and ``rng`` is given, the result is a draw
+        from the posterior (Matheron's rule): the residual is then taken to a noisy mixture.
+
+        Parameters
+        ----------
+        sources : Tensor (B, K, C, H, W)
+            The means ``mu``, or a draw.
+        mixtures : Tensor (B, C, H, W)
+        variance : float, K floats or a tensor that broadcasts to ``sources``
+            The variances ``v_k``; only their ratios count when ``noise_variance`` is 0.
+        noise_variance : float
+            ``g^2``; 0 projects onto the mixture exactly.
+        """
+        if isinstance(variance, Sequence):
+            variance = torch.tensor(variance, dtype=sources.dtype, device=sources.device)[:, None, None, None]
+        variance = torch.as_tensor(variance, dtype=sources.dtype, device=sources.device).expand_as(sources)
+        weights = self.weights_like(sources)
+        residual = mixtures - self.apply(sources)
+        if rng is not None and noise_variance > 0:
+            residual = residual - math.sqrt(noise_variance) * torch.randn(residual.shape, generator=rng, device=residual.device, dtype=residual.dtype)
+        total = (weights.square() * variance).sum(dim=1) + noise_variance
+        return sources + weights * variance * (residual / total)[:, None]

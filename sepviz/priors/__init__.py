@@ -1,0 +1,6 @@
+"""Priors: what sources look like."""
+
+from sepviz.priors.gaussian import GaussianPrior
+from sepviz.priors.score import ScorePrior
+
+__all__ = ["GaussianPrior", "ScorePrior"]

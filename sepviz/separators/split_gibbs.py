@@ -1,0 +1,138 @@
+"""Split-Gibbs: denoise every source, meet the mixture exactly, put fresh noise back, at ever less noise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Generator, Tensor
+
+from sepviz.core import Problem, ScoreModel, SepvizError, Step, parameter
+from sepviz.metrics import match, reorder
+
+JUDGES = (0.1, 0.2, 0.35, 0.6)  # noise levels at which chains are compared, in pixel units
+DRAWS = 2  # noises at each
+
+
+@dataclass(frozen=True)
+class SplitGibbs:
+    """An annealed split Gibbs sampler with the mixture step in closed form.
+
+    The sources x and noisy copies z ~ N(x, sigma^2) are updated in turn. At each of ``levels`` noise
+    levels, geometric from ``sigma_max`` to ``sigma_min``, repeat ``sweeps`` times
+
+        z_k <- x_k + sigma noise                      (fresh noise: without it the run gets stuck)
+        d_k <- E[x_k | z_k] = D(z_k, sigma)           (the prior)
+        x   <- d + a (m - sum_j a_j d_j) / sum a^2    (`Mixing.condition`: the Gaussian about d given m)
+
+    so every step ends on the mixture exactly, for any K and any weights: there is no step size that
+    could diverge. The prior's step takes the posterior's mean where an exact Gibbs sampler would take
+    a draw (Vono et al. 2019; Zhu et al. 2023 call a like scheme DiffPIR), which leans towards the modes:
+    ``draws`` > 1 replaces it by a draw, in that many steps down to no noise.
+
+    With ``chains`` > 1 that many runs go side by side, and the last step is their consensus: the chain
+    whose sources the prior finds likeliest, averaged with the chains that found the same mode.
+    """
+
+    prior: ScoreModel
+    levels: int = parameter(25, "number of noise levels", low=2, high=100)
+    sweeps: int = parameter(8, "renoisings at each noise level", low=1, high=50)
+    sigma_max: float = parameter(1.0, "first noise level", low=0.1, high=2.5, log=True, unit="pixel value")
+    sigma_min: float = parameter(0.02, "last noise level", low=0.005, high=0.3, log=True, unit="pixel value")
+    chains: int = parameter(1, "runs side by side, with a consensus at the end", low=1, high=16)
+    draws: int = parameter(1, "steps of one prior draw; 1 takes the posterior mean", low=1, high=50)
+    same_mode: float = parameter(0.1, "chains closer than this to the chosen one are averaged", low=0.0, high=0.5, unit="RMS pixel value")
+
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"single": {}, "consensus": {"chains": 4}}
+
+    def total_steps(self, problem: Problem) -> int:
+        """The number of steps after step 0."""
+        return self.levels * self.sweeps + (self.chains > 1)
+
+    def sigmas(self) -> list[float]:
+        """The noise levels, first to last."""
+        return torch.logspace(math.log10(self.sigma_max), math.log10(self.sigma_min), self.levels, dtype=torch.float64).tolist()
+
+    def draw(self, noisy: Tensor, sigma: float, rng: Generator) -> Tensor:
+        """Sources given their noisy copies: the posterior's mean, or a draw in ``draws`` ancestral steps."""
+        ladder = [sigma * 0.01 ** (step / self.draws) for step in range(self.draws)]
+        for now, then in zip(ladder, [*ladder[1:], 0.0], strict=True):
+            clean = self.prior.denoise(noisy, now)
+            keep = (then / now) ** 2
+            noisy = clean + keep * (noisy - clean)
+            if then > 0:
+                noisy = noisy + then * math.sqrt(1 - keep) * _normal(noisy, rng)
+        return noisy
+
+    def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
+        """Yield step 0 (equal shares), every sweep, and the consensus of several chains; from ``start``, those after it."""
+        mixtures, mixing = problem
+        mixing.check(mixtures, getattr(self.prior, "image_shape", None))
+        if min(self.levels, self.sweeps, self.chains, self.draws) < 1 or min(self.sigma_min, self.sigma_max) <= 0:
+            raise SepvizError("levels, sweeps, chains, draws, sigma_max and sigma_min must be above 0")
+        if start is None:
+            batch, *image = mixtures.shape
+            shares = mixing.condition(torch.zeros((batch, mixing.count, *image), device=mixtures.device), mixtures)
+            start = Step(0, "start: equal shares", shares, {}, {"sigma": self.sigma_max, "level": 0, "sweep": 0, "evaluations": 0})
+            yield start._replace(sources=start.sources.clone())
+        x = self._chains(start)
+        index, level, sweep, evaluations = start.index, int(start.info["level"]), int(start.info["sweep"]), start.info["evaluations"]
+        sigmas = self.sigmas()
+        while level < self.levels:
+            if sweep >= self.sweeps:
+                level, sweep = level + 1, 0
+                continue
+            sigma = sigmas[level]
+            noisy = x + sigma * _normal(x, rng)
+            clean = self.draw(noisy, sigma, rng)
+            now = mixing.condition(clean.flatten(0, 1), mixtures.repeat_interleave(self.chains, 0)).view_as(x)
+            extras = {"noise": (noisy - x)[:, 0], "prior_force": (clean - noisy)[:, 0], "data_force": (now - clean)[:, 0]}
+            if self.chains > 1:
+                extras["chains"] = now.clone()
+            x, index, sweep, evaluations = now, index + 1, sweep + 1, evaluations + self.draws * self.chains
+            info = {"sigma": sigma, "level": level, "sweep": sweep, "evaluations": evaluations, "residual": self._residual(problem, x[:, 0])}
+            yield Step(index, f"sigma {sigma:.3g}", x[:, 0].clone(), extras, info)
+        if self.chains > 1 and level == self.levels:
+            chosen, loss = self.consensus(x, rng)
+            extras = {"chains": x.clone(), "chain_loss": loss, "data_force": chosen - x[:, 0]}
+            info = {"sigma": self.sigma_min, "level": self.levels + 1, "sweep": 0, "evaluations": evaluations + self.chains * len(JUDGES) * DRAWS,
+                    "residual": self._residual(problem, chosen)}
+            yield Step(index + 1, f"consensus of {self.chains} chains", chosen.clone(), extras, info)
+
+    def consensus(self, x: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
+        """The likeliest chain's mode: (B, N, K, C, H, W) -> sources (B, K, C, H, W) and each chain's loss (B, N).
+
+        The prior's negative log likelihood of an image is, up to a constant, an integral of its denoising
+        loss ``|D(x + sigma n, sigma) - x|^2`` over noise levels (Kingma et al. 2021); here at a few, with the
+        same noise for every chain, so that the difference is little more than that of the images.
+        """
+        loss = torch.zeros(x.shape[:2], device=x.device)
+        for sigma in JUDGES:
+            for _ in range(DRAWS):
+                noise = torch.randn((len(x), 1, *x.shape[2:]), generator=rng, device=x.device)
+                error = self.prior.denoise(x + sigma * noise, sigma) - x
+                loss += error.square().sum(dim=(2, 3, 4, 5)) / sigma**2 / (len(JUDGES) * DRAWS)
+        best = loss.argmin(dim=1)
+        chosen = x[torch.arange(len(x)), best]
+        aligned = torch.stack([reorder(chain, match(chain, chosen)) for chain in x.unbind(1)], dim=1)
+        apart = (aligned - chosen[:, None]).square().mean(dim=(2, 3, 4, 5)).sqrt()
+        near = (apart <= self.same_mode).to(x.dtype)[:, :, None, None, None, None]
+        return (near * aligned).sum(dim=1) / near.sum(dim=1), loss
+
+    def _chains(self, start: Step) -> Tensor:
+        """(B, N, K, C, H, W): the start's chains where they are as many, else copies of its sources."""
+        chains = start.extras.get("chains")
+        if chains is not None and chains.shape[1] == self.chains:
+            return chains.to(start.sources.dtype)
+        return start.sources[:, None].expand(-1, self.chains, *start.sources.shape[1:])
+
+    @staticmethod
+    def _residual(problem: Problem, sources: Tensor) -> float:
+        return float((problem.mixtures - problem.mixing.apply(sources)).square().mean().sqrt())
+
+
+def _normal(like: Tensor, rng: Generator) -> Tensor:
+    return torch.randn(like.shape, generator=rng, device=like.device, dtype=like.dtype)

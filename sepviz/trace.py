@@ -1,0 +1,372 @@
+"""Record a stream of steps; look at it again, save it, load it, export it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from sepviz.core import Problem, Separator, SepvizError, Step, Truth
+from sepviz.mixing import Mixing
+
+FORMAT = 1  # of saved files; another number is refused
+MAX_FRAMES = 200  # that `record` keeps when it may choose
+LIMIT = 256 * 2**20  # bytes of frames held in memory
+
+
+# --- what is kept of a stream -------------------------------------------------------------------
+
+
+def _compact(step: Step) -> Step:
+    """The step on the CPU with its images (sources, and extras of their shape) in float16.
+
+    Other extras (optimiser moments, latents) keep their type: float16 would round them to zero.
+    """
+    def image(tensor: Tensor) -> Tensor:
+        fits = tensor.abs().nan_to_num(0).amax() <= torch.finfo(torch.float16).max
+        return tensor.detach().to("cpu", torch.float16 if fits else torch.float32)
+
+    extras = {name: image(extra) if extra.shape == step.sources.shape and extra.is_floating_point() else extra.detach().cpu()
+              for name, extra in step.extras.items()}
+    return step._replace(sources=image(step.sources), extras=extras, info=dict(step.info))
+
+
+def _full(step: Step, device: torch.device | str = "cpu") -> Step:
+    """The step in float32 on a device: what a method can start from."""
+    def up(tensor: Tensor) -> Tensor:
+        return tensor.detach().to(device, torch.float32 if tensor.is_floating_point() else tensor.dtype)
+
+    return step._replace(sources=up(step.sources), extras={name: up(extra) for name, extra in step.extras.items()}, info=dict(step.info))
+
+
+def _size(step: Step) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in (step.sources, *step.extras.values()))
+
+
+class Recorder:
+    """Keeps every ``every``-th step within a budget; thins to every second frame when it is passed.
+
+    The first step is always kept, and so is the newest, which is held in full precision.
+    """
+
+    def __init__(self, every: int = 1, limit: int = LIMIT, max_frames: int | None = None, frames: list[Step] | None = None):
+        self.stride = every
+        self.limit = limit
+        self.max_frames = max_frames
+        self.frames = list(frames or [])
+        self.bytes = sum(map(_size, self.frames))
+        self.last: Step | None = self.frames[-1] if self.frames else None
+        self._count = 0
+
+    def add(self, step: Step) -> None:
+        self.last = step
+        if self._count % self.stride == 0:
+            kept = _compact(step)
+            self.frames.append(kept)
+            self.bytes += _size(kept)
+            while len(self.frames) > 1 and (self.bytes > self.limit or (self.max_frames and len(self.frames) > self.max_frames)):
+                self.frames = self.frames[::2]
+                self.stride *= 2
+                self.bytes = sum(map(_size, self.frames))
+        self._count += 1
+
+    def steps(self) -> list[Step]:
+        """What is kept, the newest step in float32 at the end."""
+        if self.last is None:
+            return []
+        return [step for step in self.frames if step.index != self.last.index] + [_full(self.last)]
+
+
+def _parameters(separator: Separator) -> dict[str, Any]:
+    """The fields of a separator as JSON: numbers, strings and lists of them; anything else by its class name."""
+    def plain(value: Any) -> Any:
+        if isinstance(value, (bool, int, float, str)) or value is None:
+            return value
+        if isinstance(value, (tuple, list)):
+            return [plain(item) for item in value]
+        return type(value).__name__
+
+    if not dataclasses.is_dataclass(separator):
+        return {}
+    return {item.name: plain(getattr(separator, item.name)) for item in dataclasses.fields(separator)}
+
+
+def _versions() -> dict[str, str]:
+    try:
+        sepviz = metadata.version("sepviz")
+    except metadata.PackageNotFoundError:
+        sepviz = "not installed"
+    return {"sepviz": sepviz, "torch": str(torch.__version__), "python": platform.python_version()}
+
+
+def record(separator: Separator, problem: Problem, *, seed: int = 0, every: int | None = None, start: Step | None = None,
+           limit: int = LIMIT, progress: bool = True) -> Trace:
+    """Run a method and keep its steps.
+
+    Parameters
+    ----------
+    separator : Separator
+    problem : Problem
+    seed : int
+        Of the run's own generator, on the device of the mixtures.
+    every : int, optional
+        Keep every so-many-th step; by default so that about 200 are kept.
+    start : Step, optional
+        Go on from this step (a fork); the trace then begins with the step after it.
+    limit : int
+        Bytes of frames to hold; when passed, every second frame is dropped.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    Trace
+        The first and the last step are always kept. Images of the steps between are rounded to
+        float16. Ctrl-C (or Jupyter's stop button) ends the run and keeps what there is.
+
+    Raises
+    ------
+    SepvizError
+        If ``every`` or ``limit`` is not positive, or the method gave no step.
+    """
+    if every is not None and every < 1:
+        raise SepvizError(f"every={every}: want 1 or more steps")
+    if limit < 1:
+        raise SepvizError(f"limit={limit}: want a positive number of bytes")
+    total: int | None = None
+    if hasattr(separator, "total_steps"):  # optional, so not in the protocol
+        total = max(1, int(separator.total_steps(problem)) - (start.index if start else 0))
+    chosen = every or (-(-total // MAX_FRAMES) if total else 1)
+    recorder = Recorder(chosen, limit, MAX_FRAMES + 1 if every is None else None)
+    rng = torch.Generator(device=problem.mixtures.device).manual_seed(seed)
+    method = type(separator).__name__
+    interrupted = False
+    begun = time.perf_counter()
+    with tqdm(total=total, desc=method, unit="step", disable=not progress) as bar:
+        try:
+            for step in separator.steps(problem, rng, start):
+                recorder.add(step)
+                bar.set_postfix_str(step.stage, refresh=False)
+                bar.update()
+        except KeyboardInterrupt:
+            if recorder.last is None:
+                raise
+            interrupted = True
+    seconds = time.perf_counter() - begun
+    if recorder.last is None:
+        after = f" after step {start.index}: start from an earlier one" if start else ": its parameters ask for none"
+        raise SepvizError(f"{method} gave no step{after}")
+    trace = Trace(problem, recorder.steps(), method, _parameters(separator), seed, seconds, interrupted)
+    if interrupted:
+        tqdm.write(f"{method} interrupted at step {trace.final.index}: {len(trace)} steps kept")
+    return trace
+
+
+# --- the trace ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Trace:
+    """What was recorded of one run.
+
+    ``trace[i]`` is the i-th kept step, in float32 on the problem's device; it can be the ``start`` of
+    another run. ``trace.steps`` holds the same steps as stored: on the CPU, images in float16 (about
+    three decimal digits) except in the last step, which is kept in float32.
+    """
+
+    problem: Problem
+    steps: list[Step]
+    method: str = ""
+    parameters: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    seconds: float = 0.0
+    interrupted: bool = False
+    versions: dict[str, str] = field(default_factory=_versions)
+    changes: list[dict[str, Any]] = field(default_factory=list)  # of parameters in mid-run: {"before_step": index, name: [old, new]}
+
+    def __post_init__(self):
+        if not self.steps:
+            raise SepvizError("a trace of no steps: record at least one")
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __getitem__(self, i: int) -> Step:
+        try:
+            return _full(self.steps[i], self.problem.mixtures.device)
+        except IndexError:
+            raise IndexError(f"step {i} of a trace of {len(self)} kept steps") from None
+
+    def __iter__(self) -> Iterator[Step]:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        batch, count = self.steps[-1].sources.shape[:2]
+        state = ", interrupted" if self.interrupted else ""
+        return (f"Trace({self.method}: {len(self)} steps kept, {self.steps[0].index} to {self.steps[-1].index}; "
+                f"{batch} mixtures of {count}; {self.seconds:.1f} s{state})")
+
+    def step(self, i: int) -> Step:
+        """The i-th kept step, to look at or to start from; the same as ``trace[i]``."""
+        return self[i]
+
+    @property
+    def final(self) -> Step:
+        """The last step."""
+        return self[-1]
+
+    @property
+    def sources(self) -> Tensor:
+        """The sources of the last step, (B, K, C, H, W)."""
+        return self.final.sources
+
+    @property
+    def indices(self) -> np.ndarray:
+        """The step number of every kept step."""
+        return np.array([step.index for step in self.steps])
+
+    def curve(self, name: str) -> np.ndarray:
+        """One figure of ``Step.info`` over the kept steps; nan where a step does not have it."""
+        names = sorted({key for step in self.steps for key in step.info})
+        if name not in names:
+            raise SepvizError(f"no curve {name!r}: this trace has {', '.join(names) or 'none'}")
+        return np.array([step.info.get(name, float("nan")) for step in self.steps])
+
+    def metric(self, truth: Truth, name: str = "psnr") -> Tensor:
+        """A metric of `sepviz.metrics` at every kept step: (steps, B)."""
+        from sepviz import metrics
+
+        if not hasattr(metrics, name):
+            raise SepvizError(f"no metric {name!r} in sepviz.metrics")
+        measure = getattr(metrics, name)
+        device = self.problem.mixtures.device
+        sources = truth.sources.to(device)
+        bar = tqdm(self.steps, desc=name, delay=1, leave=False)
+        return torch.stack([measure(step.sources.to(device, torch.float32), sources) for step in bar])
+
+    # --- files ---
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write the trace to one ``.npz`` file, without pickle.
+
+        Raises
+        ------
+        SepvizError
+            If the file is there and ``overwrite`` is not set, or it cannot be written.
+        """
+        mixing = {item.name: getattr(self.problem.mixing, item.name) for item in dataclasses.fields(self.problem.mixing)}
+        steps = [{"index": step.index, "stage": step.stage, "extras": list(step.extras),
+                  "info": {name: float(value) for name, value in step.info.items()}}
+                 for step in self.steps]
+        meta = {"sepviz trace": FORMAT, "mixing": mixing, "method": self.method, "parameters": self.parameters, "seed": self.seed,
+                "seconds": self.seconds, "interrupted": self.interrupted, "versions": self.versions, "changes": self.changes,
+                "steps": steps}
+
+        def arrays() -> Iterator[tuple[str, np.ndarray]]:
+            yield "meta", np.array(json.dumps(meta))
+            yield "mixtures", self.problem.mixtures.detach().cpu().numpy()
+            for i, step in enumerate(self.steps):
+                yield f"{i}/sources", step.sources.numpy()
+                for name, extra in step.extras.items():
+                    yield f"{i}/extras/{name}", extra.numpy()
+
+        def write(file: Path) -> None:
+            total = 2 + sum(1 + len(step.extras) for step in self.steps)
+            with zipfile.ZipFile(file, "w") as archive:
+                for name, array in tqdm(arrays(), desc="saving", total=total, delay=1, leave=False):
+                    with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                        np.lib.format.write_array(entry, array, allow_pickle=False)
+
+        return _write(path, write, overwrite)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Trace:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        SepvizError
+            If the file is missing, damaged, of another version, or not a trace.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                if not isinstance(archive, np.lib.npyio.NpzFile) or "meta" not in archive:
+                    raise SepvizError(f"{path} is not a sepviz trace: give a file that Trace.save wrote")
+                meta = json.loads(str(archive["meta"]))
+                version = meta.get("sepviz trace") if isinstance(meta, dict) else None
+                if version != FORMAT:
+                    raise SepvizError(f"{path} is of trace format {version}, this sepviz reads {FORMAT}: record the run again")
+                steps = []
+                for i, head in enumerate(tqdm(meta["steps"], desc="loading", delay=1, leave=False)):
+                    extras = {name: torch.from_numpy(archive[f"{i}/extras/{name}"]) for name in head["extras"]}
+                    steps.append(Step(head["index"], head["stage"], torch.from_numpy(archive[f"{i}/sources"]), extras, head["info"]))
+                problem = Problem(torch.from_numpy(archive["mixtures"]), Mixing(**meta["mixing"]))
+            return cls(problem, steps, meta["method"], meta["parameters"], meta["seed"], meta["seconds"], meta["interrupted"],
+                       meta["versions"], meta["changes"])
+        except SepvizError:
+            raise
+        except OSError as error:
+            raise SepvizError(f"cannot read {path}: {error.strerror or error}") from None
+        except (ValueError, KeyError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise SepvizError(f"{path} is not a whole sepviz trace ({reason}): save it again") from None
+
+    def to_html(self, path: str | Path, truth: Truth | None = None, *, title: str | None = None, overwrite: bool = False) -> Path:
+        """Write one self-contained page that plays and scrubs the run, with no kernel and no network."""
+        from sepviz.widgets.player import html_page
+
+        page = html_page(self, truth, title)
+        return _write(path, lambda file: file.write_text(page, encoding="utf-8"), overwrite)
+
+    def to_gif(self, path: str | Path, truth: Truth | None = None, *, item: int = 0, zoom: int = 4, seconds: float = 8.0,
+               overwrite: bool = False) -> Path:
+        """Write an animation of one mixture: mixture, estimates, truth if given, and residual.
+
+        Parameters
+        ----------
+        zoom : int
+            Screen pixels per image pixel.
+        seconds : float
+            How long the animation takes; at most 100 frames are used, and the last is held.
+        """
+        from sepviz.widgets.gif import gif_bytes
+
+        data = gif_bytes(self, truth, item, zoom, seconds)
+        return _write(path, lambda file: file.write_bytes(data), overwrite)
+
+
+def _write(path: str | Path, write: Any, overwrite: bool) -> Path:
+    """Call ``write(temporary file)`` and put the result in place at once, so no half-written file is ever seen."""
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise SepvizError(f"{path} is there already: give another name, or overwrite=True")
+    temporary = None
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)  # mkstemp's files are for their owner only
+        write(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise SepvizError(f"cannot write {path}: {error.strerror or error}") from None
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+    return path

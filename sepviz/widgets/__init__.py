@@ -1,0 +1,6 @@
+"""The interactive views: the only place that imports ipywidgets and anywidget."""
+
+from sepviz.widgets.live import LiveRun
+from sepviz.widgets.player import Player
+
+__all__ = ["LiveRun", "Player"]

@@ -1,0 +1,165 @@
+"""Steps as bytes for the browser.
+
+Every image is sent as uint8. Unsigned layers (mixture, estimates, truth) are clipped to the range
+that is shown: [0, 1], or for a mixture its own range. Signed layers (residual, forces, noise) are
+scaled by the largest absolute value of that layer in that step and mixture, which is sent along:
+byte 128 is 0, byte 128 + 127 is plus that value. The figures on the curves are of the unrounded steps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sepviz import metrics
+from sepviz.core import Problem, SepvizError, Step, Truth
+
+ITEMS = 8  # mixtures of one player
+BUDGET = 16 * 2**20  # bytes of frames of one player; a saved notebook holds them
+SIGNED = {"prior_force": "prior force", "data_force": "data force", "noise": "noise"}  # the extras that are shown
+
+
+class View(NamedTuple):
+    """Which mixtures are shown, with what is needed to show them."""
+
+    problem: Problem
+    truth: Truth | None
+    items: list[int]
+    low: float
+    high: float
+
+
+def make_view(problem: Problem, truth: Truth | None, item: int = 0) -> View:
+    """The block of `ITEMS` mixtures that ``item`` is in.
+
+    Raises
+    ------
+    SepvizError
+        If there is no such mixture, the truth does not fit, or the images are neither gray nor RGB.
+    """
+    batch, channels, height, width = problem.mixtures.shape
+    if not 0 <= item < batch:
+        raise SepvizError(f"item={item}: the problem has mixtures 0 to {batch - 1}")
+    if channels not in (1, 3):
+        raise SepvizError(f"images of {channels} channels: 1 (gray) or 3 (RGB) can be shown")
+    want = (batch, problem.mixing.count, channels, height, width)
+    if truth is not None and tuple(truth.sources.shape) != want:
+        raise SepvizError(f"truth of shape {tuple(truth.sources.shape)}: this problem's sources are {want}")
+    first = item - item % ITEMS
+    items = list(range(first, min(first + ITEMS, batch)))
+    mixtures = problem.mixtures[items].detach().float().cpu().nan_to_num(0)
+    shown = Problem(mixtures, problem.mixing)
+    shown_truth = None if truth is None else Truth(truth.sources[items].detach().float().cpu())
+    return View(shown, shown_truth, items, min(0.0, float(mixtures.min())), max(1.0, float(mixtures.max())))
+
+
+def _image_bytes(images: Tensor, low: float = 0.0, high: float = 1.0) -> bytes:
+    scaled = (images.nan_to_num(0, posinf=high, neginf=low).clamp(low, high) - low) * (255 / (high - low))
+    return scaled.round().to(torch.uint8).numpy().tobytes()
+
+
+def _signed_bytes(images: Tensor) -> tuple[bytes, list[float | None]]:
+    images = images.nan_to_num(0)
+    scales = images.abs().flatten(1).amax(dim=1)
+    unit = images / scales.clamp_min(1e-30).reshape(-1, *(1,) * (images.ndim - 1))
+    return (unit * 127 + 128).round().to(torch.uint8).numpy().tobytes(), [_short(value) for value in scales.tolist()]
+
+
+def _short(value: float) -> float | None:
+    """Four digits, as JSON knows no nan and the browser needs no more."""
+    return float(f"{value:.4g}") if math.isfinite(value) else None
+
+
+def pack_static(view: View, batch: int, method: str) -> dict[str, Any]:
+    """What does not change over a run: the mixtures and the truth."""
+    _, channels, height, width = view.problem.mixtures.shape
+    return {
+        "method": method, "items": view.items, "batch": batch, "count": view.problem.mixing.count,
+        "weights": [_short(weight) for weight in view.problem.mixing.weights],
+        "channels": channels, "height": height, "width": width, "low": _short(view.low), "high": _short(view.high),
+        "mixtures": _image_bytes(view.problem.mixtures, view.low, view.high),
+        "truth": b"" if view.truth is None else _image_bytes(view.truth.sources),
+    }
+
+
+def matching(view: View, sources: Tensor) -> Tensor:
+    """For the mixtures in view: ``permutation[b, k]`` is the estimate of source k."""
+    assert view.truth is not None
+    return metrics.match(sources.nan_to_num(0), view.truth.sources)
+
+
+def pack_frames(view: View, steps: Iterable[Step], permutation: Tensor | None = None,
+                order: list[list[int]] | None = None) -> dict[str, Any]:
+    """Steps as one block of bytes and one small record each.
+
+    Parameters
+    ----------
+    permutation : Tensor (items, K), optional
+        Bring the estimates into this order, in every step, so that panels do not jump.
+    order : list, optional
+        Or leave the estimates and say which true source belongs under each.
+    """
+    steps = list(steps)
+    names = [name for name in SIGNED if any(_is_layer(step, name) for step in steps)]
+    count = view.problem.mixing.count
+    layers = [{"name": "estimate", "signed": False, "panels": count}, {"name": "remix", "signed": False, "panels": 1},
+              {"name": "residual", "signed": True, "panels": 1},
+              *({"name": name, "label": SIGNED[name], "signed": True, "panels": count} for name in names)]
+    psnrs = _psnrs(view, steps) if view.truth is not None else None
+
+    def images(tensor: Tensor) -> Tensor:
+        chosen = tensor[view.items].detach().to("cpu", torch.float32)
+        return chosen if permutation is None else metrics.reorder(chosen, permutation)
+
+    chunks: list[bytes] = []
+    records = []
+    for i, step in enumerate(steps):
+        remix = view.problem.mixing.apply(step.sources[view.items].detach().to("cpu", torch.float32))
+        signed = {"residual": view.problem.mixtures - remix}
+        signed |= {name: images(step.extras[name] if _is_layer(step, name) else torch.zeros_like(step.sources)) for name in names}
+        scales = {}
+        chunks += [_image_bytes(images(step.sources)), _image_bytes(remix, view.low, view.high)]
+        for name, layer in signed.items():
+            data, scales[name] = _signed_bytes(layer)
+            chunks.append(data)
+        values = {"residual": [_short(value) for value in metrics.residual(view.problem.mixtures, remix).tolist()]}
+        if "sigma" in step.info:
+            values["sigma"] = [_short(step.info["sigma"])] * len(view.items)
+        if psnrs is not None:
+            values["psnr"] = psnrs[i]
+        records.append({"index": step.index, "stage": step.stage, "scales": scales, "values": values, "order": order,
+                        "evaluations": _short(step.info.get("evaluations", math.nan))})
+    return {"layers": layers, "records": records, "bytes": b"".join(chunks)}
+
+
+def _psnrs(view: View, steps: list[Step]) -> list[list[float | None]]:
+    """PSNR of every step and mixture; many steps in one call, which is several times as fast."""
+    assert view.truth is not None
+    found: list[list[float | None]] = []
+    together = 16
+    for first in range(0, len(steps), together):
+        some = torch.stack([step.sources[view.items].detach().to("cpu", torch.float32) for step in steps[first : first + together]])
+        truth = view.truth.sources.expand_as(some)
+        values = metrics.psnr(some.nan_to_num(0).flatten(0, 1), truth.flatten(0, 1)).reshape(len(some), -1)
+        found += [[_short(value) for value in row] for row in values.tolist()]
+    return found
+
+
+def _is_layer(step: Step, name: str) -> bool:
+    return name in step.extras and step.extras[name].shape == step.sources.shape
+
+
+def thin(steps: Sequence[Step], view: View, budget: int = BUDGET) -> list[int]:
+    """Positions of the steps that fit the budget: evenly spread, first and last among them."""
+    mixtures = view.problem.mixtures
+    count = view.problem.mixing.count
+    layers = 2 + count * (1 + sum(any(_is_layer(step, name) for step in steps) for name in SIGNED))
+    fit = max(2, budget // (layers * mixtures.numel()))
+    if len(steps) <= fit:
+        return list(range(len(steps)))
+    return np.linspace(0, len(steps) - 1, fit).round().astype(int).tolist()

@@ -1,0 +1,107 @@
+"""The player: a recorded run in one canvas view, scrubbed wholly in the browser."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+from tqdm.auto import tqdm
+
+from sepviz.core import SepvizError, Step, Truth
+from sepviz.trace import Trace
+from sepviz.widgets.packing import View, make_view, matching, pack_frames, pack_static, thin
+
+FOLDER = Path(__file__).parent
+VIEW_JS = (FOLDER / "view.js").read_text(encoding="utf-8")  # shared by the player, the live run and the HTML page
+VIEW_CSS = (FOLDER / "view.css").read_text(encoding="utf-8")
+PLAYER_JS = VIEW_JS + (FOLDER / "player.js").read_text(encoding="utf-8")
+
+
+def _pack(trace: Trace, truth: Truth | None, item: int) -> tuple[View, list[int], dict[str, Any], dict[str, Any]]:
+    """The view, the positions of its frames in the trace, and what the browser gets."""
+    view = make_view(trace.problem, truth, item)
+    positions = thin(trace.steps, view)
+    # One matching, at the last step: panels that follow the matching of each step would jump.
+    permutation = None if truth is None else matching(view, trace.final.sources[view.items].cpu())
+    steps = tqdm([trace.steps[i] for i in positions], desc="packing", delay=1, leave=False)
+    frames = pack_frames(view, steps, permutation)
+    return view, positions, pack_static(view, len(trace.problem.mixtures), trace.method), frames
+
+
+class Player(anywidget.AnyWidget):
+    """Play, scrub and look into a recorded run.
+
+    All frames are sent once, as uint8 (see `sepviz.widgets.packing` for the rounding); moving through
+    them sends nothing to the kernel. When the player has come to rest, its place is told to Python, so
+    `step` is the step on the screen.
+
+    Parameters
+    ----------
+    trace : Trace
+    truth : Truth, optional
+        Shown beside the estimates, which are brought into its order by one matching, at the last step.
+    item : int
+        The mixture to show first. A player holds eight mixtures, those around this one.
+
+    Attributes
+    ----------
+    cursor : int
+        The frame on the screen; set it to move the player.
+    item : int
+        The mixture on the screen.
+
+    Examples
+    --------
+    >>> player = Player(trace, truth)          # doctest: +SKIP
+    >>> record(method, problem, start=player.step)  # doctest: +SKIP
+    """
+
+    _esm = PLAYER_JS
+    _css = VIEW_CSS
+    static = traitlets.Dict().tag(sync=True)
+    frames = traitlets.Dict().tag(sync=True)
+    cursor = traitlets.Int(0).tag(sync=True)
+    item = traitlets.Int(0).tag(sync=True)
+
+    def __init__(self, trace: Trace, truth: Truth | None = None, item: int = 0):
+        self._view, self._positions, static, frames = _pack(trace, truth, item)
+        self.trace = trace
+        super().__init__(static=static, frames=frames, item=item)
+
+    @traitlets.validate("cursor")
+    def _check_cursor(self, proposal: Any) -> int:
+        if not 0 <= proposal["value"] < len(self._positions):
+            raise SepvizError(f"cursor={proposal['value']}: this player has frames 0 to {len(self._positions) - 1}")
+        return proposal["value"]
+
+    @traitlets.validate("item")
+    def _check_item(self, proposal: Any) -> int:
+        items = self._view.items
+        if proposal["value"] not in items:
+            raise SepvizError(f"item={proposal['value']}: this player has mixtures {items[0]} to {items[-1]}")
+        return proposal["value"]
+
+    @property
+    def step(self) -> Step:
+        """The step on the screen, as it was recorded: a start for another run."""
+        return self.trace[self._positions[self.cursor]]
+
+
+def html_page(trace: Trace, truth: Truth | None = None, title: str | None = None) -> str:
+    """One HTML page with the player, its data and its code in it."""
+    _, _, static, frames = _pack(trace, truth, 0)
+
+    def encode(value: bytes) -> dict[str, str]:
+        return {"base64": base64.b64encode(value).decode("ascii")}
+
+    state = json.dumps({"static": static, "frames": frames, "cursor": 0, "item": 0}, default=encode)
+    title = html.escape(title or f"{trace.method}, step by step")
+    page = (FOLDER / "page.html").read_text(encoding="utf-8")
+    parts = {"TITLE": title, "STYLE": VIEW_CSS, "STATE": state.replace("<", "\\u003c"), "SCRIPT": PLAYER_JS}
+    return re.sub("%%([A-Z]+)%%", lambda found: parts[found[1]], page)

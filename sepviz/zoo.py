@@ -1,0 +1,85 @@
+"""Shipped weights: a name, a safetensors file, its hash and a card that says how it was made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sepviz.core import SepvizError
+from sepviz.priors.score import ScorePrior
+from sepviz.suggest import nearest
+
+FOLDER = Path(__file__).parent / "zoo"
+
+
+def names() -> list[str]:
+    """The names of the shipped priors."""
+    return sorted(path.stem for path in FOLDER.glob("*.safetensors"))
+
+
+def card(name: str) -> dict[str, Any]:
+    """Command, data, seed, minutes and held-out figures of a shipped prior."""
+    return json.loads((FOLDER / f"{_known(name)}.json").read_text())
+
+
+def _known(name: str) -> str:
+    if name not in names():
+        raise SepvizError(f"no prior {name!r}: {nearest(name, names())} Or give the path of a .safetensors file")
+    return name
+
+
+def save(prior: ScorePrior, path: str | Path, facts: dict[str, Any]) -> Path:
+    """Write weights (float16) as safetensors and, beside them, the card with their hash; both or neither.
+
+    Parameters
+    ----------
+    path : path
+        ``NAME.safetensors``; nothing is written over.
+    facts : dict
+        What the card says besides.
+    """
+    from safetensors.torch import save_file
+
+    path = Path(path).with_suffix(".safetensors")
+    for target in (path, path.with_suffix(".json")):
+        if target.exists():
+            raise SepvizError(f"{target} is there already: remove it or choose another name")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    weights = {key: value.detach().half().cpu().contiguous() for key, value in prior.state_dict().items()}
+    save_file(weights, partial, metadata={"settings": json.dumps(prior.settings())})
+    facts = {**facts, "sha256": hashlib.sha256(partial.read_bytes()).hexdigest(), "bytes": partial.stat().st_size}
+    path.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n")
+    os.replace(partial, path)
+    return path
+
+
+def load(name: str, device: str | torch.device = "cpu") -> ScorePrior:
+    """A trained prior, ready to use: a name of the zoo or the path of a ``.safetensors`` file.
+
+    The file's hash is compared with its card's; a mismatch is an error.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(name) if name.endswith(".safetensors") else FOLDER / f"{_known(name)}.safetensors"
+    if not path.is_file():
+        raise SepvizError(f"no weights at {path}: check the path, or choose one of {', '.join(names())}")
+    beside = path.with_suffix(".json")
+    if beside.is_file():
+        want, got = json.loads(beside.read_text()).get("sha256"), hashlib.sha256(path.read_bytes()).hexdigest()
+        if want != got:
+            raise SepvizError(f"{path.name} has sha256 {got[:12]}..., its card says {str(want)[:12]}...: the file is damaged or another; fetch it again")
+    try:
+        with safe_open(path, "pt") as file:
+            settings = json.loads(file.metadata()["settings"])
+            weights = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
+        prior = ScorePrior(**settings)
+        prior.load_state_dict(weights)
+    except (SafetensorError, KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
+        raise SepvizError(f"{path} holds no weights of a score prior ({str(error).splitlines()[0]}): train them with sepviz train score") from None
+    return prior.to(device).eval().requires_grad_(False)

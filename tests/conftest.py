@@ -1,0 +1,38 @@
+"""What several tests share: the device under test, real data where it is, a small exact prior."""
+
+import os
+
+import pytest
+import torch
+
+import sepviz
+from sepviz.priors.gaussian import GaussianPrior
+
+
+@pytest.fixture(autouse=True, scope="session")
+def threads():
+    torch.set_num_threads(min(2, os.cpu_count() or 1))
+
+
+@pytest.fixture(scope="session")
+def device():
+    return sepviz.default_device()
+
+
+@pytest.fixture(scope="session")
+def mnist():
+    """MNIST's test images, where the real files are."""
+    folder = os.environ.get("SEPVIZ_DATA")
+    if not folder or not os.path.isdir(os.path.join(folder, "mnist")):
+        pytest.skip("SEPVIZ_DATA names no folder with mnist/: this test needs the real digits")
+    from sepviz.data import load
+
+    return load("mnist", "test")
+
+
+@pytest.fixture
+def gaussian(device):
+    """A Gaussian prior on 1x2x3 images with very different pixels."""
+    mean = torch.tensor([[[0.2, 0.5, 0.8], [0.4, 0.6, 0.3]]], device=device)
+    deviation = torch.tensor([[[0.05, 0.3, 0.15], [0.5, 0.1, 0.25]]], device=device)
+    return GaussianPrior(mean, deviation)

@@ -1,0 +1,475 @@
+"""The command line: every command once, every bad input, and an interrupted run taken up again."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from sepviz import cli, files, zoo
+from sepviz.priors.score import ScorePrior
+from sepviz.separators import METHODS
+
+FEW = ["--set", "levels=2", "--set", "sweeps=3"]
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    """Every test in an empty folder, on the CPU."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SEPVIZ_DEVICE", "cpu")
+
+
+@pytest.fixture
+def prior(tmp_path):
+    """An untrained network, as a file."""
+    torch.manual_seed(0)
+    return str(zoo.save(ScorePrior(widths=(8, 8, 8), name="tiny"), tmp_path / "tiny.safetensors", {"seed": 0}))
+
+
+@pytest.fixture
+def problem(run):
+    assert run("mix", "--count", "5", "--seed", "3")[0] == 0
+    return "problem.npz"
+
+
+@pytest.fixture
+def run(capsys):
+    def call(*words):
+        capsys.readouterr()
+        code = cli.main([str(word) for word in words])
+        told = capsys.readouterr()
+        return code, told.out, told.err
+
+    return call
+
+
+@pytest.fixture
+def fails(run, tmp_path):
+    """The command ends with code 2 and one line that holds all these words; no file comes, goes or changes."""
+    def call(words, *command):
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        code, _, err = run(*command)
+        assert code == 2
+        assert err.startswith("sepviz: ") and err.count("\n") == 1, err
+        for word in words:
+            assert word in err, err
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+    return call
+
+
+# --- what works ---------------------------------------------------------------------------------
+
+
+def test_help(run):
+    code, out, _ = run()
+    assert code == 0 and "separate" in out
+    for name in ("lab", "demo", "mix", "separate", "score", "train", "data"):
+        code, out, _ = run(name, "--help")
+        assert code == 0 and f"sepviz {name}" in out
+    assert all(method in run("separate", "--help")[1] for method in METHODS)
+    assert run("--version")[1].startswith("sepviz 0")
+
+
+def test_help_is_quick():
+    """Neither torch nor matplotlib is loaded to print the help."""
+    code = "import sys; from sepviz import cli; cli.main(['--help']); assert not {'torch', 'numpy', 'matplotlib'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_mix_separate_score(run, prior, problem):
+    assert files.load_problem(problem)[0].mixtures.shape == (5, 1, 28, 28)
+    code, out, err = run("separate", problem, "--prior", prior, *FEW, "--seed", 4, "--chunk", 2)
+    assert (code, err) == (0, "") and "out.npz: 5 mixtures of 2 sources by split-gibbs" in out
+    sources, meta = files.load_separation("out.npz")
+    assert sources.shape == (5, 2, 1, 28, 28)
+    assert meta["parameters"]["levels"] == 2 and meta["seed"] == 4 and meta["evaluations"] >= 6 and meta["device"] == "cpu"
+    assert set(meta["versions"]) == {"sepviz", "torch", "numpy", "python"}
+    code, out, err = run("score", "out.npz", problem)
+    assert (code, err) == (0, "") and "per_source" in out and "95%" in out
+    found = json.loads(run("score", "out.npz", problem, "--json", "--convention", "summed_mse")[1])
+    assert found["n"] == 5 and found["convention"] == "summed_mse" and found["residual_rms"] < 1e-4
+
+
+def test_the_first_chunk_is_what_record_gives(run, prior, problem):
+    import sepviz
+
+    run("separate", problem, "--prior", prior, *FEW, "--seed", 4, "--chunk", 2)
+    given = files.load_problem(problem)[0]
+    separator = sepviz.SplitGibbs(zoo.load(prior), levels=2, sweeps=3)
+    trace = sepviz.record(separator, given._replace(mixtures=given.mixtures[:2]), seed=4, progress=False)
+    assert torch.equal(files.load_separation("out.npz").sources[:2], trace.sources)
+
+
+def test_presets_and_settings(run, prior, problem):
+    words = ["separate", problem, "--method", "basis", "--prior", prior, "--preset", "program", "--set", "levels=2", "--set", "steps_per_level=1"]
+    assert run(*words, "--set", "denoise_last=yes")[0] == 0
+    meta = files.load_separation("out.npz").meta
+    assert meta["preset"] == "program" and meta["parameters"]["delta"] == 3e-5 and meta["parameters"]["denoise_last"] is True
+
+
+def test_average_needs_no_prior(run, problem):
+    assert run("separate", problem, "--method", "average", "--sources", 2, "--weights", "sum")[0] == 0
+    given = files.load_problem(problem)[0]
+    torch.testing.assert_close(files.load_separation("out.npz").sources[:, 0], given.mixtures / 2)
+
+
+def test_trace_and_page(run, prior, problem):
+    from sepviz.trace import Trace
+
+    words = ["separate", problem, "--prior", prior, *FEW, "--chunk", 3, "--trace", "trace.npz", "--html", "player.html"]
+    code, out, _ = run(*words)
+    assert code == 0 and "the first 3 mixtures" in out
+    trace = Trace.load("trace.npz")
+    assert torch.equal(trace.sources, files.load_separation("out.npz").sources[:3])
+    with open("player.html") as file:
+        assert "<html" in file.read()
+
+
+def test_bare_array_in(run, problem):
+    np.save("m.npy", files.load_problem(problem)[0].mixtures[:, 0])
+    assert run("separate", "m.npy", "--method", "average", "--sources", 3)[0] == 0
+    assert files.load_separation("out.npz").sources.shape == (5, 3, 1, 28, 28)
+
+
+def test_mix_weights(run):
+    assert run("mix", "--count", 2, "--weights", 1, 0.5, 2)[0] == 0
+    assert files.load_problem("problem.npz")[0].mixing.weights == (1, 0.5, 2)
+
+
+def test_demo(run, prior, monkeypatch):
+    from sepviz.separators import Basis, SplitGibbs
+
+    monkeypatch.setattr(Basis, "presets", {"program": {"levels": 2, "steps_per_level": 2}})
+    monkeypatch.setattr(SplitGibbs, "steps", lambda self, *args: Basis(self.prior, levels=2, steps_per_level=1).steps(*args))
+    for folder in ("sepviz-demo", "sepviz-demo-2"):
+        code, out, err = run("demo", "--prior", prior, "--count", 2)
+        assert (code, err) == (0, "") and "average" in out and f"{folder}/player.html" in out.replace("\\", "/")
+        with open(f"{folder}/methods.png", "rb") as file:
+            assert file.read(4) == b"\x89PNG"
+
+
+def test_train(run, monkeypatch):
+    from sepviz.priors import score
+
+    whole = score.train_score
+    monkeypatch.setattr(score, "train_score", lambda *args, **kwargs: whole(*args, **kwargs, widths=(8, 8, 8), batch=8))
+    code, out, err = run("train", "score", "--iterations", 2, "--out", "mine.safetensors", "--seed", 1)
+    assert (code, err) == (0, "") and "sigma 0.02" in out
+    with open("mine.json") as file:
+        card = json.load(file)
+    assert card["iterations"] == 2 and card["dataset"] == "strokes" and "--iterations 2" in card["command"]
+    assert zoo.load("mine.safetensors").name == "mine"
+
+
+def test_train_interrupted(run, monkeypatch, tmp_path):
+    from sepviz.priors import score
+
+    whole, loss, calls = score.train_score, score.denoising_loss, []
+
+    def interrupt(*args):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return loss(*args)
+
+    monkeypatch.setattr(score, "denoising_loss", interrupt)
+    monkeypatch.setattr(score, "train_score", lambda *args, **kwargs: whole(*args, **kwargs, widths=(8, 8, 8), batch=8))
+    words = ["train", "score", "--iterations", 4, "--out", "mine.safetensors"]
+    code, _, err = run(*words)
+    assert code == 130 and err.count("\n") == 1 and "mine.ckpt keeps the run" in err
+    assert run(*words)[0] == 0
+    assert len(calls) == 3 + 2  # two were done, the third was lost, two were left
+    assert not (tmp_path / "mine.ckpt").exists()
+
+
+def test_data(run):
+    code, out, _ = run("data")
+    assert code == 0 and "strokes" in out
+
+
+def test_bench_gets_its_words(run, monkeypatch):
+    from sepviz import bench
+
+    got = []
+    monkeypatch.setattr(bench, "main", got.append)
+    assert run("bench", "basis", "--count", "3")[0] == 0
+    assert got == [["basis", "--count", "3"]]
+
+
+# --- labs ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    home.mkdir()
+    for name in ("start_here", "langevin"):
+        (home / f"{name}.ipynb").write_text(f"{name} 1")
+        (home / f"{name}.py").write_text(f"# {name} 1")
+    monkeypatch.setattr(cli, "_labs_home", lambda: home)
+    return home
+
+
+def test_labs_never_over_edits(run, home, tmp_path):
+    mine = tmp_path / "sepviz-labs"
+    assert run("lab", "--no-open")[0] == 0
+    assert (mine / "start_here.ipynb").read_text() == "start_here 1" and (mine / "langevin.py").exists()
+    (mine / "start_here.ipynb").write_text("my edit")
+    code, out, _ = run("lab", "--no-open")  # no new version: nothing to tell
+    assert code == 0 and "new" not in out and not list(mine.glob("*.new*"))
+    for name in ("start_here", "langevin"):
+        (home / f"{name}.ipynb").write_text(f"{name} 2")
+    code, out, _ = run("lab", "--no-open")
+    assert "yours is kept, the new version is start_here.new.ipynb" in out
+    assert (mine / "start_here.ipynb").read_text() == "my edit"
+    assert (mine / "start_here.new.ipynb").read_text() == "start_here 2"
+    assert (mine / "langevin.ipynb").read_text() == "langevin 2"  # was not edited
+    (mine / "start_here.new.ipynb").write_text("my second edit")
+    (home / "start_here.ipynb").write_text("start_here 3")
+    run("lab", "--no-open")
+    assert (mine / "start_here.new.ipynb").read_text() == "my second edit"
+    assert (mine / "start_here.new2.ipynb").read_text() == "start_here 3"
+
+
+def test_labs_without_manifest(run, home, tmp_path):
+    """A file that nobody remembers copying counts as the user's."""
+    mine = tmp_path / "sepviz-labs"
+    mine.mkdir()
+    (mine / "langevin.ipynb").write_text("whose?")
+    run("lab", "--no-open")
+    assert (mine / "langevin.ipynb").read_text() == "whose?" and (mine / "langevin.new.ipynb").read_text() == "langevin 1"
+
+
+def test_lab_opens(run, home, monkeypatch, tmp_path):
+    got = []
+
+    class Process:
+        def __init__(self, command, cwd):
+            got.append((command, cwd))
+
+        def wait(self):
+            return 0
+
+    monkeypatch.setattr(cli.subprocess, "Popen", Process)
+    assert run("lab", "langevin", "--folder", "mine")[0] == 0
+    assert got[0][0][1:] == ["-m", "jupyterlab", "langevin.ipynb"] and str(got[0][1]) == "mine"
+
+
+def test_lab_errors(fails, home, tmp_path):
+    fails(["langvin", "did you mean langevin"], "lab", "langvin", "--no-open")
+    (tmp_path / "file").write_text("mine")
+    fails(["file"], "lab", "--no-open", "--folder", "file")
+    fails(["file"], "lab", "--no-open", "--folder", "file/labs")
+
+
+# --- interrupted and resumed --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("after", [4, 9, 15])  # in the first chunk of 6 evaluations, the second, the third
+def test_interrupted_run_resumes(run, prior, problem, monkeypatch, tmp_path, after):
+    words = ["separate", problem, "--prior", prior, *FEW, "--chunk", 2, "--seed", 1]
+    assert run(*words, "--out", "whole.npz")[0] == 0
+    denoise, calls = ScorePrior.denoise, []
+
+    def interrupt(self, x, sigma):
+        calls.append(1)
+        if len(calls) == after:
+            raise KeyboardInterrupt
+        return denoise(self, x, sigma)
+
+    monkeypatch.setattr(ScorePrior, "denoise", interrupt)
+    code, _, err = run(*words)
+    assert code == 130 and err.count("\n") == 1 and "out.partial.npz keeps" in err
+    assert (tmp_path / "out.partial.npz").exists() and not (tmp_path / "out.npz").exists()
+    code, out, _ = run(*words)
+    assert code == 0 and "going on after" in out
+    assert len(calls) == 18 + 1  # nothing was computed twice but the evaluation that the interrupt cut
+    assert torch.equal(files.load_separation("out.npz").sources, files.load_separation("whole.npz").sources)
+    assert not (tmp_path / "out.partial.npz").exists()
+
+
+def stop_at(monkeypatch, number):
+    denoise, calls = ScorePrior.denoise, []
+
+    def interrupt(self, x, sigma):
+        calls.append(1)
+        if len(calls) == number:
+            raise KeyboardInterrupt
+        return denoise(self, x, sigma)
+
+    monkeypatch.setattr(ScorePrior, "denoise", interrupt)
+    return calls
+
+
+def test_another_run_does_not_resume(run, fails, prior, problem, monkeypatch):
+    words = ["separate", problem, "--prior", prior, *FEW, "--chunk", 2]
+    stop_at(monkeypatch, 8)
+    assert run(*words)[0] == 130
+    fails(["out.partial.npz", "seed 0", "9"], *words, "--seed", 9)
+    fails(["out.partial.npz", "parameters"], *words, "--set", "levels=3")
+    fails(["out.partial.npz", "method split-gibbs", "average"], "separate", problem, "--method", "average", "--chunk", 2)
+    fails(["out.partial.npz", "--trace"], *words, "--trace", "t.npz")
+    run("mix", "--seed", 77, "--count", 5, "--out", "other.npz")
+    fails(["out.partial.npz", "mixtures_digest"], "separate", "other.npz", *words[2:])
+    fails(["out.partial.npz", "stopped"], "score", "out.partial.npz", problem)
+
+
+def test_interrupt_with_a_trace(run, prior, problem, monkeypatch, tmp_path):
+    words = ["separate", problem, "--prior", prior, *FEW, "--chunk", 2, "--trace", "t.npz"]
+    stop_at(monkeypatch, 4)  # in the chunk that is traced: a trace with a hole is none
+    code, _, err = run(*words)
+    assert code == 130 and "nothing was kept" in err and not list(tmp_path.glob("*.partial.npz"))
+    stop_at(monkeypatch, 8)
+    assert run(*words)[0] == 130
+    trace = (tmp_path / "t.npz").read_bytes()
+    assert run(*words)[0] == 0
+    assert (tmp_path / "t.npz").read_bytes() == trace
+
+
+def test_a_failure_keeps_what_is_done(run, prior, problem, monkeypatch):
+    denoise, calls = ScorePrior.denoise, []
+
+    def full(self, x, sigma):
+        calls.append(1)
+        if len(calls) == 8:
+            raise torch.OutOfMemoryError("CUDA out of memory.\nmany\nlines")
+        return denoise(self, x, sigma)
+
+    monkeypatch.setattr(ScorePrior, "denoise", full)
+    code, _, err = run("separate", problem, "--prior", prior, *FEW, "--chunk", 2)
+    assert code == 2 and err.count("\n") == 1 and "--chunk" in err
+    assert len(files.load_partial("out.partial.npz").done) == 2
+
+
+# --- the user's errors --------------------------------------------------------------------------
+
+
+def test_wrong_names(fails, prior, problem):
+    fails(["seperate", "did you mean separate"], "seperate", problem)
+    fails(["splitgibbs", "did you mean split-gibbs"], "separate", problem, "--method", "splitgibbs", "--prior", prior)
+    fails(["progam", "did you mean program"], "separate", problem, "--method", "basis", "--preset", "progam", "--prior", prior)
+    fails(["paper", "average has none"], "separate", problem, "--method", "average", "--preset", "paper")
+    fails(["score-nothing"], "separate", problem, "--prior", "score-nothing")
+    fails(["gone.safetensors"], "separate", problem, "--prior", "gone.safetensors")
+    fails(["needs a prior", "--prior"], "separate", problem)
+    fails(["gpu", "choose one of auto, cpu, cuda"], "separate", problem, "--prior", prior, "--device", "gpu")
+    fails(["--sead", "did you mean --seed"], "separate", problem, "--prior", prior, "--sead", "3")
+    fails(["stroke", "did you mean strokes"], "mix", "--dataset", "stroke", "--out", "p.npz")
+    fails(["agnostick", "did you mean agnostic"], "mix", "--protocol", "agnostick", "--out", "p.npz")
+    fails(["seperate", "did you mean separate"], "mix", "--task", "seperate", "--out", "p.npz")
+    fails(["dev", "train or test"], "mix", "--split", "dev", "--out", "p.npz")
+    fails(["scor", "did you mean score"], "train", "scor")
+    fails(["per_sources", "did you mean per_source"], "score", "out.npz", problem, "--convention", "per_sources")
+    fails(["INPUT"], "separate")
+
+
+def test_wrong_settings(fails, prior, problem):
+    words = ["separate", problem, "--prior", prior, "--set"]
+    fails(["level", "did you mean levels"], *words, "level=3")
+    fails(["levels=2.5", "whole number"], *words, "levels=2.5")
+    fails(["sigma_max=big", "a number"], *words, "sigma_max=big")
+    fails(["sigma_max=nan", "a number"], *words, "sigma_max=nan")
+    fails(["levels", "FIELD=VALUE"], *words, "levels")
+    fails(["prior"], *words, "prior=other")
+    fails(["denoise_last=maybe", "true or false"], *words, "denoise_last=maybe", "--method", "basis")
+    fails(["average has no fields"], "separate", problem, "--method", "average", "--set", "levels=3")
+    fails(["delta 0.001", "diverges"], *words, "delta=0.001", "--method", "basis")
+    fails(["--count", "0", "at least 1"], "mix", "--count", 0)
+    fails(["--count", "few"], "mix", "--count", "few")
+    fails(["--seed", "-1"], "mix", "--seed", -1)
+    fails(["--minutes", "nan"], "train", "score", "--minutes", "nan")
+
+
+@pytest.mark.parametrize("values, words", [
+    (np.full((1, 28, 28), np.nan, np.float32), ["nan"]),
+    (np.full((1, 28, 28), np.inf, np.float32), ["inf"]),
+    (np.full((1, 28, 28), 200, np.uint8), ["200", "divide them by 255"]),
+    (np.zeros((28, 28), np.float32), ["(28, 28)", "(B, H, W)"]),
+    (np.zeros((1, 3, 28, 28), np.float32), ["(3, 28, 28)", "(1, 28, 28)"]),
+    (np.zeros((1, 32, 32), np.float32), ["(1, 32, 32)", "(1, 28, 28)"]),
+])
+def test_wrong_mixtures(fails, prior, values, words):
+    np.save("m.npy", values)
+    fails(words, "separate", "m.npy", "--prior", prior, "--sources", 2)
+
+
+def test_wrong_weights(fails, prior, problem):
+    fails(["K = 2", "3"], "separate", problem, "--prior", prior, "--sources", 3)
+    fails(["(1.0, 1.0)", "(0.5, 0.5)"], "separate", problem, "--prior", prior, "--weights", "mean")
+    fails(["3 weights", "K = 2"], "separate", problem, "--prior", prior, "--weights", 1, 1, 1)
+    fails(["heavy"], "separate", problem, "--prior", prior, "--weights", "heavy", 1)
+    fails(["(1.0, 0.0)", "not 0"], "mix", "--weights", 1, 0, "--out", "p.npz")
+    fails(["3 weights", "K = 2"], "mix", "--weights", 1, 1, 1, "--sources", 2, "--out", "p.npz")
+
+
+def test_wrong_files(fails, run, prior, problem, tmp_path):
+    fails(["gone.npz", "No such file"], "separate", "gone.npz", "--prior", prior)
+    (tmp_path / "cut.npz").write_bytes((tmp_path / problem).read_bytes()[:500])
+    fails(["cut.npz", "damaged"], "separate", "cut.npz", "--prior", prior)
+    run("separate", problem, "--method", "average")
+    fails(["out.npz", "no array mixtures"], "separate", "out.npz", "--method", "average", "--out", "two.npz")
+    fails(["problem.npz", "out.npz"], "score", problem, "out.npz")
+    run("mix", "--count", 3, "--out", "three.npz")
+    fails(["out.npz", "(5, 2, 1, 28, 28)", "(3, 2, 1, 28, 28)"], "score", "out.npz", "three.npz")
+    given = files.load_problem(problem)[0]
+    files.save_problem("blind.npz", given)
+    fails(["blind.npz", "no true sources"], "score", "out.npz", "blind.npz")
+    (tmp_path / "bad.partial.npz").write_text("mine")
+    fails(["bad.partial.npz"], "separate", problem, "--method", "average", "--out", "bad.npz")
+
+
+def test_score_of_other_mixtures_says_so(run, problem):
+    run("separate", problem, "--method", "average")
+    run("mix", "--count", 5, "--seed", 9, "--out", "other.npz")
+    code, _, err = run("score", "out.npz", "other.npz")
+    assert code == 0 and "other mixtures" in err
+
+
+def test_weights_with_a_wrong_hash(fails, prior, problem, tmp_path):
+    data = bytearray((tmp_path / "tiny.safetensors").read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "tiny.safetensors").write_bytes(data)
+    fails(["tiny.safetensors", "sha256"], "separate", problem, "--prior", prior)
+
+
+def test_existing_outputs_are_kept(fails, run, prior, problem, tmp_path):
+    for name in ("out.npz", "t.npz", "p.html", "mine.safetensors", "card.json"):
+        (tmp_path / name).write_text("mine")
+    average = ["separate", problem, "--method", "average"]
+    fails(["problem.npz", "there already"], "mix")
+    fails(["out.npz", "there already"], *average)
+    fails(["t.npz", "there already"], *average, "--out", "o.npz", "--trace", "t.npz")
+    fails(["p.html", "there already"], *average, "--out", "o.npz", "--html", "p.html")
+    fails(["o.npz", "names of their own"], *average, "--out", "o.npz", "--trace", "o.npz")
+    fails(["mine.safetensors", "there already"], "train", "score", "--out", "mine.safetensors")
+    fails(["card.json", "there already"], "train", "score", "--out", "card.safetensors")
+    assert run(*average, "--force")[0] == 0
+    assert files.load_separation("out.npz").sources.shape[0] == 5
+
+
+def test_unwritable_outputs(fails, prior, problem, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "folder.npz").mkdir()
+    for out in ("file/out.npz", "gone/out.npz", "folder.npz"):
+        fails([out], "separate", problem, "--method", "average", "--out", out)
+        fails([out], "mix", "--out", out)
+    fails(["file"], "demo", "--prior", prior, "--out", "file/demo")
+    fails(["file"], "train", "score", "--out", "file/mine.safetensors")
+    fails(["out.txt", ".npz"], "separate", problem, "--method", "average", "--out", "out.txt")
+    fails(["mine.pt", ".safetensors"], "train", "score", "--out", "mine.pt")
+
+
+def test_train_errors(fails, monkeypatch, tmp_path):
+    from sepviz import data
+
+    odd = data.Dataset("odd", torch.zeros(300, 1, 30, 30, dtype=torch.uint8), torch.zeros(300))
+    monkeypatch.setattr(data, "load", lambda *args, **kwargs: odd)
+    fails(["30x30", "divisible by 4"], "train", "score", "--dataset", "odd")
+    even = odd._replace(images=odd.images[..., :28, :28])
+    monkeypatch.setattr(data, "load", lambda *args, **kwargs: even)
+    (tmp_path / "score-odd.ckpt").write_text("mine")
+    fails(["score-odd.ckpt", "no checkpoint"], "train", "score", "--dataset", "odd")

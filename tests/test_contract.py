@@ -1,0 +1,163 @@
+"""One contract for every prior and every separator: a new one adds its row here."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from sepviz import tasks
+from sepviz.core import Problem, ScoreModel, SepvizError, Step
+from sepviz.mixing import Mixing
+from sepviz.priors import GaussianPrior, ScorePrior
+from sepviz.separators import METHODS, Average, Basis, SplitGibbs
+
+SHAPE = (1, 4, 8)
+
+
+def gaussian_prior(device):
+    rng = torch.Generator().manual_seed(0)
+    return GaussianPrior(torch.rand(SHAPE, generator=rng).to(device), (0.05 + 0.3 * torch.rand(SHAPE, generator=rng)).to(device))
+
+
+def score_prior(device):
+    torch.manual_seed(0)
+    prior = ScorePrior(SHAPE, mean=0.2, deviation=0.3, widths=(8, 8, 8)).eval().requires_grad_(False)
+    torch.nn.init.normal_(prior.network.head.weight, std=0.1)
+    return prior.to(device)
+
+
+PRIORS = {"gaussian": gaussian_prior, "score": score_prior}
+
+# name of the method -> a small, quick one
+SEPARATORS = {
+    "average": lambda prior: Average(),
+    "basis": lambda prior: Basis(prior, levels=3, steps_per_level=4, delta=5e-6, denoise_last=True),
+    "split-gibbs": lambda prior: SplitGibbs(prior, levels=3, sweeps=4),
+    "split-gibbs, chains": lambda prior: SplitGibbs(prior, levels=3, sweeps=2, chains=3, draws=2),
+}
+
+
+def make_problem(weights, device, batch=2):
+    sources = torch.rand((batch, len(weights), *SHAPE), generator=torch.Generator().manual_seed(1)).to(device)
+    return tasks.mix(sources, weights)[0]
+
+
+def rng_of(device, seed=0):
+    return torch.Generator(device).manual_seed(seed)
+
+
+def test_every_method_has_a_row():
+    assert set(METHODS) == {name.split(",")[0] for name in SEPARATORS}
+
+
+@pytest.mark.parametrize("name", PRIORS)
+class TestPrior:
+    def test_is_a_score_model(self, name, device):
+        prior = PRIORS[name](device)
+        assert isinstance(prior, ScoreModel) and tuple(prior.image_shape) == SHAPE
+
+    def test_score_is_tweedies(self, name, device):
+        prior = PRIORS[name](device)
+        x = torch.rand((2, 3, *SHAPE), generator=rng_of(device), device=device)
+        torch.testing.assert_close(prior.score(x, 0.3), (prior.denoise(x, 0.3) - x) / 0.09, rtol=1e-4, atol=1e-4)
+
+    def test_one_sigma_or_one_each(self, name, device):
+        prior = PRIORS[name](device)
+        x = torch.rand((3, *SHAPE), generator=rng_of(device), device=device)
+        sigma = torch.tensor([0.1, 0.5, 1.0], device=device)
+        each = torch.stack([prior.denoise(image[None], float(level))[0] for image, level in zip(x, sigma, strict=True)])
+        torch.testing.assert_close(prior.denoise(x, sigma), each, rtol=0, atol=0.02)  # bf16 may round another way in another batch
+
+    def test_does_not_touch_its_input_or_the_global_seed(self, name, device):
+        prior = PRIORS[name](device)
+        x = torch.rand((2, *SHAPE), generator=rng_of(device), device=device)
+        before, state = x.clone(), torch.get_rng_state()
+        prior.denoise(x, 0.5)
+        assert torch.equal(x, before) and torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("name", SEPARATORS)
+class TestSeparator:
+    @pytest.mark.parametrize("weights", [(1.0,), (1.0, 1.0), (0.5, 0.25, 2.0)])
+    @pytest.mark.parametrize("prior", PRIORS)
+    def test_yields_numbered_finite_steps(self, name, prior, weights, device):
+        separator, problem = SEPARATORS[name](PRIORS[prior](device)), make_problem(weights, device)
+        steps = list(separator.steps(problem, rng_of(device)))
+        assert [step.index for step in steps] == list(range(separator.total_steps(problem) + 1))
+        for step in steps:
+            assert isinstance(step, Step) and step.stage
+            assert step.sources.shape == (2, len(weights), *SHAPE) and step.sources.device.type == device.type
+            assert bool(torch.isfinite(step.sources).all()) and not step.sources.requires_grad
+            assert all(not extra.requires_grad for extra in step.extras.values())
+            assert all(isinstance(value, int | float) for value in step.info.values())
+        evaluations = [step.info["evaluations"] for step in steps]
+        assert evaluations == sorted(evaluations)
+
+    def test_no_step_is_aliased(self, name, device):
+        """Scribbling on a step that was given out changes nothing that follows."""
+        separator, problem = SEPARATORS[name](gaussian_prior(device)), make_problem((1.0, 1.0), device)
+        kept = [step.sources.clone() for step in separator.steps(problem, rng_of(device))]
+        scribbled = []
+        for step in separator.steps(problem, rng_of(device)):
+            scribbled.append(step.sources.clone())
+            step.sources.fill_(7.0)
+            for extra in step.extras.values():
+                extra.fill_(7.0)
+        assert all(torch.equal(one, other) for one, other in zip(kept[1:], scribbled[1:], strict=True)) or name == "average"
+
+    def test_forces_add_up_to_the_move(self, name, device):
+        """What moved the sources is told apart: prior force + data force + noise is the step."""
+        separator, problem = SEPARATORS[name](gaussian_prior(device)), make_problem((1.0, 0.5), device)
+        before = None
+        for step in separator.steps(problem, rng_of(device)):
+            if before is not None and {"prior_force", "data_force", "noise"} <= set(step.extras):
+                move = step.extras["prior_force"] + step.extras["data_force"] + step.extras["noise"]
+                torch.testing.assert_close(step.sources - before.sources, move, rtol=1e-4, atol=1e-5)
+            before = step
+
+    def test_the_seed_decides(self, name, device):
+        separator, problem = SEPARATORS[name](gaussian_prior(device)), make_problem((1.0, 1.0), device)
+        state = torch.get_rng_state()
+        first, again, other = (list(separator.steps(problem, rng_of(device, seed)))[-1].sources for seed in (3, 3, 4))
+        assert torch.equal(first, again)
+        assert name == "average" or not torch.equal(first, other)
+        assert torch.equal(torch.get_rng_state(), state), "randomness comes from the generator passed in alone"
+
+    def test_any_step_starts_another_run(self, name, device):
+        separator, problem = SEPARATORS[name](gaussian_prior(device)), make_problem((1.0, 1.0), device)
+        whole = list(separator.steps(problem, rng_of(device)))
+        for at in {0, len(whole) // 2, len(whole) - 1}:
+            rest = list(separator.steps(problem, rng_of(device), start=whole[at]))
+            assert [step.index for step in rest] == [step.index for step in whole[at + 1:]]
+            assert [step.stage for step in rest] == [step.stage for step in whole[at + 1:]]
+
+    def test_going_on_with_the_same_randomness_is_the_same_run(self, name, device):
+        separator, problem, rng = SEPARATORS[name](gaussian_prior(device)), make_problem((1.0, 1.0), device), rng_of(device)
+        whole = list(separator.steps(problem, rng_of(device)))
+        begun = separator.steps(problem, rng)
+        half = [next(begun) for _ in range(max(1, len(whole) // 2))]
+        rest = list(separator.steps(problem, rng, start=half[-1]))
+        assert torch.equal([*half, *rest][-1].sources, whole[-1].sources)
+
+    def test_fields_tell_a_slider_what_it_needs(self, name, device):
+        separator = SEPARATORS[name](gaussian_prior(device))
+        for field in dataclasses.fields(separator):
+            if field.name != "prior":
+                assert field.metadata["meaning"]
+                if not isinstance(field.default, bool | str):
+                    assert field.metadata["low"] <= field.default <= field.metadata["high"]
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            separator.anything = 1
+
+    def test_presets_are_fields(self, name, device):
+        separator = SEPARATORS[name](gaussian_prior(device))
+        for preset in getattr(separator, "presets", {}).values():
+            dataclasses.replace(separator, **preset)
+
+    @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 255.0])
+    def test_bad_mixtures_are_refused(self, name, bad, device):
+        separator = SEPARATORS[name](gaussian_prior(device))
+        problem = Problem(torch.full((1, *SHAPE), bad, device=device), Mixing.sum(2))
+        with pytest.raises(SepvizError) as error:
+            next(iter(separator.steps(problem, rng_of(device))))
+        assert "\n" not in str(error.value)

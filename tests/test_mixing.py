@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+import torch
+
+from sepviz.core import SepvizError
+from sepviz.mixing import Mixing
+
+WEIGHTS = [(1.0,), (1.0, 1.0), (0.5, 0.5), (0.3, -1.2, 2.0)]
+
+
+def draw(shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+def test_adjoint_is_the_transpose(weights):
+    mixing = Mixing(weights)
+    sources, images = draw((2, len(weights), 1, 4, 5)), draw((2, 1, 4, 5), 1)
+    assert torch.allclose((mixing.apply(sources) * images).sum(), (sources * mixing.adjoint(images)).sum(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+@pytest.mark.parametrize("noise_variance", [0.0, 0.37])
+def test_condition_is_the_dense_gaussian_conditional(weights, noise_variance):
+    """Against the textbook formula mu + V A' (A V A' + g^2 I)^-1 (m - A mu), pixel by pixel, with numpy."""
+    mixing, count = Mixing(weights), len(weights)
+    mean, mixture = draw((1, count, 1, 2, 3)), draw((1, 1, 2, 3), 1)
+    variance = draw((1, count, 1, 2, 3), 2).square() + 0.1
+    result = mixing.condition(mean, mixture, variance, noise_variance)
+    a = np.array(weights)[None]
+    for row in range(2):
+        for column in range(3):
+            v = np.diag(variance[0, :, 0, row, column].numpy())
+            mu = mean[0, :, 0, row, column].numpy()
+            gain = v @ a.T @ np.linalg.inv(a @ v @ a.T + noise_variance * np.eye(1))
+            want = mu + gain @ (mixture[0, 0, row, column].numpy()[None] - a @ mu)
+            np.testing.assert_allclose(result[0, :, 0, row, column].numpy(), want, rtol=1e-10)
+
+
+def test_condition_draws_from_the_posterior():
+    """A prior draw taken through `condition` with fresh noise has the posterior's mean and covariance."""
+    mixing, rng = Mixing((1.0, 2.0)), torch.Generator().manual_seed(0)
+    n, variance, noise_variance = 400_000, [0.5, 0.2], 0.3
+    mean = torch.tensor([0.1, -0.4], dtype=torch.float64)
+    draws = mean + torch.randn((n, 2), generator=rng, dtype=torch.float64) * torch.tensor(variance, dtype=torch.float64).sqrt()
+    mixture = torch.full((n, 1, 1, 1), 0.7, dtype=torch.float64)
+    out = mixing.condition(draws[:, :, None, None, None], mixture, variance, noise_variance, rng)[:, :, 0, 0, 0].numpy()
+    a, v = np.array([[1.0, 2.0]]), np.diag(variance)
+    gain = v @ a.T / (a @ v @ a.T + noise_variance)
+    np.testing.assert_allclose(out.mean(0), mean.numpy() + (gain * (0.7 - a @ mean.numpy()))[:, 0], atol=4e-3)
+    np.testing.assert_allclose(np.cov(out.T), v - gain @ a @ v, atol=4e-3)
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+def test_condition_without_noise_meets_the_mixture(weights):
+    mixing = Mixing(weights)
+    mixture = draw((3, 2, 4, 4), 1)
+    assert torch.allclose(mixing.apply(mixing.condition(draw((3, len(weights), 2, 4, 4)), mixture)), mixture, atol=1e-12)
+
+
+@pytest.mark.parametrize("weights", [(), (1.0, 0.0), (float("nan"),), (1.0, float("inf"))])
+def test_bad_weights_are_refused(weights):
+    with pytest.raises(SepvizError, match="weights"):
+        Mixing(weights)
+
+
+@pytest.mark.parametrize(("mixtures", "message"), [
+    (torch.full((1, 1, 2, 3), float("nan")), "nan"),
+    (torch.full((1, 1, 2, 3), float("inf")), "inf"),
+    (torch.zeros(1, 2, 3), "(1, 2, 3)"),
+    (torch.zeros(0, 1, 2, 3), "(0, 1, 2, 3)"),
+    (torch.zeros(1, 1, 2, 3, dtype=torch.uint8), "uint8"),
+    (torch.zeros(1, 3, 2, 3), "(3, 2, 3)"),
+    (torch.full((1, 1, 2, 3), 255.0), "255"),
+    (torch.full((1, 1, 2, 3), -2.5), "-2.5"),
+])
+def test_bad_mixtures_are_refused_by_name(mixtures, message):
+    with pytest.raises(SepvizError) as error:
+        Mixing.sum(2).check(mixtures, (1, 2, 3))
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_the_overshoot_of_noise_passes():
+    Mixing.mean(2).check(torch.tensor([-0.9, 1.9]).reshape(1, 1, 1, 2), (1, 1, 2))

@@ -1,0 +1,141 @@
+"""Basis and split-Gibbs against what is known in closed form for a Gaussian prior."""
+
+import collections
+
+import numpy as np
+import pytest
+import torch
+
+from sepviz.core import Problem, SepvizError
+from sepviz.mixing import Mixing
+from sepviz.separators import Average, Basis, SplitGibbs
+
+MIXTURE = torch.tensor([[[0.9, 0.7, 1.4], [0.2, 1.3, 0.8]]])
+RUNS = 20_000
+
+
+def last(separator, problem, seed=0):
+    rng = torch.Generator(problem.mixtures.device).manual_seed(seed)
+    return collections.deque(separator.steps(problem, rng), maxlen=1)[0].sources
+
+
+def repeated(weights, device):
+    """The same mixture many times: the runs' spread is the sampler's law."""
+    return Problem(MIXTURE.to(device).expand(RUNS, *MIXTURE.shape).contiguous(), Mixing(weights))
+
+
+def langevin_law(prior, mixing, sigma, gamma2, eta):
+    """Mean (K, C, H, W) and covariance per pixel (C, H, W, K, K) of unadjusted Langevin steps of size eta.
+
+    x <- x - eta P (x - mean) + sqrt(2 eta) n has covariance (P - eta P^2 / 2)^-1; eta -> 0 is the posterior.
+    """
+    a = torch.tensor(mixing.weights, dtype=torch.float64)
+    eye = torch.eye(len(a), dtype=torch.float64)
+    variance = prior.deviation.cpu().double().square() + sigma**2
+    precision = eye / variance[..., None, None] + torch.outer(a, a) / gamma2
+    pull = (prior.mean.cpu().double() / variance)[..., None] + a * MIXTURE.double()[..., None] / gamma2
+    mean = torch.linalg.solve(precision, pull[..., None])[..., 0]
+    return mean.movedim(-1, 0), torch.linalg.inv(precision - eta / 2 * precision @ precision)
+
+
+@pytest.mark.parametrize("weights", [(1.0, 1.0), (0.5, 1.5, 1.0)])
+def test_basis_samples_the_law_of_its_own_steps(gaussian, device, weights):
+    """Mean and full covariance, step-size inflation included, within Monte Carlo error."""
+    problem, sigma, ratio = repeated(weights, device), 0.2, 0.5
+    separator = Basis(gaussian, levels=1, steps_per_level=120, sigma_max=sigma, sigma_min=sigma, delta=0.1 * sigma**2, gamma_ratio=ratio)
+    x = last(separator, problem).double().cpu()
+    mean, covariance = langevin_law(gaussian, problem.mixing, sigma, ratio * sigma**2, separator.delta)
+    deviation = covariance.diagonal(dim1=-2, dim2=-1).movedim(-1, 0).sqrt()
+    assert float(((x.mean(0) - mean).abs() / deviation).max()) < 5 / RUNS**0.5
+    centred = (x - x.mean(0)).movedim(1, -1)
+    measured = torch.einsum("nchwi,nchwj->chwij", centred, centred) / RUNS
+    scale = torch.einsum("kchw,lchw->chwkl", deviation, deviation)
+    assert float(((measured - covariance) / scale).abs().max()) < 6 / RUNS**0.5
+
+
+def test_basis_with_small_steps_samples_the_posterior(gaussian, device):
+    problem, sigma, ratio = repeated((1.0, 1.0), device), 0.3, 1.0
+    separator = Basis(gaussian, levels=1, steps_per_level=400, sigma_max=sigma, sigma_min=sigma, delta=0.02 * sigma**2, gamma_ratio=ratio)
+    x = last(separator, problem).double().cpu()
+    mean, covariance = langevin_law(gaussian, problem.mixing, sigma, ratio * sigma**2, 0.0)
+    variance = covariance.diagonal(dim1=-2, dim2=-1).movedim(-1, 0)
+    np.testing.assert_allclose(x.mean(0), mean, atol=0.01)
+    np.testing.assert_allclose(x.var(0) / variance, 1, atol=0.05)
+
+
+def test_the_papers_sign_would_not_meet_the_mixture(gaussian, device):
+    """The data force points at the mixture: it lowers the residual that it is computed from."""
+    problem = Problem(MIXTURE.to(device)[None], Mixing((1.0, 1.0)))
+    steps = list(Basis(gaussian, levels=2, steps_per_level=5).steps(problem, torch.Generator(device).manual_seed(0)))
+    for before, step in zip(steps, steps[1:], strict=False):
+        gap = problem.mixtures - problem.mixing.apply(before.sources)
+        moved = problem.mixtures - problem.mixing.apply(before.sources + step.extras["data_force"])
+        assert float(moved.square().sum()) < float(gap.square().sum())
+
+
+@pytest.mark.parametrize(("preset", "count", "stable"), [
+    ("paper", 2, True), ("paper", 4, True), ("paper", 8, True), ("paper", 10, False),
+    ("program", 2, True), ("program", 3, False), ("program", 4, False),
+])
+def test_an_unstable_step_is_refused(gaussian, device, preset, count, stable):
+    problem = Problem(MIXTURE.to(device)[None], Mixing.sum(count))
+    run = Basis(gaussian, steps_per_level=1, **Basis.presets[preset]).steps(problem, torch.Generator(device).manual_seed(0))
+    if stable:
+        next(run)
+    else:
+        with pytest.raises(SepvizError, match=r"delta .* diverges .* take delta below"):
+            next(run)
+
+
+def test_the_bound_is_where_it_diverges(gaussian, device):
+    """Just below the bound the residual stays small; the same steps past it, unchecked, blow up."""
+    class Unchecked(Basis):
+        def check_stable(self, problem):
+            pass
+
+    gaussian.deviation.fill_(0.01)  # curvature lambda -> 1: a prior as stiff as the bound assumes
+    problem = Problem(MIXTURE.to(device)[None], Mixing.sum(3))
+    limit = 2 / (1 + 3)
+    for factor, stable in ((0.95, True), (1.05, False)):
+        separator = Unchecked(gaussian, levels=1, steps_per_level=800, sigma_max=0.1, sigma_min=0.1, delta=factor * limit * 0.01)
+        assert (float(last(separator, problem).abs().max()) < 10) is stable
+
+
+@pytest.mark.parametrize("weights", [(1.0, 1.0), (0.5, 1.5, 1.0), (1.0,) * 10])
+def test_split_gibbs_mean_is_the_posterior_mean(gaussian, device, weights):
+    problem = repeated(weights, device)
+    x = last(SplitGibbs(gaussian, levels=8, sweeps=30, sigma_max=1.0, sigma_min=0.2), problem)
+    mean, variance = gaussian.posterior(problem.mixtures[:1], problem.mixing)
+    error = (x.mean(0) - mean[0]).abs() / gaussian.deviation
+    assert float(error.max()) < 5 / RUNS**0.5
+    assert float((problem.mixtures - problem.mixing.apply(x)).abs().max()) < 1e-5
+
+
+@pytest.mark.parametrize("weights", [(1.0, 1.0), (0.5, 1.5, 1.0)])
+def test_split_gibbs_with_drawn_prior_steps_samples_the_posterior(gaussian, device, weights):
+    """Full posterior variances when the prior's step is a draw, and the known smaller ones when it is the mean."""
+    problem, sigma = repeated(weights, device), 0.2
+    gaussian.deviation.clamp_(max=0.3)
+    mean, variance = gaussian.posterior(problem.mixtures[:1], problem.mixing)
+    drawn = last(SplitGibbs(gaussian, levels=2, sweeps=20, sigma_max=sigma, sigma_min=sigma, draws=40), problem)
+    np.testing.assert_allclose((drawn.var(0) / variance[0]).cpu(), 1, atol=0.06)
+    np.testing.assert_allclose(((drawn.mean(0) - mean[0]) / variance[0].sqrt()).cpu(), 0, atol=0.03)
+    meant = last(SplitGibbs(gaussian, levels=2, sweeps=40, sigma_max=sigma, sigma_min=sigma), problem)
+    v = gaussian.deviation.square()
+    np.testing.assert_allclose((meant.var(0) / variance[0]).cpu(), (v / (2 * v + sigma**2)).expand_as(variance[0]).cpu(), rtol=0.06)
+
+
+def test_the_consensus_takes_the_likeliest_chain_and_averages_its_mode(gaussian, device):
+    separator = SplitGibbs(gaussian, chains=4, same_mode=0.05)
+    good = gaussian.mean.expand(1, 2, *gaussian.mean.shape)
+    near = good + 0.02 * torch.randn(good.shape, generator=torch.Generator(device).manual_seed(1), device=device)
+    far = good + 3 * gaussian.deviation
+    chains = torch.stack([far, near, good, far + 1], dim=1)
+    chosen, loss = separator.consensus(chains, torch.Generator(device).manual_seed(0))
+    assert int(loss.argmin()) in (1, 2) and float(loss[0, 0]) > float(loss[0, 2]) and float(loss[0, 3]) > float(loss[0, 0])
+    torch.testing.assert_close(chosen, (near + good) / 2)
+
+
+def test_average_is_the_least_squares_share(device):
+    problem = Problem(MIXTURE.to(device)[None], Mixing((1.0, 1.0)))
+    torch.testing.assert_close(last(Average(), problem), (MIXTURE.to(device) / 2)[None, None].expand(1, 2, *MIXTURE.shape))
