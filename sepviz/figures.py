@@ -188,3 +188,139 @@ def compare(problem: Problem, results: Mapping[str, Tensor], truth: Truth | None
 
 
 __all__ = ["RESIDUAL_COLORS", "Sheet", "compare", "png_bytes", "save", "separation"]
+
+
+# --- for the labs: rows of pictures, curves, a field of arrows ------------------------------------------------
+
+# Okabe and Ito's colours, which every kind of colour vision tells apart, each with its own dash and mark.
+LINES = (("#0072B2", "-", "o"), ("#D55E00", "--", "s"), ("#009E73", "-.", "^"), ("#CC79A7", ":", "D"), ("#000000", (0, (5, 1, 1, 1)), "v"))
+
+
+def images(rows: Mapping[str, Tensor], *, columns: Sequence[str] | None = None, signed: bool = False, high: float = 1.0,
+           title: str | None = None) -> Sheet:
+    """Named rows of images.
+
+    Parameters
+    ----------
+    rows : {name: Tensor (N, C, H, W)}
+        N may differ from row to row.
+    columns : sequence of str, optional
+        A heading for each column.
+    signed : bool
+        Draw forces, residuals and the like: orange below 0, white at 0, purple above, one scale for the whole sheet.
+    high : float
+        What is white, where ``signed`` is not set; 0 is black.
+    """
+    if not rows or any(row.ndim != 4 or len(row) == 0 for row in rows.values()):
+        raise SepvizError("rows: give at least one name with its images (N, C, H, W)")
+    drawn = {name: row.detach().cpu().float() for name, row in rows.items()}
+    scale = max(1e-6, max(float(row.abs().max()) for row in drawn.values())) if signed else high
+    group = _Group("", next(iter(drawn.values())), -scale if signed else 0.0, scale, None, RESIDUAL_COLORS if signed else "gray")
+    across, (height, width) = max(map(len, drawn.values())), next(iter(drawn.values())).shape[-2:]
+    if columns is not None and len(columns) != across:
+        raise SepvizError(f"{len(columns)} columns named, {across} drawn: give a name for each")
+    breadth, side = CELL * width / height, 0.25 + 0.105 * max(max(map(len, name.split("\n"))) for name in drawn)
+    top = 0.1 + (TOP if title else 0.0) + (LINE * (1 + max(name.count("\n") for name in columns)) if columns else 0.0)
+    full_width = max(side + across * (breadth + SPACE) + (0.85 if signed else 0.1), 0.125 * len(title or "") + 0.3)
+    full_height = top + len(drawn) * (CELL + SPACE) + 0.1
+    figure = Sheet(figsize=(full_width, full_height), facecolor="white")
+    FigureCanvasAgg(figure)
+    if title:
+        figure.text(0.15 / full_width, 1 - 0.32 / full_height, title, fontsize=14, fontweight="bold", va="center")
+    for i, (name, row) in enumerate(drawn.items()):
+        down = top + i * (CELL + SPACE)
+        figure.text((side - 0.12) / full_width, 1 - (down + CELL / 2) / full_height, name, fontsize=12, ha="right", va="center")
+        for j, image in enumerate(row):
+            left = side + j * (breadth + SPACE)
+            if columns is not None and i == 0:
+                above = (left + breadth / 2) / full_width, 1 - (top - 0.07) / full_height
+                figure.text(*above, columns[j], fontsize=11, ha="center", va="bottom")
+            axes = figure.add_axes((left / full_width, 1 - (down + CELL) / full_height, breadth / full_width, CELL / full_height))
+            axes.imshow(_picture(image, group).numpy(), cmap=group.colors, vmin=group.low, vmax=group.high,
+                        interpolation="nearest", aspect="auto")
+            axes.set(xticks=[], yticks=[])
+            for spine in axes.spines.values():
+                spine.set(color="0.6", linewidth=0.6)
+    if signed:
+        left = side + across * (breadth + SPACE) + 0.08
+        axes = figure.add_axes((left / full_width, 1 - (top + CELL) / full_height, 0.12 / full_width, CELL / full_height))
+        bar = figure.colorbar(ScalarMappable(Normalize(-scale, scale), RESIDUAL_COLORS), cax=axes, ticks=[-scale, 0, scale])
+        bar.ax.set_yticklabels([f"{-scale:+.2g}", "0", f"{scale:+.2g}"], fontsize=10)
+    return figure
+
+
+def curves(lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], x: str, y: str, *, title: str | None = None,
+           log_x: bool = False, log_y: bool = False, marks: bool = False, dots: Sequence[str] = ()) -> Sheet:
+    """Curves over one axis, at most five.
+
+    Parameters
+    ----------
+    lines : {name: (x values, y values)}
+    x, y : str
+        What the axes are, with the unit.
+    marks : bool
+        Mark the points: for a handful of measurements rather than a course.
+    dots : sequence of str
+        Names of measurements that are drawn as rings, not joined, so that a theory's line shows through.
+    """
+    if not 1 <= len(lines) <= len(LINES):
+        raise SepvizError(f"{len(lines)} lines: draw 1 to {len(LINES)}")
+    figure = Sheet(figsize=(7.5, 4.2), facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for (name, (across, up)), (color, dash, mark) in zip(lines.items(), LINES, strict=False):
+        style = {"linestyle": "none", "marker": "o", "markersize": 10, "fillstyle": "none", "markeredgewidth": 2, "zorder": 3}
+        joined = {"linestyle": dash, "linewidth": 2.2, "marker": mark if marks else None, "markersize": 7}
+        axes.plot(across, up, label=name, color=color, **(style if name in dots else joined))
+    axes.set_xlabel(x, fontsize=13)
+    axes.set_ylabel(y, fontsize=13)
+    axes.set(xscale="log" if log_x else "linear", yscale="log" if log_y else "linear")
+    axes.tick_params(labelsize=11)
+    axes.grid(color="0.9")
+    axes.spines[["top", "right"]].set_visible(False)
+    if len(lines) > 1:
+        axes.legend(fontsize=12, frameon=False)
+    if title:
+        figure.suptitle(title, fontsize=14, fontweight="bold")
+    return figure
+
+
+def arrows(fields: Mapping[str, tuple[Tensor, Tensor]], *, points: Mapping[str, tuple[float, float]] | None = None,
+           x: str = "", y: str = "", title: str | None = None) -> Sheet:
+    """Fields of arrows side by side.
+
+    Each panel has its own scale, by which its longest arrow spans one cell of the grid; lengths are drawn by their square
+    root, so that the small arrows near a place of rest can be seen.
+
+    Parameters
+    ----------
+    fields : {name: (places (N, 2), arrows (N, 2))}
+    points : {name: (x, y)}, optional
+        Places to mark, the same in every panel.
+    """
+    if not fields:
+        raise SepvizError("no fields: give at least one name with its places and arrows")
+    figure = Sheet(figsize=(4.4 * len(fields), 4.7), facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, len(fields), sharex=True, sharey=True, squeeze=False)[0]
+    for axes, (name, (places, steps)) in zip(panels, fields.items(), strict=True):
+        places, steps = places.detach().cpu().float(), steps.detach().cpu().float()
+        spacing = float((places[:, 0].max() - places[:, 0].min()) / max(1, len(places[:, 0].unique()) - 1))
+        length = steps.norm(dim=1, keepdim=True).clamp_min(1e-12)
+        longest = float(length.max())
+        drawn = steps / (length * longest).sqrt() * spacing
+        axes.quiver(*places.T.numpy(), *drawn.T.numpy(), color=LINES[0][0], angles="xy", scale_units="xy", scale=1, width=0.006)
+        for label, place in (points or {}).items():
+            axes.plot(*place, "o", color=LINES[1][0], markersize=9, markeredgecolor="white")
+            axes.annotate(label, place, textcoords="offset points", xytext=(8, 8), fontsize=13, fontweight="bold", color=LINES[1][0])
+        axes.set_title(f"{name}\nlongest arrow {longest:.2g}", fontsize=12)
+        axes.set_xlabel(x, fontsize=12)
+        axes.set_aspect("equal")
+        axes.tick_params(labelsize=10)
+    panels[0].set_ylabel(y, fontsize=12)
+    if title:
+        figure.suptitle(title, fontsize=14, fontweight="bold")
+    return figure
+
+
+__all__ += ["LINES", "arrows", "curves", "images"]

@@ -353,6 +353,8 @@ def load_separation(path: str | Path) -> Separation:
     meta = _meta(path, arrays)
     if meta.get("kind") == "partial":
         raise SepvizError(f"{path} is of a run that was stopped: give its sepviz separate command again to finish it")
+    if "mixtures" in arrays:  # whose sources are the truth: scored as a result, they would be perfect
+        raise SepvizError(f"{path} is a problem, not a result: give what sepviz separate wrote")
     if "sources" not in arrays:
         raise SepvizError(f"{path} holds no array sources (it holds {', '.join(arrays) or 'nothing'}): give what sepviz separate wrote")
     return Separation(_sources(path, arrays["sources"]), meta)

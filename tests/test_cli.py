@@ -1,14 +1,16 @@
 """The command line: every command once, every bad input, and an interrupted run taken up again."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from sepviz import cli, files, zoo
+from sepviz import cli, data, files, tasks, zoo
 from sepviz.priors.score import ScorePrior
 from sepviz.separators import METHODS
 
@@ -29,10 +31,23 @@ def prior(tmp_path):
     return str(zoo.save(ScorePrior(widths=(8, 8, 8), name="tiny"), tmp_path / "tiny.safetensors", {"seed": 0}))
 
 
+@pytest.fixture(scope="module")
+def mixed():
+    return tasks.separate("strokes", count=5, seed=3)
+
+
 @pytest.fixture
-def problem(run):
-    assert run("mix", "--count", "5", "--seed", "3")[0] == 0
+def problem(place, mixed):
+    files.save_problem("problem.npz", *mixed)
     return "problem.npz"
+
+
+@pytest.fixture
+def few_images(monkeypatch):
+    """A train split of 300 strokes: drawing 20,000 takes longer than all the tests."""
+    few = data.strokes(300, 1)
+    monkeypatch.setattr(data, "load", lambda *args, **kwargs: few)
+    return few
 
 
 @pytest.fixture
@@ -77,10 +92,14 @@ def test_help(run):
 def test_help_is_quick():
     """Neither torch nor matplotlib is loaded to print the help."""
     code = "import sys; from sepviz import cli; cli.main(['--help']); assert not {'torch', 'numpy', 'matplotlib'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+    root = Path(cli.__file__).parents[1]  # where sepviz is not installed
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(root)})
 
 
-def test_mix_separate_score(run, prior, problem):
+def test_mix_separate_score(run, prior, mixed):
+    problem = "problem.npz"
+    assert run("mix", "--count", 5, "--seed", 3)[0] == 0
+    assert torch.equal(files.load_problem(problem)[1].sources, mixed[1].sources)
     assert files.load_problem(problem)[0].mixtures.shape == (5, 1, 28, 28)
     code, out, err = run("separate", problem, "--prior", prior, *FEW, "--seed", 4, "--chunk", 2)
     assert (code, err) == (0, "") and "out.npz: 5 mixtures of 2 sources by split-gibbs" in out
@@ -105,7 +124,8 @@ def test_the_first_chunk_is_what_record_gives(run, prior, problem):
 
 
 def test_presets_and_settings(run, prior, problem):
-    words = ["separate", problem, "--method", "basis", "--prior", prior, "--preset", "program", "--set", "levels=2", "--set", "steps_per_level=1"]
+    few = ["--set", "levels=2", "--set", "steps_per_level=1"]
+    words = ["separate", problem, "--method", "basis", "--prior", prior, "--preset", "program", *few]
     assert run(*words, "--set", "denoise_last=yes")[0] == 0
     meta = files.load_separation("out.npz").meta
     assert meta["preset"] == "program" and meta["parameters"]["delta"] == 3e-5 and meta["parameters"]["denoise_last"] is True
@@ -152,7 +172,7 @@ def test_demo(run, prior, monkeypatch):
             assert file.read(4) == b"\x89PNG"
 
 
-def test_train(run, monkeypatch):
+def test_train(run, monkeypatch, few_images):
     from sepviz.priors import score
 
     whole = score.train_score
@@ -165,7 +185,7 @@ def test_train(run, monkeypatch):
     assert zoo.load("mine.safetensors").name == "mine"
 
 
-def test_train_interrupted(run, monkeypatch, tmp_path):
+def test_train_interrupted(run, monkeypatch, tmp_path, few_images):
     from sepviz.priors import score
 
     whole, loss, calls = score.train_score, score.denoising_loss, []
@@ -313,7 +333,7 @@ def test_another_run_does_not_resume(run, fails, prior, problem, monkeypatch):
     fails(["out.partial.npz", "parameters"], *words, "--set", "levels=3")
     fails(["out.partial.npz", "method split-gibbs", "average"], "separate", problem, "--method", "average", "--chunk", 2)
     fails(["out.partial.npz", "--trace"], *words, "--trace", "t.npz")
-    run("mix", "--seed", 77, "--count", 5, "--out", "other.npz")
+    files.save_problem("other.npz", *tasks.mix(torch.rand(5, 2, 1, 28, 28)))
     fails(["out.partial.npz", "mixtures_digest"], "separate", "other.npz", *words[2:])
     fails(["out.partial.npz", "stopped"], "score", "out.partial.npz", problem)
 
@@ -356,7 +376,7 @@ def test_wrong_names(fails, prior, problem):
     fails(["score-nothing"], "separate", problem, "--prior", "score-nothing")
     fails(["gone.safetensors"], "separate", problem, "--prior", "gone.safetensors")
     fails(["needs a prior", "--prior"], "separate", problem)
-    fails(["gpu", "choose one of auto, cpu, cuda"], "separate", problem, "--prior", prior, "--device", "gpu")
+    fails(["gpu", "choose auto, cpu or cuda"], "separate", problem, "--prior", prior, "--device", "gpu")
     fails(["--sead", "did you mean --seed"], "separate", problem, "--prior", prior, "--sead", "3")
     fails(["stroke", "did you mean strokes"], "mix", "--dataset", "stroke", "--out", "p.npz")
     fails(["agnostick", "did you mean agnostic"], "mix", "--protocol", "agnostick", "--out", "p.npz")
@@ -412,8 +432,10 @@ def test_wrong_files(fails, run, prior, problem, tmp_path):
     fails(["cut.npz", "damaged"], "separate", "cut.npz", "--prior", prior)
     run("separate", problem, "--method", "average")
     fails(["out.npz", "no array mixtures"], "separate", "out.npz", "--method", "average", "--out", "two.npz")
-    fails(["problem.npz", "out.npz"], "score", problem, "out.npz")
-    run("mix", "--count", 3, "--out", "three.npz")
+    fails(["problem.npz", "not a result"], "score", problem, "out.npz")
+    fails(["problem.npz", "not a result"], "score", problem, problem)
+    fails(["out.npz", "no array mixtures"], "score", "out.npz", "out.npz")
+    files.save_problem("three.npz", *tasks.mix(torch.rand(3, 2, 1, 28, 28)))
     fails(["out.npz", "(5, 2, 1, 28, 28)", "(3, 2, 1, 28, 28)"], "score", "out.npz", "three.npz")
     given = files.load_problem(problem)[0]
     files.save_problem("blind.npz", given)
@@ -424,7 +446,7 @@ def test_wrong_files(fails, run, prior, problem, tmp_path):
 
 def test_score_of_other_mixtures_says_so(run, problem):
     run("separate", problem, "--method", "average")
-    run("mix", "--count", 5, "--seed", 9, "--out", "other.npz")
+    files.save_problem("other.npz", *tasks.mix(torch.rand(5, 2, 1, 28, 28)))
     code, _, err = run("score", "out.npz", "other.npz")
     assert code == 0 and "other mixtures" in err
 
@@ -458,14 +480,14 @@ def test_unwritable_outputs(fails, prior, problem, tmp_path):
         fails([out], "separate", problem, "--method", "average", "--out", out)
         fails([out], "mix", "--out", out)
     fails(["file"], "demo", "--prior", prior, "--out", "file/demo")
+    fails(["score-nothing"], "demo", "--prior", "score-nothing", "--count", 1)
+    assert not (tmp_path / "sepviz-demo").exists()
     fails(["file"], "train", "score", "--out", "file/mine.safetensors")
     fails(["out.txt", ".npz"], "separate", problem, "--method", "average", "--out", "out.txt")
     fails(["mine.pt", ".safetensors"], "train", "score", "--out", "mine.pt")
 
 
 def test_train_errors(fails, monkeypatch, tmp_path):
-    from sepviz import data
-
     odd = data.Dataset("odd", torch.zeros(300, 1, 30, 30, dtype=torch.uint8), torch.zeros(300))
     monkeypatch.setattr(data, "load", lambda *args, **kwargs: odd)
     fails(["30x30", "divisible by 4"], "train", "score", "--dataset", "odd")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 TABLES = {
@@ -17,10 +16,11 @@ def main(arguments: list[str] | None = None) -> None:
     import importlib
 
     from sepviz import default_device, load_prior
+    from sepviz.cli import Parser
     from sepviz.core import SepvizError
     from sepviz.suggest import nearest
 
-    parser = argparse.ArgumentParser(prog="sepviz bench", description="Tables: " + "; ".join(f"{name}: {text}" for name, text in TABLES.items()))
+    parser = Parser(prog="sepviz bench", description="Tables: " + "; ".join(f"{name}: {text}" for name, text in TABLES.items()))
     parser.add_argument("table", metavar="TABLE", help=", ".join(TABLES))
     parser.add_argument("--dataset", default="mnist")
     parser.add_argument("--prior", help="default: score-DATASET")

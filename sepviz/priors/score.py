@@ -95,7 +95,7 @@ class UNet(nn.Module):
         self.up = nn.ModuleList()
         self.grow = nn.ModuleList()
         for width, wider in zip(reversed(widths[:-1]), reversed(widths[1:]), strict=True):
-            self.grow.append(nn.Conv2d(wider, width, 1))
+            self.grow.append(nn.ConvTranspose2d(wider, width, 2, stride=2))
             self.up.append(ResidualBlock(width, width, embedding_width))
         self.head = nn.Conv2d(widths[0], channels, 3, padding=1)
         nn.init.zeros_(self.head.weight)
@@ -114,7 +114,7 @@ class UNet(nn.Module):
                 x = self.shrink[level](x)
         x = self.middle(self.attention(x), embedding)
         for grow, block in zip(self.grow, self.up, strict=True):
-            x = block(functional.interpolate(grow(x), scale_factor=2.0, mode="nearest") + skips.pop(), embedding)
+            x = block(grow(x) + skips.pop(), embedding)
         return self.head(functional.silu(x))
 
 

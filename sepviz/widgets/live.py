@@ -38,6 +38,8 @@ class _Branch:
 
 def _controls(separator: Any) -> list[dict[str, Any]]:
     """The fields of a separator that say what they mean, as the browser needs them."""
+    if not dataclasses.is_dataclass(separator) or isinstance(separator, type):
+        raise SepvizError(f"separator {separator!r}: want an instance of a dataclass, such as Basis(prior)")
     controls = []
     for item in dataclasses.fields(separator):
         value = getattr(separator, item.name)
@@ -88,18 +90,18 @@ class LiveRun(anywidget.AnyWidget):
     controls: traitlets.List = traitlets.List().tag(sync=True)
 
     def __init__(self, separator: Separator, problem: Problem, truth: Truth | None = None, seed: int = 0):
-        if not dataclasses.is_dataclass(separator) or isinstance(separator, type):
-            raise SepvizError(f"separator {separator!r}: want an instance of a dataclass, such as Basis(prior)")
+        # Widget callbacks run on other threads than the kernel's, so everything here is touched with this held.
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None  # the one that may run steps
+        self._spent: threading.Thread | None = None  # the one before it
+        self._stream: Iterator[Step] | None = None
+        self._budget = 0.0  # steps that may still be run
+        controls = _controls(separator)
         self._problem = problem
         self._seed = seed
         self._view = make_view(problem, truth)
         self._method = type(separator).__name__
-        # Widget callbacks run on other threads than the kernel's, so everything below is touched with this held.
-        self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
         self._separator: Any = separator
-        self._stream: Iterator[Step] | None = None
-        self._budget = 0.0  # steps that may still be run
         self._busy = False  # a step is being computed
         self._single = False  # one step was asked for
         self._sent = -math.inf
@@ -107,7 +109,7 @@ class LiveRun(anywidget.AnyWidget):
         self._numbers = 0
         self._says = 0
         self._branches: list[_Branch] = []
-        super().__init__(static=pack_static(self._view, len(problem.mixtures), self._method), controls=_controls(separator))
+        super().__init__(static=pack_static(self._view, len(problem.mixtures), self._method), controls=controls)
         self._branch = self._new_branch("first run", [])
         self._publish_history()
         self._say("ready")
@@ -180,7 +182,7 @@ class LiveRun(anywidget.AnyWidget):
                 raise SepvizError(f"fork at step {index}: nothing is recorded up to there")
             self._budget = 0
             old = self._branch
-            self._branch = self._new_branch(f"fork {self._numbers} at step {kept[-1].index}", kept)
+            self._branch = self._new_branch(f"fork {self._numbers} at step {kept[-1].index}", kept, old.recorder.stride)
             self._branch.used = old.used
             self._branch.changes = [change for change in old.changes if change["before_step"] <= kept[-1].index]
             self._publish_history()
@@ -225,9 +227,9 @@ class LiveRun(anywidget.AnyWidget):
 
     # --- inside ---
 
-    def _new_branch(self, name: str, frames: list[Step]) -> _Branch:
+    def _new_branch(self, name: str, frames: list[Step], every: int = 1) -> _Branch:
         rng = torch.Generator(device=self._problem.mixtures.device).manual_seed(self._seed)
-        branch = _Branch(self._numbers, name, Recorder(1, LIMIT // 4, 2 * MAX_FRAMES, frames), rng)
+        branch = _Branch(self._numbers, name, Recorder(every, LIMIT // 4, 2 * MAX_FRAMES, frames), rng)
         self._numbers += 1
         self._branches = [*self._branches, branch][-BRANCHES:]
         self._stream = None
@@ -271,12 +273,14 @@ class LiveRun(anywidget.AnyWidget):
 
     def _end_thread(self) -> None:
         with self._changed:
-            thread, self._thread = self._thread, None
+            threads = [self._thread, self._spent]
+            self._thread = self._spent = None
             self._budget = 0
             self._stream = None
             self._changed.notify_all()
-        if thread is not None and thread is not threading.current_thread():
-            thread.join()  # not with the lock held: the thread may be waiting for it
+        for thread in threads:  # not with the lock held: they may be waiting for it
+            if thread is not None and thread is not threading.current_thread():
+                thread.join()
 
     def _work(self) -> None:
         """The thread: one step at a time, without the lock while it is computed."""
@@ -311,6 +315,9 @@ class LiveRun(anywidget.AnyWidget):
                         self._stream = stream
                         self._take(step, time.perf_counter() - begun)
                 self._changed.notify_all()
+                sent = self._sent
+            if sent >= begun:  # locks are not fair: let a button or a slider have its turn
+                time.sleep(0.002)
 
     def _take(self, step: Step, seconds: float) -> None:
         branch = self._branch
@@ -322,8 +329,8 @@ class LiveRun(anywidget.AnyWidget):
             branch.used = self._separator
         branch.recorder.add(step)
         branch.seconds += seconds
-        self._budget -= 1
-        if time.monotonic() - self._sent >= self._interval:
+        self._budget = max(0, self._budget - 1)  # paused meanwhile, it is 0 already
+        if time.perf_counter() - self._sent >= self._interval:
             self._publish(step)
 
     def _rest(self) -> None:
@@ -334,18 +341,20 @@ class LiveRun(anywidget.AnyWidget):
             self._publish(self._branch.recorder.last)
         else:
             self._publish_history()
-        self._say("paused")
+        self._say("paused", self.status["error"])  # an error stays to be read until something else is done
         self._changed.notify_all()
 
     def _finish(self) -> None:
         self._budget = 0
-        self._stream = self._thread = None
+        self._stream = None
+        self._spent, self._thread = self._thread, None  # it leaves as soon as the lock is free
         self._publish_history()
-        self._say("finished")
+        self._say("finished", self.status["error"])
 
     def _fail(self, error: Exception) -> None:
         self._budget = 0
-        self._stream = self._thread = None
+        self._stream = None
+        self._spent, self._thread = self._thread, None  # it leaves as soon as the lock is free
         used = self._branch.used
         self._publish_history()
         if used is not None and used is not self._separator:
@@ -364,7 +373,7 @@ class LiveRun(anywidget.AnyWidget):
     def _publish(self, step: Step) -> None:
         pack = pack_frames(self._view, [step], order=self._order(step))
         self._interval = max(INTERVAL, len(pack["bytes"]) / BANDWIDTH)
-        self._sent = time.monotonic()
+        self._sent = time.perf_counter()
         self.frame = {"branch": self._branch.number, **pack}
 
     def _publish_history(self) -> None:

@@ -380,6 +380,7 @@ class View {
   }
 
   seek(part) {
+    this.dragging = false;
     this.pause();
     let best = 0;
     this.frames.forEach((frame, i) => { if (Math.abs(this.part(frame) - part) < Math.abs(this.part(this.frames[best]) - part)) best = i; });
@@ -388,6 +389,7 @@ class View {
   }
 
   move(by) {
+    this.dragging = false;
     this.pause();
     this.show(this.cursor + by);
     this.onRest();

@@ -1,0 +1,230 @@
+"""The player and the live run in a real JupyterLab, with its default settings, in a real browser."""
+
+import contextlib
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import pytest
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH")
+ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+             "--disable-component-update", "--disable-sync"]
+ROOT = Path(__file__).parents[1]
+PATIENCE = 200_000  # milliseconds: the machine may be busy with other things
+
+# A closed-form prior, so that nothing has to be trained; the live run has far more steps than it will get to take.
+CELLS = [
+    """import sepviz
+images = sepviz.data.floats(sepviz.data.load("strokes", "train", count=256).images)
+prior = sepviz.GaussianPrior.fit(images)
+problem, truth = sepviz.tasks.separate("strokes", count=3)""",
+    """trace = sepviz.record(sepviz.SplitGibbs(prior, levels=10, sweeps=5), problem, progress=False)
+player = sepviz.Player(trace, truth)
+player""",
+    """live = sepviz.LiveRun(sepviz.SplitGibbs(prior, levels=100, sweeps=50), problem, truth)
+live""",
+    """print("player at step", player.step.index)""",
+    """print("sweeps", live.separator.sweeps, "branches", len(live.branches), "state", live.status["state"])""",
+]
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """The address of a JupyterLab that knows nothing of the user's settings, with a notebook in it."""
+    root = tmp_path / "root"
+    root.mkdir()
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS], metadata=metadata)
+    nbformat.write(notebook, root / "lab.ipynb")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    token = secrets.token_hex(16)
+    places = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
+    environment = {**os.environ, **{name: str(tmp_path / name.lower()) for name in places}, "JUPYTER_TOKEN": token,
+                   "PYTHONPATH": os.pathsep.join([str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])}
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}",
+               "--ServerApp.port_retries=0", f"--ServerApp.root_dir={root}",
+               "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.extension_manager=readonly"]  # no network
+    log = tmp_path / "jupyter.log"
+    with open(log, "wb") as out:
+        server = subprocess.Popen(command, cwd=root, env=environment, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+    try:
+        wait_for_server(f"http://127.0.0.1:{port}/api/status?token={token}", server, log)
+        yield f"http://127.0.0.1:{port}/lab/tree/lab.ipynb?token={token}"
+    finally:
+        server.terminate()  # it ends its kernels first
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.wait(30)
+        server.kill()
+        server.wait()
+
+
+def wait_for_server(address, server, log):
+    deadline = time.monotonic() + PATIENCE / 1000
+    while True:
+        try:
+            return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(address, timeout=10).close()
+        except (urllib.error.URLError, OSError):
+            if server.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"JupyterLab did not start:\n{log.read_text()[-3000:]}")
+            time.sleep(0.2)
+
+
+class Page:
+    """A page that keeps what the console says and counts the messages to the kernel."""
+
+    def __init__(self, playwright):
+        self.browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS, timeout=PATIENCE)
+        # tall enough for all cells: JupyterLab does not draw what is out of sight
+        self.page = self.browser.new_page(viewport={"width": 1300, "height": 2600})
+        self.page.set_default_timeout(PATIENCE)
+        self.faults: list[str] = []
+        self.sent: list[str] = []  # kinds of messages to the kernel
+        self.received: list[str] = []
+        self.page.on("console", lambda message: self.faults.append(message.text) if message.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
+        self.page.on("websocket", self.watch)
+
+    def watch(self, websocket):
+        if "/channels" in websocket.url:
+            websocket.on("framesent", lambda payload: self.sent.append(message_type(payload)))
+            websocket.on("framereceived", lambda payload: self.received.append(message_type(payload)))
+
+    def run_cell(self, number, pattern):
+        """Run a cell again until its output is this; the run itself may still be settling."""
+        cell = self.page.locator(".jp-CodeCell").nth(number)
+        cell.locator(".cm-content").click()
+        self.page.keyboard.press("Control+Enter")
+        sync_api.expect(cell.locator(".jp-OutputArea-output")).to_have_text(re.compile(pattern), timeout=PATIENCE)
+
+
+def message_type(payload):
+    text = payload if isinstance(payload, str) else payload.decode("latin-1")
+    found = re.search(r'"msg_type":\s*"(\w+)"', text)
+    return found[1] if found else "unknown"
+
+
+def number_of(locator, name):
+    return int(locator.get_attribute(f"data-{name}"))
+
+
+@pytest.mark.timeout(900)
+def test_a_notebook_by_hand(lab, tmp_path):
+    with sync_api.sync_playwright() as playwright:
+        tab = Page(playwright)
+        try:
+            follow(tab, lab)
+        finally:
+            tab.page.screenshot(path=tmp_path / "lab.png")
+            print("console errors:", tab.faults)
+            tab.browser.close()
+        assert not tab.faults
+
+
+def follow(tab, lab):
+    page = tab.page
+
+    def expect(locator):
+        return sync_api.expect(locator)
+
+    sync_api.expect.set_options(timeout=PATIENCE)
+    page.goto(lab, wait_until="domcontentloaded")
+    indicator = page.locator(".jp-Notebook-ExecutionIndicator")
+    wait_until(tab, lambda: "kernel_info_reply" in tab.received)  # the indicator says idle before there is a kernel, too
+    expect(indicator).to_have_attribute("data-status", "idle")
+    page.locator(".lm-MenuBar-item", has_text=re.compile("^Run$")).click()
+    page.locator(".lm-Menu-item", has_text="Run All Cells").first.click()
+
+    player, live = page.locator(".sepviz").nth(0), page.locator(".sepviz").nth(1)
+    traceback = page.get_by_text("Traceback")
+    expect(live.or_(traceback).first).to_be_attached()
+    expect(traceback).to_have_count(0)
+    expect(player).to_have_attribute("data-frames", "51")
+    expect(player).to_have_attribute("data-frame", "0")
+    expect(live).to_have_attribute("data-state", "ready")
+    outputs = page.locator(".jp-OutputArea-output")
+    expect(outputs.filter(has_text="sweeps 50 branches 0 state ready")).to_be_visible()
+    expect(indicator).to_have_attribute("data-status", "idle")
+
+    # --- the player: frames go by without a message to the kernel
+    slider = player.locator(".sepviz-slider")
+    slider.scroll_into_view_if_needed()
+    box = slider.bounding_box()
+    middle = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + 8, middle)
+    page.mouse.down()
+    before, draws = len(tab.sent), number_of(player, "draws")
+    seen = set()
+    for part in (0.1, 0.3, 0.5, 0.7, 0.9, 0.4):
+        last = player.get_attribute("data-frame")
+        page.mouse.move(box["x"] + part * box["width"], middle, steps=5)
+        expect(player).not_to_have_attribute("data-frame", last)
+        seen.add(number_of(player, "frame"))
+    assert len(seen) == 6 and number_of(player, "draws") >= draws + 6
+    assert tab.sent[before:] == [], "scrubbing sent messages to the kernel"
+    page.mouse.up()
+    assert 15 <= number_of(player, "frame") <= 25  # 0.4 of 50
+    player.locator(".sepviz-forward").click()
+    index = number_of(player, "index")
+    expect(player.locator(".sepviz-status")).to_contain_text(f"step {index}")
+    wait_until(tab, lambda: "comm_msg" in tab.sent[before:])  # at rest, Python is told once
+    assert tab.sent[before:].count("comm_msg") == 1
+    tab.run_cell(3, f"player at step {index}")
+
+    # --- plays, and stops
+    play = player.locator(".sepviz-play")
+    play.click()
+    expect(player).to_have_attribute("data-playing", "true")
+    play.click()
+    expect(player).to_have_attribute("data-playing", "false")
+
+    # --- the live run: run, pause, one step, another parameter, a fork
+    def click(name):
+        live.locator(f".sepviz-{name}").click()
+
+    click("start")
+    expect(live).to_have_attribute("data-state", "running")
+    expect(live).to_have_attribute("data-index", re.compile(r"\d\d"))
+    click("pause")
+    expect(live).to_have_attribute("data-state", "paused")
+    paused = number_of(live, "index")
+    assert 10 <= paused < 5000
+    click("one")
+    expect(live).to_have_attribute("data-index", str(paused + 1))
+    expect(live).to_have_attribute("data-state", "paused")
+
+    sweeps = live.locator(".sepviz-knob input[type=number][data-name=sweeps]")
+    sweeps.fill("40")
+    sweeps.press("Tab")
+    expect(live.locator(".sepviz-knob input[type=range][data-name=sweeps]")).to_have_attribute("aria-valuetext", "40")  # Python's answer
+    tab.run_cell(4, "sweeps 40 branches 1 state paused")
+    click("first")
+    expect(live).to_have_attribute("data-index", "0")
+    click("fork")
+    expect(live.locator(".sepviz-branch option")).to_have_count(2)
+    expect(live).to_have_attribute("data-state", "running")
+    expect(live).to_have_attribute("data-index", re.compile(r"\d\d"))
+    click("pause")
+    expect(live).to_have_attribute("data-state", "paused")
+    tab.run_cell(4, "sweeps 40 branches 2 state paused")
+
+
+def wait_until(tab, condition):
+    """Let the page's events come in until the condition holds."""
+    deadline = time.monotonic() + PATIENCE / 1000
+    while not condition():
+        assert time.monotonic() < deadline
+        tab.page.wait_for_timeout(50)

@@ -1,0 +1,299 @@
+"""The widgets without a browser: traits and methods."""
+
+import base64
+import json
+import threading
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from ipywidgets.embed import embed_data
+from test_trace import Toy, stream, task  # noqa: F401 (task is a fixture)
+
+from sepviz import metrics
+from sepviz.core import Problem, SepvizError, Truth, parameter
+from sepviz.mixing import Mixing
+from sepviz.trace import record
+from sepviz.widgets import LiveRun, Player
+from sepviz.widgets.packing import make_view, pack_frames, thin
+
+
+@pytest.fixture
+def live(task):  # noqa: F811
+    made = LiveRun(Toy(), *task)
+    yield made
+    made.close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "sepviz Toy"]
+
+
+def frame_layers(static: dict, frames: dict, i: int) -> dict[str, np.ndarray]:
+    """The layers of the i-th frame, as (items, panels, C, H, W) bytes."""
+    image = (static["channels"], static["height"], static["width"])
+    items = len(static["items"])
+    size = sum(layer["panels"] for layer in frames["layers"]) * items * int(np.prod(image))
+    data = np.frombuffer(frames["bytes"], np.uint8)[i * size : (i + 1) * size]
+    assert len(data) == size
+    layers, at = {}, 0
+    for layer in frames["layers"]:
+        count = items * layer["panels"] * int(np.prod(image))
+        layers[layer["name"]] = data[at : at + count].reshape(items, layer["panels"], *image)
+        at += count
+    return layers
+
+
+# --- the player ---
+
+
+def test_player_sends_what_was_recorded(task):  # noqa: F811
+    problem, truth = task
+    trace = record(Toy(), problem, every=10, progress=False)
+    player = Player(trace, truth)
+    assert [frame["index"] for frame in player.frames["records"]] == list(trace.indices)
+    permutation = metrics.match(trace.sources, truth.sources)
+    for i, step in enumerate(trace):
+        layers = frame_layers(player.static, player.frames, i)
+        sources = metrics.reorder(step.sources, permutation)
+        assert np.abs(layers["estimate"] / 255 - sources.clamp(0, 1).numpy()).max() <= 0.5 / 255 + 1e-6
+        residual = problem.mixtures - problem.mixing.apply(step.sources)
+        scales = np.array(player.frames["records"][i]["scales"]["residual"])[:, None, None, None]
+        assert np.abs((layers["residual"][:, 0].astype(float) - 128) / 127 * scales - residual.numpy()).max() <= scales.max() * 0.51 / 127
+        assert player.frames["records"][i]["values"]["psnr"] == pytest.approx(metrics.psnr(step.sources, truth.sources).tolist(), abs=0.01)
+    assert not frame_layers(player.static, player.frames, 0)["noise"].astype(int).__sub__(128).any()  # step 0 has none
+
+
+def test_player_state_is_plain_json_but_for_its_bytes(task):  # noqa: F811
+    trace = record(Toy(), task[0], every=10, progress=False)
+    broken = trace[2]._replace(sources=torch.full_like(trace[2].sources, torch.nan), info={"sigma": float("inf")})
+    trace.steps.insert(3, broken)
+    player = Player(trace, task[1])
+    for state in (player.static, player.frames):
+        json.dumps(state, allow_nan=False, default=lambda value: len(value))
+
+
+def test_player_is_whole_in_a_saved_notebook(task):  # noqa: F811
+    player = Player(record(Toy(), task[0], every=10, progress=False), task[1])
+    state = json.loads(json.dumps(embed_data([player])["manager_state"]))["state"][player.model_id]
+    saved = {tuple(buffer["path"]): base64.b64decode(buffer["data"]) for buffer in state["buffers"]}
+    assert saved[("frames", "bytes")] == player.frames["bytes"]
+    assert saved[("static", "mixtures")] == player.static["mixtures"]
+    assert "function render" in state["state"]["_esm"]
+
+
+def test_cursor_gives_the_step_to_go_on_from(task):  # noqa: F811
+    trace = record(Toy(), task[0], every=10, progress=False)
+    player = Player(trace)
+    player.set_state({"cursor": 3})  # as the browser does when it comes to rest
+    assert player.step.index == 30
+    assert torch.equal(player.step.sources, trace[3].sources)
+    assert record(Toy(), task[0], start=player.step, every=1, progress=False).indices[0] == 31
+    with pytest.raises(SepvizError, match="frames 0 to 5"):
+        player.cursor = 6
+    with pytest.raises(SepvizError, match="mixtures 0 to 2"):
+        player.item = 3
+
+
+def test_player_of_many_mixtures_holds_eight():
+    mixing = Mixing.mean(3)
+    sources = torch.rand(21, 3, 3, 4, 4)
+    problem = Problem(mixing.apply(sources), mixing)
+    trace = record(Toy(count=3), problem, progress=False)
+    player = Player(trace, Truth(sources), item=18)
+    assert (player.item, player.static["items"], player.static["batch"]) == (18, [16, 17, 18, 19, 20], 21)
+    layers = frame_layers(player.static, player.frames, 3)
+    assert layers["estimate"].shape == (5, 3, 3, 4, 4)
+    with pytest.raises(SepvizError, match="item=21"):
+        Player(trace, item=21)
+
+
+def test_wrong_truth_and_wrong_channels(task):  # noqa: F811
+    trace = record(Toy(count=3), task[0], progress=False)
+    with pytest.raises(SepvizError, match="truth of shape"):
+        Player(trace, Truth(torch.zeros(3, 5, 1, 6, 5)))
+    mixing = Mixing.sum(2)
+    with pytest.raises(SepvizError, match="2 channels"):
+        make_view(Problem(torch.zeros(1, 2, 4, 4), mixing), None)
+
+
+def test_thin_fits_the_budget_and_keeps_the_ends(task):  # noqa: F811
+    trace = record(Toy(count=100), task[0], every=1, progress=False)
+    view = make_view(task[0], None)
+    budget = 20 * len(pack_frames(view, [trace[50]])["bytes"])
+    positions = thin(trace.steps, view, budget)
+    assert (positions[0], positions[-1], len(positions)) == (0, 100, 20)
+    assert len(pack_frames(view, [trace[i] for i in positions])["bytes"]) <= budget
+
+
+# --- the live run ---
+
+
+def test_live_run_is_the_same_stream(live, task):  # noqa: F811
+    live.start()
+    assert live.wait(60)
+    assert live.status["state"] == "finished"
+    assert list(live.trace.indices) == list(range(51))
+    assert torch.equal(live.trace.sources, stream(Toy(), task[0])[-1].sources)
+    assert len(live.history["records"]) == 51
+
+
+def test_one_step_at_a_time(live, task):  # noqa: F811
+    for index in range(3):
+        live.one_step()
+        assert live.wait(60)
+        assert live.trace.final.index == index
+        assert live.frame["records"][0]["index"] == index
+    assert torch.equal(live.trace.sources, stream(Toy(), task[0])[2].sources)
+
+
+def test_buttons_and_sliders(live):
+    def press(**message):
+        live._handle_custom_msg(message, [])
+
+    assert [control["name"] for control in live.controls] == ["count", "rate"]  # interrupt_at says nothing of itself
+    press(do="one_step")
+    assert live.wait(60)
+    press(do="set", name="rate", value=0.05)
+    assert live.separator.rate == 0.05
+    press(do="start")
+    assert live.wait(60)
+    press(do="fork", index=20)
+    assert live.wait(60)
+    assert live.status["branches"][1].endswith("at step 20")
+    press(do="select", branch=0)
+    assert live.status["branch"] == 0
+    press(do="reset")
+    assert live.status["state"] == "ready" and live.branches == []
+    press(do="fork", index=20)
+    assert "nothing is recorded" in live.status["error"]
+
+
+def test_a_change_takes_effect_from_the_last_step(live, task):  # noqa: F811
+    for _ in range(5):
+        live.one_step()
+        assert live.wait(60)
+    before = live.trace.final
+    live.set(rate=0.5)
+    live.one_step()
+    assert live.wait(60)
+    after = live.trace.final
+    expected = 0.5 * task[0].mixing.adjoint(task[0].mixtures - task[0].mixing.apply(before.sources))
+    assert torch.equal(after.extras["data_force"], expected)
+    assert live.trace.changes == [{"before_step": 5, "rate": [0.1, 0.5]}]
+    assert live.trace.parameters["rate"] == 0.5
+
+
+def test_forks_are_kept(live, task):  # noqa: F811
+    live.start()
+    assert live.wait(60)
+    live.fork(20)
+    live.set(rate=0.02)
+    live.start()
+    assert live.wait(60)
+    first, second = live.branches
+    assert torch.equal(first.sources, stream(Toy(), task[0])[-1].sources)
+    assert first.parameters["rate"] == 0.1 and second.parameters["rate"] == 0.02
+    assert second.changes == [{"before_step": 21, "rate": [0.1, 0.02]}]
+    assert torch.equal(second.sources, stream(Toy(rate=0.02), task[0], start=first[20])[-1].sources)
+    live.select(0)
+    assert live.separator.rate == 0.1
+    assert torch.equal(live.trace.sources, first.sources)
+
+
+def test_buttons_are_heard_while_fast_steps_run(task):  # noqa: F811
+    live = LiveRun(Toy(count=1_000_000), *task)
+    live.start()
+    for rate in (0.05, 0.06, 0.07):
+        begun = time.perf_counter()
+        live.set(rate=rate)
+        assert time.perf_counter() - begun < 10  # generous: the machine may be shared
+    live.fork(5)
+    live.start()
+    live.pause()
+    assert live.wait(60)
+    live.close()
+
+
+def test_invalid_value_keeps_the_old_run(live):
+    live.one_step()
+    assert live.wait(60)
+    with pytest.raises(SepvizError, match="positive"):
+        live.set(rate=-1.0)
+    with pytest.raises(SepvizError, match="no parameter 'speed'"):
+        live.set(speed=2)
+    for _ in range(2):
+        says = live.status["says"]
+        live._handle_custom_msg({"do": "set", "name": "rate", "value": -1.0}, [])
+        assert "positive" in live.status["error"] and live.status["says"] > says
+    assert live.separator.rate == 0.1
+    live.start()
+    assert live.wait(60)
+    assert live.status == {**live.status, "state": "finished", "error": ""}
+
+
+@dataclass(frozen=True)
+class Fails(Toy):
+    break_at: int = parameter(5, "Where it fails.", low=0, high=100)
+
+    def steps(self, problem, rng, start=None):
+        for step in super().steps(problem, rng, start):
+            if step.index >= self.break_at:
+                raise RuntimeError("out of\npaper")
+            yield step
+
+
+def test_errors_of_a_run_are_shown(task):  # noqa: F811
+    live = LiveRun(Fails(), *task)
+    live.start()
+    assert live.wait(60)
+    assert (live.status["state"], live.status["error"]) == ("failed", "RuntimeError: out of paper")
+    assert live.trace.final.index == 4  # what was recorded is not lost
+    live.set(break_at=100)  # mended, it goes on
+    live.start()
+    assert live.wait(60)
+    assert live.status["state"] == "finished" and live.trace.final.index == 50
+    live.fork(10)
+    live.set(break_at=3)  # fails at once: the parameters go back
+    live.start()
+    assert live.wait(60)
+    assert "as before" in live.status["error"] and live.separator.break_at == 100
+    live.close()
+
+
+@dataclass(frozen=True)
+class Slow(Toy):
+    def steps(self, problem, rng, start=None):
+        for step in super().steps(problem, rng, start):
+            time.sleep(0.01)
+            yield step
+
+
+def test_pause_change_and_reset_in_mid_run(task):  # noqa: F811
+    live = LiveRun(Slow(count=100_000), *task)
+    live.start()
+    time.sleep(0.3)
+    live.set(rate=0.03)
+    time.sleep(0.3)
+    live.pause()
+    assert live.wait(60)
+    assert live.status["state"] == "paused"
+    reached = live.trace.final.index
+    assert len(live.history["records"]) == reached + 1  # all steps can be scrubbed
+    time.sleep(0.1)
+    assert live.trace.final.index == reached
+    live.start()
+    live.reset()
+    assert not [thread for thread in threading.enumerate() if thread.name == "sepviz Slow"]
+    with pytest.raises(SepvizError, match="start the run"):
+        live.trace  # noqa: B018
+    live.one_step()
+    assert live.wait(60)
+    assert live.trace.final.index == 0
+    live.start()
+    live.close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "sepviz Slow"]
+
+
+def test_a_class_is_not_a_separator(task):  # noqa: F811
+    with pytest.raises(SepvizError, match="instance"):
+        LiveRun(Toy, task[0])
