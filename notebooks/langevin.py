@@ -141,7 +141,8 @@ eight = Problem(problem.mixtures[item].expand(8, -1, -1, -1), problem.mixing)
 samples = sepviz.record(replace(basis, steps_per_level=20), eight, seed=1).sources
 samples = metrics.reorder(samples, metrics.match(samples, samples[:1].expand_as(samples)))
 columns = [f"walk {i}" for i in range(1, 9)]
-figures.images({"source 1": samples[:, 0], "source 2": samples[:, 1]}, columns=columns, title=f"Mixture {item + 1}: eight samples of one posterior")
+figures.images({"source 1": samples[:, 0], "source 2": samples[:, 1]}, columns=columns,
+               title=f"Mixture {item + 1}: eight samples of one posterior")
 
 # %%
 target = truth.sources[item : item + 1]

@@ -188,12 +188,6 @@ def _separator(method: str, preset: str | None, settings: Sequence[str], prior: 
     return cls(**values)
 
 
-def _parameters(separator: Any) -> dict[str, Any]:
-    """The fields of a method that JSON can hold: all but the prior."""
-    values = {field.name: getattr(separator, field.name) for field in dataclasses.fields(separator)}
-    return {name: value for name, value in values.items() if value is None or isinstance(value, bool | int | float | str)}
-
-
 # --- lab ----------------------------------------------------------------------------------------
 
 
@@ -384,7 +378,7 @@ def _same_run(path: Path, then: dict[str, Any], now: dict[str, Any]) -> None:
 
 def _separate(arguments: argparse.Namespace) -> int:
     from sepviz import files
-    from sepviz.core import SepvizError
+    from sepviz.core import SepvizError, parameters_of
 
     targets = [path for path in (arguments.out, arguments.trace, arguments.html) if path is not None]
     if len({path.resolve() for path in targets}) < len(targets):
@@ -407,7 +401,7 @@ def _separate(arguments: argparse.Namespace) -> int:
     if hasattr(separator, "check_stable"):  # before a bar is drawn
         separator.check_stable(problem)
     run = {"method": arguments.method, "prior": None if prior is None else arguments.prior, "prior_digest": _prior_digest(prior),
-           "parameters": _parameters(separator), "seed": arguments.seed, "chunk": arguments.chunk, "device": device.type,
+           "parameters": parameters_of(separator), "seed": arguments.seed, "chunk": arguments.chunk, "device": device.type,
            "weights": list(problem.mixing.weights), "mixtures": len(problem.mixtures), "mixtures_digest": files.digest(problem.mixtures)}
     if partial is not None:
         _same_run(partial_path, partial.meta["run"], run)
@@ -505,7 +499,7 @@ def _to(step: Any, device: torch.device) -> Any:
 def _traced(stream: Iterator[Any], separator: Separator, problem: Problem, truth: Truth | None,
             arguments: argparse.Namespace) -> Iterator[Any]:
     """Pass the steps on, and at the end write their trace and its page."""
-    from sepviz.core import Truth
+    from sepviz.core import Truth, parameters_of
     from sepviz.trace import MAX_FRAMES, Recorder, Trace
 
     steps = getattr(separator, "total_steps", lambda _: MAX_FRAMES)(problem)
@@ -514,7 +508,8 @@ def _traced(stream: Iterator[Any], separator: Separator, problem: Problem, truth
     for step in stream:
         recorder.add(step)
         yield step
-    trace = Trace(problem, recorder.steps(), type(separator).__name__, _parameters(separator), arguments.seed, time.perf_counter() - begun)
+    trace = Trace(problem, recorder.steps(), type(separator).__name__, parameters_of(separator), arguments.seed,
+                  time.perf_counter() - begun)
     if arguments.trace is not None:
         trace.save(arguments.trace, overwrite=arguments.force)
     if arguments.html is not None:

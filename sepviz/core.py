@@ -35,7 +35,7 @@ class Truth(NamedTuple):
 class Step(NamedTuple):
     """One moment of a run: enough to look at, and enough to go on from."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs of a step
     stage: str  # for people: "sigma 0.36"
     sources: Tensor  # (B, K, C, H, W), detached, never aliased
     extras: dict[str, Tensor]  # "prior_force", "data_force", "noise": (B, K, C, H, W), in pixel units; ...
@@ -65,3 +65,15 @@ def parameter(default: Any, meaning: str, *, low: float | None = None, high: flo
     """A field of a separator, with what a slider, the command line and the docs need to know of it."""
     metadata = {"meaning": meaning, "low": low, "high": high, "log": log, "unit": unit, "choices": choices}
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def parameters_of(separator: Any) -> dict[str, Any]:
+    """The fields of a separator as plain values, for files and tables; a prior by its name."""
+    def plain(value: Any) -> Any:
+        if value is None or isinstance(value, bool | int | float | str):
+            return value
+        if isinstance(value, tuple | list):
+            return [plain(item) for item in value]
+        return getattr(value, "name", type(value).__name__)
+
+    return {field.name: plain(getattr(separator, field.name)) for field in dataclasses.fields(separator)}

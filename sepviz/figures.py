@@ -269,9 +269,10 @@ def curves(lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], x: str,
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     for (name, (across, up)), (color, dash, mark) in zip(lines.items(), LINES, strict=False):
-        style = {"linestyle": "none", "marker": "o", "markersize": 10, "fillstyle": "none", "markeredgewidth": 2, "zorder": 3}
-        joined = {"linestyle": dash, "linewidth": 2.2, "marker": mark if marks else None, "markersize": 7}
-        axes.plot(across, up, label=name, color=color, **(style if name in dots else joined))
+        if name in dots:
+            axes.plot(across, up, "o", label=name, color=color, markersize=10, fillstyle="none", markeredgewidth=2, zorder=3)
+        else:
+            axes.plot(across, up, label=name, color=color, linestyle=dash, linewidth=2.2, marker=mark if marks else None, markersize=7)
     axes.set_xlabel(x, fontsize=13)
     axes.set_ylabel(y, fontsize=13)
     axes.set(xscale="log" if log_x else "linear", yscale="log" if log_y else "linear")

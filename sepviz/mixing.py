@@ -66,7 +66,8 @@ class Mixing:
         if mixtures.ndim != 4 or not mixtures.is_floating_point() or mixtures.numel() == 0:
             raise SepvizError(f"mixtures of shape {tuple(mixtures.shape)} and type {mixtures.dtype}: want floats (B, C, H, W)")
         if image_shape is not None and tuple(mixtures.shape[1:]) != tuple(image_shape):
-            raise SepvizError(f"mixtures of (C, H, W) = {tuple(mixtures.shape[1:])}: the prior knows {tuple(image_shape)}; resize or choose another prior")
+            raise SepvizError(f"mixtures of (C, H, W) = {tuple(mixtures.shape[1:])}: the prior knows {tuple(image_shape)}; "
+                              "resize them or choose another prior")
         bad = ~torch.isfinite(mixtures)
         if bool(bad.any()):
             raise SepvizError(f"mixture {int(bad.nonzero()[0, 0])} holds {float(mixtures[bad][0])}: every pixel must be a finite number")
@@ -118,6 +119,7 @@ class Mixing:
         weights = self.weights_like(sources)
         residual = mixtures - self.apply(sources)
         if rng is not None and noise_variance > 0:
-            residual = residual - math.sqrt(noise_variance) * torch.randn(residual.shape, generator=rng, device=residual.device, dtype=residual.dtype)
+            noise = torch.randn(residual.shape, generator=rng, device=residual.device, dtype=residual.dtype)
+            residual = residual - math.sqrt(noise_variance) * noise
         total = (weights.square() * variance).sum(dim=1) + noise_variance
         return sources + weights * variance * (residual / total)[:, None]

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from sepviz.core import Problem, Separator, SepvizError, Step, Truth
+from sepviz.core import Problem, Separator, SepvizError, Step, Truth, parameters_of
 from sepviz.mixing import Mixing
 
 FORMAT = 1  # of saved files; another number is refused
@@ -91,20 +91,6 @@ class Recorder:
         return [step for step in self.frames if step.index != self.last.index] + [_full(self.last)]
 
 
-def _parameters(separator: Separator) -> dict[str, Any]:
-    """The fields of a separator as JSON: numbers, strings and lists of them; anything else by its class name."""
-    def plain(value: Any) -> Any:
-        if isinstance(value, (bool, int, float, str)) or value is None:
-            return value
-        if isinstance(value, (tuple, list)):
-            return [plain(item) for item in value]
-        return type(value).__name__
-
-    if not dataclasses.is_dataclass(separator):
-        return {}
-    return {item.name: plain(getattr(separator, item.name)) for item in dataclasses.fields(separator)}
-
-
 def _versions() -> dict[str, str]:
     try:
         sepviz = metadata.version("sepviz")
@@ -170,7 +156,7 @@ def record(separator: Separator, problem: Problem, *, seed: int = 0, every: int 
     if recorder.last is None:
         after = f" after step {start.index}: start from an earlier one" if start else ": its parameters ask for none"
         raise SepvizError(f"{method} gave no step{after}")
-    trace = Trace(problem, recorder.steps(), method, _parameters(separator), seed, seconds, interrupted)
+    trace = Trace(problem, recorder.steps(), method, parameters_of(separator), seed, seconds, interrupted)
     if interrupted:
         tqdm.write(f"{method} interrupted at step {trace.final.index}: {len(trace)} steps kept")
     return trace

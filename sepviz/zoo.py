@@ -73,7 +73,8 @@ def load(name: str, device: str | torch.device = "cpu") -> ScorePrior:
     if beside.is_file():
         want, got = json.loads(beside.read_text()).get("sha256"), hashlib.sha256(path.read_bytes()).hexdigest()
         if want != got:
-            raise SepvizError(f"{path.name} has sha256 {got[:12]}..., its card says {str(want)[:12]}...: the file is damaged or another; fetch it again")
+            raise SepvizError(f"{path.name} has sha256 {got[:12]}..., its card says {str(want)[:12]}...: "
+                              "the file is damaged or another; fetch it again")
     try:
         with safe_open(path, "pt") as file:
             settings = json.loads(file.metadata()["settings"])
@@ -81,5 +82,6 @@ def load(name: str, device: str | torch.device = "cpu") -> ScorePrior:
         prior = ScorePrior(**settings)
         prior.load_state_dict(weights)
     except (SafetensorError, KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
-        raise SepvizError(f"{path} holds no weights of a score prior ({str(error).splitlines()[0]}): train them with sepviz train score") from None
+        reason = str(error).splitlines()[0]
+        raise SepvizError(f"{path} holds no weights of a score prior ({reason}): train them with sepviz train score") from None
     return prior.to(device).eval().requires_grad_(False)

@@ -1,6 +1,7 @@
 """Basis and split-Gibbs against what is known in closed form for a Gaussian prior."""
 
 import collections
+import itertools
 
 import numpy as np
 import pytest
@@ -67,7 +68,7 @@ def test_the_papers_sign_would_not_meet_the_mixture(gaussian, device):
     """The data force points at the mixture: it lowers the residual that it is computed from."""
     problem = Problem(MIXTURE.to(device)[None], Mixing((1.0, 1.0)))
     steps = list(Basis(gaussian, levels=2, steps_per_level=5).steps(problem, torch.Generator(device).manual_seed(0)))
-    for before, step in zip(steps, steps[1:], strict=False):
+    for before, step in itertools.pairwise(steps):
         gap = problem.mixtures - problem.mixing.apply(before.sources)
         moved = problem.mixtures - problem.mixing.apply(before.sources + step.extras["data_force"])
         assert float(moved.square().sum()) < float(gap.square().sum())
@@ -105,7 +106,7 @@ def test_the_bound_is_where_it_diverges(gaussian, device):
 def test_split_gibbs_mean_is_the_posterior_mean(gaussian, device, weights):
     problem = repeated(weights, device)
     x = last(SplitGibbs(gaussian, levels=8, sweeps=30, sigma_max=1.0, sigma_min=0.2), problem)
-    mean, variance = gaussian.posterior(problem.mixtures[:1], problem.mixing)
+    mean, _ = gaussian.posterior(problem.mixtures[:1], problem.mixing)
     error = (x.mean(0) - mean[0]).abs() / gaussian.deviation
     assert float(error.max()) < 5 / RUNS**0.5
     assert float((problem.mixtures - problem.mixing.apply(x)).abs().max()) < 1e-5

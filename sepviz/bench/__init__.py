@@ -39,4 +39,5 @@ def main(arguments: list[str] | None = None) -> None:
     if options.count < 1 or options.chunk < 1:
         raise SepvizError(f"count {options.count}, chunk {options.chunk}: both must be at least 1")
     options.device = options.device or default_device()
-    importlib.import_module(f"sepviz.bench.{options.table}").main(options, load_prior(options.prior or f"score-{options.dataset}", options.device))
+    prior = load_prior(options.prior or f"score-{options.dataset}", options.device)
+    importlib.import_module(f"sepviz.bench.{options.table}").main(options, prior)

@@ -31,8 +31,9 @@ def methods(prior: Any) -> dict[str, Separator]:
 def main(options: Any, prior: Any) -> None:
     """Print the table for each protocol."""
     for protocol in options.protocol or ["split", "agnostic"]:
-        problem, truth = tasks.separate(options.dataset, count=options.count, sources=2, seed=options.seed, protocol=protocol, device=options.device)
-        rows = run.evaluate(run.select(methods(prior), options.methods), problem, truth, seed=options.seed, chunk=options.chunk, keep=options.keep)
+        problem, truth = tasks.separate(options.dataset, count=options.count, seed=options.seed, protocol=protocol, device=options.device)
+        chosen = run.select(methods(prior), options.methods)
+        rows = run.evaluate(chosen, problem, truth, seed=options.seed, chunk=options.chunk, keep=options.keep)
         title = f"Two digits of {options.dataset}, {protocol}, per_source PSNR in dB (BASIS, Table 2; {run.machine()})"
         print(run.table(rows, title, PUBLISHED.get(protocol) if options.dataset == "mnist" else None), flush=True)
         run.write(options.out, title, rows)

@@ -6,6 +6,7 @@ from typing import Any
 
 from sepviz import tasks
 from sepviz.bench import run
+from sepviz.core import Separator
 from sepviz.separators import Basis, SplitGibbs
 
 AUTHORS_SECONDS = 58.0  # per mixture: the authors' program and network on two CPU cores (2 x 1,000 evaluations of 29 ms)
@@ -14,7 +15,7 @@ AUTHORS_SECONDS = 58.0  # per mixture: the authors' program and network on two C
 def main(options: Any, prior: Any) -> None:
     """Print quality and wall time, and the ratios."""
     problem, truth = tasks.separate(options.dataset, count=options.count, sources=2, seed=options.seed, device=options.device)
-    runners = {
+    runners: dict[str, Separator] = {
         "basis, paper preset": Basis(prior, **Basis.presets["paper"]),
         "basis, program preset": Basis(prior, **Basis.presets["program"]),
         "split-gibbs": SplitGibbs(prior),

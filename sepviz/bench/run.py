@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
 import hashlib
 import json
 import os
 import platform
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from torch import Generator, Tensor
 
 import sepviz
 from sepviz import metrics
-from sepviz.core import Problem, Separator, SepvizError, Truth
+from sepviz.core import Problem, Separator, SepvizError, Truth, parameters_of
 
 
 class Row(NamedTuple):
@@ -45,12 +44,6 @@ def separate_chunk(separator: Separator, problem: Problem, seed: int) -> tuple[T
     return sources, last.info["evaluations"], time.perf_counter() - began
 
 
-def describe(separator: Separator) -> dict[str, Any]:
-    """A separator's fields, JSON-able, the prior by its name."""
-    fields = {field.name: getattr(separator, field.name) for field in dataclasses.fields(separator)}  # type: ignore[arg-type]
-    return {"method": type(separator).__name__, **{name: getattr(value, "name", value) for name, value in fields.items()}}
-
-
 def evaluate(methods: dict[str, Separator], problem: Problem, truth: Truth, *, seed: int = 0, chunk: int = 50,
              keep: Path | None = None, progress: bool = True) -> list[Row]:
     """Every method on the same mixtures, in turn chunk by chunk, so that a slow spell of the machine hits all alike.
@@ -71,14 +64,15 @@ def evaluate(methods: dict[str, Separator], problem: Problem, truth: Truth, *, s
     with tqdm(total=len(starts) * len(methods), unit="chunk", disable=not progress) as bar:
         for number, begin in enumerate(starts):
             part = Problem(problem.mixtures[begin:begin + chunk], problem.mixing)
-            sources = truth.sources[begin:begin + chunk].cpu()
             for label, separator in methods.items():
                 bar.set_description(label)
-                identity = json.dumps([describe(separator), digest, problem.mixing.weights, seed, begin, chunk, torch.get_num_threads()])
+                setting = [type(separator).__name__, parameters_of(separator), digest, problem.mixing.weights, seed, begin, chunk]
+                identity = json.dumps(setting)
                 file = keep / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.npz" if keep else None
                 if file is not None and file.exists():
                     with np.load(file) as stored:
-                        estimates, evaluations, seconds = torch.from_numpy(stored["sources"]).float(), float(stored["evaluations"]), float(stored["seconds"])
+                        estimates = torch.from_numpy(stored["sources"]).float()
+                        evaluations, seconds = float(stored["evaluations"]), float(stored["seconds"])
                 else:
                     estimates, evaluations, seconds = separate_chunk(separator, part, seed + number)
                     if file is not None:
@@ -96,17 +90,19 @@ def evaluate(methods: dict[str, Separator], problem: Problem, truth: Truth, *, s
     for label, store in figures.items():
         summary = metrics.summarize(torch.cat(store["estimates"]), truth.sources.cpu())
         rows.append(Row(label, count, summary.mean, summary.interval, summary.median, summary.pooled, summary.ssim,
-                        float(torch.cat(store["residual"]).square().mean().sqrt()), float(np.mean(store["evaluations"])), sum(store["seconds"]) / count))
+                        residual=float(torch.cat(store["residual"]).square().mean().sqrt()),
+                        evaluations=float(np.mean(store["evaluations"])), seconds=sum(store["seconds"]) / count))
     return rows
 
 
 def table(rows: list[Row], title: str, published: dict[str, str] | None = None) -> str:
     """Rows as text, ``published`` figures beside ours by label."""
-    head = f"{'':34} {'paper':>6} {'n':>5} {'mean':>6} {'+-95%':>6} {'median':>7} {'pooled':>7} {'SSIM':>6} {'residual':>9} {'evals':>6} {'s/mixture':>10}"
+    head = (f"{'':34} {'paper':>6} {'n':>5} {'mean':>6} {'+-95%':>6} {'median':>7} {'pooled':>7} {'SSIM':>6} "
+            f"{'residual':>9} {'evals':>6} {'s/mixture':>10}")
     lines = [title, head, "-" * len(head)]
     for row in rows:
-        lines.append(f"{row.label:34} {(published or {}).get(row.label, ''):>6} {row.n:5d} {row.mean:6.2f} {row.interval:6.2f} {row.median:7.2f} "
-                     f"{row.pooled:7.2f} {row.ssim:6.3f} {row.residual:9.5f} {row.evaluations:6.0f} {row.seconds:10.3f}")
+        lines.append(f"{row.label:34} {(published or {}).get(row.label, ''):>6} {row.n:5d} {row.mean:6.2f} {row.interval:6.2f} "
+                     f"{row.median:7.2f} {row.pooled:7.2f} {row.ssim:6.3f} {row.residual:9.5f} {row.evaluations:6.0f} {row.seconds:10.3f}")
     return "\n".join(lines)
 
 

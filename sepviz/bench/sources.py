@@ -28,7 +28,8 @@ def main(options: Any, prior: Any) -> None:
                 except SepvizError as refusal:
                     print(f"K = {sources}, {label}: refused, {refusal}")
                     del candidates[label]
-        rows = run.evaluate(run.select(candidates, options.methods), problem, truth, seed=options.seed, chunk=options.chunk, keep=options.keep)
+        chosen = run.select(candidates, options.methods)
+        rows = run.evaluate(chosen, problem, truth, seed=options.seed, chunk=options.chunk, keep=options.keep)
         title = f"K = {sources} digits of {options.dataset}, class agnostic, per_source PSNR in dB ({run.machine()})"
         print(run.table(rows, title), flush=True)
         run.write(options.out, title, rows)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +28,12 @@ from sepviz.core import SepvizError
 VALIDATION_SIGMAS = (0.02, 0.05, 0.1, 0.2, 0.35, 0.7, 1.0, 2.0)
 
 
+def start_at_zero(layer: nn.Conv2d) -> None:
+    """Let a layer add nothing at first, so that a deep network starts as a shallow one."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+
+
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions; the noise level scales and shifts what lies between them."""
 
@@ -37,8 +44,7 @@ class ResidualBlock(nn.Module):
         self.modulation = nn.Linear(embedding_width, 2 * width_out)
         self.conv_out = nn.Conv2d(width_out, width_out, 3, padding=1)
         self.skip = nn.Identity() if width_in == width_out else nn.Conv2d(width_in, width_out, 1)
-        nn.init.zeros_(self.conv_out.weight)
-        nn.init.zeros_(self.conv_out.bias)
+        start_at_zero(self.conv_out)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         hidden = self.conv_in(functional.silu(self.norm(x)))
@@ -56,8 +62,7 @@ class Attention(nn.Module):
         self.norm = nn.GroupNorm(8, width)
         self.query_key_value = nn.Conv2d(width, 3 * width, 1)
         self.out = nn.Conv2d(width, width, 1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        start_at_zero(self.out)
 
     def forward(self, x: Tensor) -> Tensor:
         batch, width, height, breadth = x.shape
@@ -78,11 +83,14 @@ class UNet(nn.Module):
         Feature channels at full, half and quarter resolution.
     """
 
+    frequencies: Tensor
+
     def __init__(self, channels: int = 1, widths: Sequence[int] = (32, 64, 128)):
         super().__init__()
         embedding_width = 2 * widths[-1]
         self.register_buffer("frequencies", torch.linspace(0, 3.5, 16).exp(), persistent=False)
-        self.embed = nn.Sequential(nn.Linear(32, embedding_width), nn.SiLU(), nn.Linear(embedding_width, embedding_width), nn.SiLU())
+        self.embed = nn.Sequential(nn.Linear(32, embedding_width), nn.SiLU(),
+                                   nn.Linear(embedding_width, embedding_width), nn.SiLU())
         self.stem = nn.Conv2d(channels, widths[0], 3, padding=1)
         self.down = nn.ModuleList()
         self.shrink = nn.ModuleList()
@@ -98,8 +106,7 @@ class UNet(nn.Module):
             self.grow.append(nn.ConvTranspose2d(wider, width, 2, stride=2))
             self.up.append(ResidualBlock(width, width, embedding_width))
         self.head = nn.Conv2d(widths[0], channels, 3, padding=1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        start_at_zero(self.head)
 
     def forward(self, x: Tensor, log_sigma: Tensor) -> Tensor:
         """x (N, C, H, W) with H and W divisible by 4, log_sigma (N,) -> (N, C, H, W)."""
@@ -180,7 +187,7 @@ class ScorePrior(nn.Module):
             raise SepvizError(f"images of shape {tuple(x.shape[-3:])}: the prior {self.name} knows (C, H, W) = {self.image_shape}")
         sigma = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).expand(x.shape[:-3])
         if not bool((sigma > 0).all()) or float(sigma.max()) > 1.001 * self.sigma_max:
-            raise SepvizError(f"sigma {float(sigma.max()):g}: the prior {self.name} was trained on noise above 0 and up to {self.sigma_max:g}")
+            raise SepvizError(f"sigma {float(sigma.max()):g}: the prior {self.name} knows noise above 0 and up to {self.sigma_max:g}")
         return self.forward(x.reshape(-1, *self.image_shape), sigma.reshape(-1)).reshape(x.shape)
 
     def score(self, x: Tensor, sigma: float | Tensor) -> Tensor:
@@ -224,6 +231,33 @@ def training_sigmas(count: int, sigma_max: float, rng: torch.Generator) -> Tenso
     return torch.where(pick, everywhere, middle.clamp(low, high)).exp()
 
 
+def compile_checked(prior: ScorePrior, images: Tensor) -> bool:
+    """Compile the network, and take it back where its gradients come out wrong.
+
+    They can: torch 2.13's CPU compiler gives none at all through a bf16 nearest-neighbour upsampling,
+    and such a network trains, only badly.
+    """
+    state = {name: value.clone() for name, value in prior.state_dict().items()}
+
+    def gradients() -> list[Tensor]:
+        sigma = torch.full((len(images),), 0.3, device=images.device)
+        denoising_loss(prior, images, sigma, torch.full_like(images, 0.5)).backward()
+        grown = [weight.grad.clone() for weight in prior.parameters() if weight.grad is not None]
+        prior.zero_grad(set_to_none=True)
+        return grown
+
+    with torch.no_grad():
+        for weight in prior.parameters():  # some start at zero, and stop the gradients of others
+            weight.add_(0.05 * torch.ones_like(weight).cumsum(-1).sin())
+    exact = gradients()
+    prior.network.compile()
+    close = all(float((one - other).norm()) <= 0.1 * float(one.norm()) + 1e-6 for one, other in zip(exact, gradients(), strict=True))
+    prior.load_state_dict(state)
+    if not close:
+        prior.network._compiled_call_impl = None
+    return close
+
+
 def train_score(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, minutes: float = 60.0, iterations: int | None = None,
                 seed: int = 0, name: str = "score", widths: Sequence[int] = (32, 64, 128), batch: int = 128,
                 learning_rate: float = 2e-3, progress: bool = True, compile_network: bool = False) -> tuple[ScorePrior, dict]:
@@ -264,8 +298,8 @@ def train_score(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, min
     iteration, elapsed = 0, 0.0
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True, map_location=device)
-        if state["settings"] != json.dumps(prior.settings()):
-            raise SepvizError(f"{checkpoint} is of another data set or network: remove it, or choose another place")
+        if state["settings"] != json.dumps(prior.settings()) or state["seed"] != seed:
+            raise SepvizError(f"{checkpoint} is of another data set, network or seed ({state['seed']}): remove it, or choose another place")
         prior.load_state_dict(state["prior"])
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
@@ -274,16 +308,16 @@ def train_score(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, min
 
     def save() -> None:
         state = {"settings": json.dumps(prior.settings()), "prior": prior.state_dict(), "average": average.state_dict(),
-                 "optimizer": optimizer.state_dict(), "rng": rng.get_state(), "iteration": iteration, "elapsed": elapsed}
+                 "optimizer": optimizer.state_dict(), "rng": rng.get_state(), "seed": seed, "iteration": iteration, "elapsed": elapsed}
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
         partial = checkpoint.with_suffix(".partial")
         torch.save(state, partial)
         os.replace(partial, checkpoint)
 
-    if compile_network:
-        prior.network.compile()
-    bar = tqdm(total=iterations or round(60 * minutes), unit="it" if iterations else "s", initial=iteration if iterations else round(elapsed),
-               desc=f"train {name}", disable=not progress)
+    if compile_network and not compile_checked(prior, sample[:batch]):
+        tqdm.write("the compiled network has other gradients than the network itself: going on without compiling", file=sys.stderr)
+    bar = tqdm(total=iterations or round(60 * minutes), unit="it" if iterations else "s", desc=f"train {name}",
+               initial=iteration if iterations else round(elapsed), disable=not progress)
     tick = saved = time.monotonic()
     running = math.nan
     try:

@@ -60,7 +60,8 @@ class Basis:
         growth = self.delta / self.sigma_min**2 * curvature
         if growth >= 2:
             limit = 2 * self.sigma_min**2 / curvature
-            raise SepvizError(f"delta {self.delta:g} diverges for K = {problem.mixing.count} (c * curvature = {growth:.2f}, must be below 2): "
+            raise SepvizError(f"delta {self.delta:g} diverges for K = {problem.mixing.count} "
+                              f"(c * curvature = {growth:.2f}, must be below 2): "
                               f"take delta below {limit:.2g}, or gamma_ratio above {self.gamma_ratio:g}")
 
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:

@@ -76,7 +76,8 @@ class SplitGibbs:
         if start is None:
             batch, *image = mixtures.shape
             shares = mixing.condition(torch.zeros((batch, mixing.count, *image), device=mixtures.device), mixtures)
-            start = Step(0, "start: equal shares", shares, {}, {"sigma": self.sigma_max, "level": 0, "sweep": 0, "evaluations": 0})
+            info = {"sigma": self.sigma_max, "level": 0, "sweep": 0, "evaluations": 0}
+            start = Step(0, "start: equal shares", shares, {}, info)
             yield start._replace(sources=start.sources.clone())
         x = self._chains(start)
         index, level, sweep, evaluations = start.index, int(start.info["level"]), int(start.info["sweep"]), start.info["evaluations"]
@@ -93,12 +94,14 @@ class SplitGibbs:
             if self.chains > 1:
                 extras["chains"] = now.clone()
             x, index, sweep, evaluations = now, index + 1, sweep + 1, evaluations + self.draws * self.chains
-            info = {"sigma": sigma, "level": level, "sweep": sweep, "evaluations": evaluations, "residual": self._residual(problem, x[:, 0])}
+            info = {"sigma": sigma, "level": level, "sweep": sweep, "evaluations": evaluations,
+                    "residual": self._residual(problem, x[:, 0])}
             yield Step(index, f"sigma {sigma:.3g}", x[:, 0].clone(), extras, info)
         if self.chains > 1 and level == self.levels:
             chosen, loss = self.consensus(x, rng)
             extras = {"chains": x.clone(), "chain_loss": loss, "data_force": chosen - x[:, 0]}
-            info = {"sigma": self.sigma_min, "level": self.levels + 1, "sweep": 0, "evaluations": evaluations + self.chains * len(JUDGES) * DRAWS,
+            evaluations += self.chains * len(JUDGES) * DRAWS
+            info = {"sigma": self.sigma_min, "level": self.levels + 1, "sweep": 0, "evaluations": evaluations,
                     "residual": self._residual(problem, chosen)}
             yield Step(index + 1, f"consensus of {self.chains} chains", chosen.clone(), extras, info)
 

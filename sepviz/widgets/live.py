@@ -13,8 +13,8 @@ import anywidget
 import torch
 import traitlets
 
-from sepviz.core import Problem, Separator, SepvizError, Step, Truth
-from sepviz.trace import LIMIT, MAX_FRAMES, Recorder, Trace, _full, _parameters
+from sepviz.core import Problem, Separator, SepvizError, Step, Truth, parameters_of
+from sepviz.trace import LIMIT, MAX_FRAMES, Recorder, Trace, _full
 from sepviz.widgets.packing import make_view, matching, pack_frames, pack_static, thin
 from sepviz.widgets.player import FOLDER, VIEW_CSS, VIEW_JS
 
@@ -239,7 +239,7 @@ class LiveRun(anywidget.AnyWidget):
         steps = branch.recorder.steps()
         if not steps:
             raise SepvizError("nothing is recorded yet: start the run first")
-        parameters = _parameters(branch.used or self._separator)
+        parameters = parameters_of(branch.used or self._separator)
         return Trace(self._problem, steps, self._method, parameters, self._seed, branch.seconds, changes=list(branch.changes))
 
     def _say(self, state: str, error: str = "") -> None:
@@ -323,7 +323,7 @@ class LiveRun(anywidget.AnyWidget):
         branch = self._branch
         if branch.used is not self._separator:
             if branch.used is not None:
-                before, after = _parameters(branch.used), _parameters(self._separator)
+                before, after = parameters_of(branch.used), parameters_of(self._separator)
                 change = {name: [before[name], after[name]] for name in after if before[name] != after[name]}
                 branch.changes.append({"before_step": step.index, **change})
             branch.used = self._separator
