@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PAT
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
              "--disable-component-update", "--disable-sync"]
 ROOT = Path(__file__).parents[1]
-PATIENCE = 200_000  # milliseconds: the machine may be busy with other things
+PATIENCE = 300_000  # milliseconds: the machine may be busy with other things
 
 # A closed-form prior, so that nothing has to be trained; the live run has far more steps than it will get to take.
 CELLS = [
@@ -104,7 +104,7 @@ class Page:
             websocket.on("framereceived", lambda payload: self.received.append(message_type(payload)))
 
     def run_cell(self, number, pattern):
-        """Run a cell again until its output is this; the run itself may still be settling."""
+        """Run a cell again; its output is to be this."""
         cell = self.page.locator(".jp-CodeCell").nth(number)
         cell.locator(".cm-content").click()
         self.page.keyboard.press("Control+Enter")
@@ -121,7 +121,7 @@ def number_of(locator, name):
     return int(locator.get_attribute(f"data-{name}"))
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 def test_a_notebook_by_hand(lab, tmp_path):
     with sync_api.sync_playwright() as playwright:
         tab = Page(playwright)
@@ -177,17 +177,20 @@ def follow(tab, lab):
     assert tab.sent[before:] == [], "scrubbing sent messages to the kernel"
     page.mouse.up()
     assert 15 <= number_of(player, "frame") <= 25  # 0.4 of 50
+    wait_until(tab, lambda: tab.sent[before:] == ["comm_msg"])  # come to rest, it tells Python where it stands, once
     player.locator(".sepviz-forward").click()
+    wait_until(tab, lambda: tab.sent[before:] == ["comm_msg", "comm_msg"])
     index = number_of(player, "index")
     expect(player.locator(".sepviz-status")).to_contain_text(f"step {index}")
-    wait_until(tab, lambda: "comm_msg" in tab.sent[before:])  # at rest, Python is told once
-    assert tab.sent[before:].count("comm_msg") == 1
     tab.run_cell(3, f"player at step {index}")
 
     # --- plays, and stops
+    player.locator(".sepviz-first").click()
+    player.locator(".sepviz-rate").select_option("2")  # 25 seconds to the end
     play = player.locator(".sepviz-play")
     play.click()
     expect(player).to_have_attribute("data-playing", "true")
+    expect(player).not_to_have_attribute("data-frame", "0")
     play.click()
     expect(player).to_have_attribute("data-playing", "false")
 

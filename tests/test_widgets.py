@@ -74,7 +74,7 @@ def test_player_state_is_plain_json_but_for_its_bytes(task):  # noqa: F811
 
 def test_player_is_whole_in_a_saved_notebook(task):  # noqa: F811
     player = Player(record(Toy(), task[0], every=10, progress=False), task[1])
-    state = json.loads(json.dumps(embed_data([player])["manager_state"]))["state"][player.model_id]
+    state = json.loads(json.dumps(embed_data([player], drop_defaults=False)["manager_state"]))["state"][player.model_id]
     saved = {tuple(buffer["path"]): base64.b64decode(buffer["data"]) for buffer in state["buffers"]}
     assert saved[("frames", "bytes")] == player.frames["bytes"]
     assert saved[("static", "mixtures")] == player.static["mixtures"]
@@ -200,14 +200,26 @@ def test_forks_are_kept(live, task):  # noqa: F811
     assert torch.equal(live.trace.sources, first.sources)
 
 
+def test_start_and_pause_at_once(live):
+    live.one_step()
+    assert live.wait(60)
+    for _ in range(20):
+        live.start()
+        live.pause()
+        assert live.wait(60)
+        assert live.status["state"] in ("paused", "finished")
+
+
 def test_buttons_are_heard_while_fast_steps_run(task):  # noqa: F811
     live = LiveRun(Toy(count=1_000_000), *task)
+    live.one_step()
+    assert live.wait(60)
     live.start()
     for rate in (0.05, 0.06, 0.07):
         begun = time.perf_counter()
         live.set(rate=rate)
         assert time.perf_counter() - begun < 10  # generous: the machine may be shared
-    live.fork(5)
+    live.fork(0)
     live.start()
     live.pause()
     assert live.wait(60)

@@ -33,6 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--keep", type=Path, help="a folder for finished chunks, so that an interrupted run goes on")
     parser.add_argument("--out", help="append the rows to this JSON-lines file")
     parser.add_argument("--device", default=None, help="cpu, cuda; default: SEPVIZ_DEVICE, else cpu")
+    parser.add_argument("--compile", action="store_true", help="compile the network: a minute, then faster; needs a C++ compiler")
     options = parser.parse_args(arguments)
     if options.table not in TABLES:
         raise SepvizError(f"no table {options.table!r}: {nearest(options.table, TABLES)}")
@@ -40,4 +41,6 @@ def main(arguments: list[str] | None = None) -> None:
         raise SepvizError(f"count {options.count}, chunk {options.chunk}: both must be at least 1")
     options.device = options.device or default_device()
     prior = load_prior(options.prior or f"score-{options.dataset}", options.device)
+    if options.compile:
+        prior.network.compile()
     importlib.import_module(f"sepviz.bench.{options.table}").main(options, prior)

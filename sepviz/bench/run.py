@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import collections
 import hashlib
+import itertools
 import json
 import os
 import platform
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,6 +56,11 @@ def evaluate(methods: dict[str, Separator], problem: Problem, truth: Truth, *, s
         Chunk i runs with seed + i.
     keep : path, optional
         A folder for finished chunks: a run that was interrupted goes on where it was.
+
+    Returns
+    -------
+    list of Row
+        After Ctrl-C those of the mixtures that every method had done.
     """
     from tqdm.auto import tqdm
 
@@ -61,7 +68,9 @@ def evaluate(methods: dict[str, Separator], problem: Problem, truth: Truth, *, s
     starts = range(0, count, chunk)
     figures: dict[str, dict[str, list]] = {label: collections.defaultdict(list) for label in methods}
     digest = hashlib.sha256(problem.mixtures.cpu().numpy().tobytes()).hexdigest()
-    with tqdm(total=len(starts) * len(methods), unit="chunk", disable=not progress) as bar:
+    warm: set[str] = set()  # methods whose first steps, slower than the rest, were run once untimed
+    done = 0
+    with tqdm(total=len(starts) * len(methods), unit="chunk", disable=not progress) as bar, suppress(KeyboardInterrupt):
         for number, begin in enumerate(starts):
             part = Problem(problem.mixtures[begin:begin + chunk], problem.mixing)
             for label, separator in methods.items():
@@ -74,6 +83,9 @@ def evaluate(methods: dict[str, Separator], problem: Problem, truth: Truth, *, s
                         estimates = torch.from_numpy(stored["sources"]).float()
                         evaluations, seconds = float(stored["evaluations"]), float(stored["seconds"])
                 else:
+                    if label not in warm:
+                        collections.deque(itertools.islice(separator.steps(part, Generator(part.mixtures.device)), 3), maxlen=0)
+                        warm.add(label)
                     estimates, evaluations, seconds = separate_chunk(separator, part, seed + number)
                     if file is not None:
                         file.parent.mkdir(parents=True, exist_ok=True)
@@ -86,12 +98,16 @@ def evaluate(methods: dict[str, Separator], problem: Problem, truth: Truth, *, s
                 store["seconds"].append(seconds)
                 store["residual"].append(metrics.residual(part.mixtures.cpu(), problem.mixing.apply(estimates)))
                 bar.update()
+            done = min(count, begin + chunk)
+    if not done:
+        raise KeyboardInterrupt("no chunk was finished" + (f"; those of {keep} stay" if keep else ""))
     rows = []
     for label, store in figures.items():
-        summary = metrics.summarize(torch.cat(store["estimates"]), truth.sources.cpu())
-        rows.append(Row(label, count, summary.mean, summary.interval, summary.median, summary.pooled, summary.ssim,
-                        residual=float(torch.cat(store["residual"]).square().mean().sqrt()),
-                        evaluations=float(np.mean(store["evaluations"])), seconds=sum(store["seconds"]) / count))
+        chunks = len(range(0, done, chunk))
+        summary = metrics.summarize(torch.cat(store["estimates"][:chunks]), truth.sources[:done].cpu())
+        rows.append(Row(label, done, summary.mean, summary.interval, summary.median, summary.pooled, summary.ssim,
+                        residual=float(torch.cat(store["residual"][:chunks]).square().mean().sqrt()),
+                        evaluations=float(np.mean(store["evaluations"][:chunks])), seconds=sum(store["seconds"][:chunks]) / done))
     return rows
 
 

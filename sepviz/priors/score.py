@@ -341,7 +341,7 @@ def train_score(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, min
             now = time.monotonic()
             elapsed, tick = elapsed + now - tick, now
             if iteration % 20 == 0:
-                running = float(loss) if math.isnan(running) else 0.95 * running + 0.05 * float(loss)
+                running = loss.item() if math.isnan(running) else 0.95 * running + 0.05 * loss.item()
                 bar.set_postfix(iteration=iteration, loss=f"{running:.4f}", refresh=False)
             bar.update((iteration if iterations else round(elapsed)) - bar.n)
             if now - saved > 60:

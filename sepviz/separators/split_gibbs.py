@@ -106,18 +106,8 @@ class SplitGibbs:
             yield Step(index + 1, f"consensus of {self.chains} chains", chosen.clone(), extras, info)
 
     def consensus(self, x: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
-        """The likeliest chain's mode: (B, N, K, C, H, W) -> sources (B, K, C, H, W) and each chain's loss (B, N).
-
-        The prior's negative log likelihood of an image is, up to a constant, an integral of its denoising
-        loss ``|D(x + sigma n, sigma) - x|^2`` over noise levels (Kingma et al. 2021); here at a few, with the
-        same noise for every chain, so that the difference is little more than that of the images.
-        """
-        loss = torch.zeros(x.shape[:2], device=x.device)
-        for sigma in JUDGES:
-            for _ in range(DRAWS):
-                noise = torch.randn((len(x), 1, *x.shape[2:]), generator=rng, device=x.device)
-                error = self.prior.denoise(x + sigma * noise, sigma) - x
-                loss += error.square().sum(dim=(2, 3, 4, 5)) / sigma**2 / (len(JUDGES) * DRAWS)
+        """The likeliest chain's mode: (B, N, K, C, H, W) -> sources (B, K, C, H, W) and each chain's `prior_loss` (B, N)."""
+        loss = prior_loss(self.prior, x, rng)
         best = loss.argmin(dim=1)
         chosen = x[torch.arange(len(x)), best]
         aligned = torch.stack([reorder(chain, match(chain, chosen)) for chain in x.unbind(1)], dim=1)
@@ -135,6 +125,32 @@ class SplitGibbs:
     @staticmethod
     def _residual(problem: Problem, sources: Tensor) -> float:
         return float((problem.mixtures - problem.mixing.apply(sources)).square().mean().sqrt())
+
+
+def prior_loss(prior: ScoreModel, sources: Tensor, rng: Generator) -> Tensor:
+    """How unlikely the prior finds sets of sources, to compare answers of one mixture.
+
+    A prior's negative log likelihood of an image is, up to a constant, an integral of its denoising loss
+    ``|D(x + sigma n, sigma) - x|^2 / sigma^2`` over noise levels (Kingma et al. 2021); here at a few, with
+    the same noise for all answers, so that the difference is little more than that of the images.
+
+    Parameters
+    ----------
+    sources : Tensor (B, N, K, C, H, W)
+        N answers for each of B mixtures.
+
+    Returns
+    -------
+    Tensor (B, N)
+        Summed over sources and pixels; lower is likelier.
+    """
+    loss = torch.zeros(sources.shape[:2], device=sources.device)
+    for sigma in JUDGES:
+        for _ in range(DRAWS):
+            noise = torch.randn((len(sources), 1, *sources.shape[2:]), generator=rng, device=sources.device)
+            error = prior.denoise(sources + sigma * noise, sigma) - sources
+            loss += error.square().sum(dim=(2, 3, 4, 5)) / sigma**2 / (len(JUDGES) * DRAWS)
+    return loss
 
 
 def _normal(like: Tensor, rng: Generator) -> Tensor:

@@ -286,9 +286,9 @@ class LiveRun(anywidget.AnyWidget):
         """The thread: one step at a time, without the lock while it is computed."""
         while True:
             with self._changed:
-                if self._budget == 0:
-                    self._rest()
-                self._changed.wait_for(lambda: self._budget > 0 or self._thread is not threading.current_thread())
+                while self._budget == 0 and self._thread is threading.current_thread():
+                    self._rest()  # also when a start and a pause came while this was waiting
+                    self._changed.wait()
                 if self._thread is not threading.current_thread():
                     return
                 branch, separator, stream = self._branch, self._separator, self._stream
