@@ -49,6 +49,7 @@ class ScoreModel(Protocol):
     @property
     def image_shape(self) -> tuple[int, int, int]: ...  # (C, H, W)
     def denoise(self, x: Tensor, sigma: float | Tensor) -> Tensor: ...  # E[clean | x], (N, C, H, W)
+    def variance(self, clean: Tensor, sigma: float) -> Tensor: ...  # Var[clean | x] per pixel, given what `denoise` gave
     def score(self, x: Tensor, sigma: float | Tensor) -> Tensor: ...  # grad log p_sigma(x)
 
 

@@ -53,6 +53,7 @@ def save(prior: ScorePrior, path: str | Path, facts: dict[str, Any]) -> Path:
     partial = path.with_suffix(".partial")
     weights = {key: value.detach().half().cpu().contiguous() for key, value in prior.state_dict().items()}
     save_file(weights, partial, metadata={"settings": json.dumps(prior.settings())})
+    partial.chmod(0o644)  # safetensors writes for the owner alone
     facts = {**facts, "sha256": hashlib.sha256(partial.read_bytes()).hexdigest(), "bytes": partial.stat().st_size}
     path.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n")
     os.replace(partial, path)

@@ -61,6 +61,12 @@ class TestPrior:
         x = torch.rand((2, 3, *SHAPE), generator=rng_of(device), device=device)
         torch.testing.assert_close(prior.score(x, 0.3), (prior.denoise(x, 0.3) - x) / 0.09, rtol=1e-4, atol=1e-4)
 
+    def test_variance_is_that_of_each_pixel(self, name, device):
+        prior = PRIORS[name](device)
+        clean = prior.denoise(torch.rand((2, 3, *SHAPE), generator=rng_of(device), device=device), 0.3)
+        variance = prior.variance(clean, 0.3)
+        assert variance.shape == clean.shape and bool((variance > 0).all())
+
     def test_one_sigma_or_one_each(self, name, device):
         prior = PRIORS[name](device)
         x = torch.rand((3, *SHAPE), generator=rng_of(device), device=device)

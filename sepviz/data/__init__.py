@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,11 +61,17 @@ def load(name: str, split: str = "train", *, classes: Sequence[int] | None = Non
         raise SepvizError(f"size {size}: only a folder of images can be resized, {name} is 28 x 28")
     if name == "strokes":
         if count is None:
-            return select(strokes(STROKES_COUNT[split], STROKES_SEED[split]), classes, None)
+            return select(_drawn(split), classes, None)
         return strokes(count, STROKES_SEED[split], classes)
     if classes is not None:
         check_classes(classes, range(10), name)  # before a download, not after
     return select(load_idx(name, split), classes, count)
+
+
+@functools.cache
+def _drawn(split: str) -> Dataset:
+    """The split as it is by default; drawing it takes seconds, so once."""
+    return strokes(STROKES_COUNT[split], STROKES_SEED[split])
 
 
 def _is_path(name: str) -> bool:

@@ -46,6 +46,11 @@ class GaussianPrior:
         mine = self.deviation.to(x).square()
         return (mine * x + variance * self.mean.to(x)) / (mine + variance)
 
+    def variance(self, clean: Tensor, sigma: float) -> Tensor:
+        """``Var[x_0 | x_0 + sigma n] = deviation^2 sigma^2 / (deviation^2 + sigma^2)``, of the shape of ``clean``."""
+        mine = self.deviation.to(clean).square()
+        return (mine * sigma**2 / (mine + sigma**2)).expand_as(clean)
+
     def score(self, x: Tensor, sigma: float | Tensor) -> Tensor:
         """``(mean - x) / (deviation^2 + sigma^2)``, for x (..., C, H, W)."""
         variance = torch.as_tensor(sigma, dtype=x.dtype, device=x.device)[..., None, None, None].square()

@@ -190,6 +190,16 @@ class ScorePrior(nn.Module):
             raise SepvizError(f"sigma {float(sigma.max()):g}: the prior {self.name} knows noise above 0 and up to {self.sigma_max:g}")
         return self.forward(x.reshape(-1, *self.image_shape), sigma.reshape(-1)).reshape(x.shape)
 
+    def variance(self, clean: Tensor, sigma: float) -> Tensor:
+        """How unsure the denoised image is, pixel by pixel, of the shape of ``clean``.
+
+        A pixel in [0, 1] with posterior mean d has a variance of at most ``d (1 - d)`` (Bhatia & Davis 2000),
+        and nearly that where digits are all but black and white: certain at 0 and 1, unsure between. A floor
+        of ``0.02 sigma`` lets no pixel be certain. Only ratios between sources count in `Mixing.condition`.
+        """
+        bounded = clean.clamp(0, 1)
+        return bounded * (1 - bounded) + 0.02 * sigma
+
     def score(self, x: Tensor, sigma: float | Tensor) -> Tensor:
         """``grad log p_sigma(x) = (D(x, sigma) - x) / sigma^2`` (Tweedie), of the shape of ``x``."""
         sigma = torch.as_tensor(sigma, dtype=x.dtype, device=x.device)

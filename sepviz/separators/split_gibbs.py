@@ -19,19 +19,19 @@ DRAWS = 2  # noises at each
 
 @dataclass(frozen=True)
 class SplitGibbs:
-    """An annealed split Gibbs sampler with the mixture step in closed form.
+    """An annealed Gibbs sampler on the sources x and noisy copies z of them, the mixture step in closed form.
 
-    The sources x and noisy copies z ~ N(x, sigma^2) are updated in turn. At each of ``levels`` noise
-    levels, geometric from ``sigma_max`` to ``sigma_min``, repeat ``sweeps`` times
+    At each of ``levels`` noise levels, geometric from ``sigma_max`` to ``sigma_min``, repeat ``sweeps`` times
 
-        z_k <- x_k + sigma noise                      (fresh noise: without it the run gets stuck)
-        d_k <- E[x_k | z_k] = D(z_k, sigma)           (the prior)
-        x   <- d + a (m - sum_j a_j d_j) / sum a^2    (`Mixing.condition`: the Gaussian about d given m)
+        z_k <- x_k + sigma noise                 z given x: fresh noise, without it the run gets stuck
+        d_k <- E[x_k | z_k] = D(z_k, sigma)      x given z: the prior, as a Gaussian N(d_k, v_k) per pixel
+        x_k <- d_k + v_k a_k (m - sum_j a_j d_j) / sum_j a_j^2 v_j      and given m (`Mixing.condition`)
 
-    so every step ends on the mixture exactly, for any K and any weights: there is no step size that
-    could diverge. The prior's step takes the posterior's mean where an exact Gibbs sampler would take
-    a draw (Vono et al. 2019; Zhu et al. 2023 call a like scheme DiffPIR), which leans towards the modes:
-    ``draws`` > 1 replaces it by a draw, in that many steps down to no noise.
+    so every step ends on the mixture exactly, for any K and any weights: there is no step size that could
+    diverge. v is how unsure the prior is of each pixel, so what is left over goes to the source that may
+    take it. The prior's step takes the posterior's mean where an exact Gibbs sampler would take a draw,
+    which leans towards the modes (DiffPIR, Zhu et al. 2023, is a like scheme; Vono et al. 2019 the exact
+    one); ``draws`` > 1 replaces it by a draw, in that many steps down to no noise.
 
     With ``chains`` > 1 that many runs go side by side, and the last step is their consensus: the chain
     whose sources the prior finds likeliest, averaged with the chains that found the same mode.
@@ -40,8 +40,8 @@ class SplitGibbs:
     prior: ScoreModel
     levels: int = parameter(25, "number of noise levels", low=2, high=100)
     sweeps: int = parameter(8, "renoisings at each noise level", low=1, high=50)
-    sigma_max: float = parameter(1.0, "first noise level", low=0.1, high=2.5, log=True, unit="pixel value")
-    sigma_min: float = parameter(0.02, "last noise level", low=0.005, high=0.3, log=True, unit="pixel value")
+    sigma_max: float = parameter(2.0, "first noise level", low=0.1, high=2.5, log=True, unit="pixel value")
+    sigma_min: float = parameter(0.04, "last noise level", low=0.005, high=0.3, log=True, unit="pixel value")
     chains: int = parameter(1, "runs side by side, with a consensus at the end", low=1, high=16)
     draws: int = parameter(1, "steps of one prior draw; 1 takes the posterior mean", low=1, high=50)
     same_mode: float = parameter(0.1, "chains closer than this to the chosen one are averaged", low=0.0, high=0.5, unit="RMS pixel value")
@@ -89,7 +89,8 @@ class SplitGibbs:
             sigma = sigmas[level]
             noisy = x + sigma * _normal(x, rng)
             clean = self.draw(noisy, sigma, rng)
-            now = mixing.condition(clean.flatten(0, 1), mixtures.repeat_interleave(self.chains, 0)).view_as(x)
+            variance = self.prior.variance(clean, sigma).flatten(0, 1)
+            now = mixing.condition(clean.flatten(0, 1), mixtures.repeat_interleave(self.chains, 0), variance).view_as(x)
             extras = {"noise": (noisy - x)[:, 0], "prior_force": (clean - noisy)[:, 0], "data_force": (now - clean)[:, 0]}
             if self.chains > 1:
                 extras["chains"] = now.clone()

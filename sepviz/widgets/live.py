@@ -109,10 +109,11 @@ class LiveRun(anywidget.AnyWidget):
         self._numbers = 0
         self._says = 0
         self._branches: list[_Branch] = []
-        super().__init__(static=pack_static(self._view, len(problem.mixtures), self._method), controls=controls)
         self._branch = self._new_branch("first run", [])
-        self._publish_history()
-        self._say("ready")
+        # Whole from the first message on: what is set later may reach the browser after it has drawn.
+        super().__init__(static=pack_static(self._view, len(problem.mixtures), self._method), controls=controls,
+                         history={"branch": self._branch.number, **pack_frames(self._view, [], order=None)},
+                         status={"state": "ready", "error": "", "branch": 0, "branches": [self._branch.name], "says": 0})
         self.on_msg(self._on_message)
 
     # --- what a user does, by the buttons or from Python ---
