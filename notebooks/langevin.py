@@ -88,7 +88,8 @@ figures.compare(problem, {name: result.sources for name, result in results.items
 # %% [markdown]
 # ## 3. How many steps, how large
 #
-# A slow walk needs $T$ large; a large $\delta$ walks fast, until it is too large.
+# A slow walk needs $T$ large; a large $\delta$ walks fast, until it is too large. (Three mixtures and random walks: before you believe a
+# difference of 2 dB, repeat it with other seeds.)
 
 # %%
 settings = {"T 10, delta 3e-5": replace(basis, steps_per_level=10), "T 30, delta 3e-6": replace(short, delta=3e-6)}

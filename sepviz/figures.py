@@ -301,7 +301,7 @@ def arrows(fields: Mapping[str, tuple[Tensor, Tensor]], *, points: Mapping[str, 
     """
     if not fields:
         raise SepvizError("no fields: give at least one name with its places and arrows")
-    figure = Sheet(figsize=(4.4 * len(fields), 4.7), facecolor="white", layout="constrained")
+    figure = Sheet(figsize=(4.4 * len(fields), 5.7), facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(fields), sharex=True, sharey=True, squeeze=False)[0]
     for axes, (name, (places, steps)) in zip(panels, fields.items(), strict=True):

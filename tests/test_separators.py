@@ -118,7 +118,7 @@ def test_split_gibbs_with_drawn_prior_steps_samples_the_posterior(gaussian, devi
     problem, sigma = repeated(weights, device), 0.2
     gaussian.deviation.clamp_(max=0.3)
     mean, variance = gaussian.posterior(problem.mixtures[:1], problem.mixing)
-    drawn = last(SplitGibbs(gaussian, levels=2, sweeps=20, sigma_max=sigma, sigma_min=sigma, draws=40), problem)
+    drawn = last(SplitGibbs(gaussian, levels=2, sweeps=20, sigma_max=sigma, sigma_min=sigma, draws=150), problem)
     np.testing.assert_allclose((drawn.var(0) / variance[0]).cpu(), 1, atol=0.06)
     np.testing.assert_allclose(((drawn.mean(0) - mean[0]) / variance[0].sqrt()).cpu(), 0, atol=0.03)
     meant = last(SplitGibbs(gaussian, levels=2, sweeps=40, sigma_max=sigma, sigma_min=sigma), problem)

@@ -305,7 +305,7 @@ def train_score(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, min
     average = ScorePrior(**prior.settings()).to(device).eval().requires_grad_(False)
     average.load_state_dict(prior.state_dict())
     optimizer = torch.optim.AdamW(prior.parameters(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=1e-2, fused=True)
-    iteration, elapsed = 0, 0.0
+    iteration, elapsed, drawn_from = 0, 0.0, rng.get_state()
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True, map_location=device)
         if state["settings"] != json.dumps(prior.settings()) or state["seed"] != seed:
@@ -318,7 +318,7 @@ def train_score(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, min
 
     def save() -> None:
         state = {"settings": json.dumps(prior.settings()), "prior": prior.state_dict(), "average": average.state_dict(),
-                 "optimizer": optimizer.state_dict(), "rng": rng.get_state(), "seed": seed, "iteration": iteration, "elapsed": elapsed}
+                 "optimizer": optimizer.state_dict(), "rng": drawn_from, "seed": seed, "iteration": iteration, "elapsed": elapsed}
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
         partial = checkpoint.with_suffix(".partial")
         torch.save(state, partial)
@@ -335,6 +335,7 @@ def train_score(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, min
             rate = learning_rate * min(1.0, (iteration + 1) / 200) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
             for group in optimizer.param_groups:
                 group["lr"] = rate
+            drawn_from = rng.get_state()  # an iteration that is stopped half-way is done again
             index = torch.randint(len(images), (batch,), generator=rng, device=device)
             clean = images[index].float() / 255
             noise = torch.randn(clean.shape, generator=rng, device=device)
@@ -348,6 +349,7 @@ def train_score(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, min
                 for slow, fast in zip(average.parameters(), prior.parameters(), strict=True):
                     slow.lerp_(fast, 1 - decay)
             iteration += 1
+            drawn_from = rng.get_state()
             now = time.monotonic()
             elapsed, tick = elapsed + now - tick, now
             if iteration % 20 == 0:
