@@ -25,6 +25,10 @@ class Problem(NamedTuple):
     mixtures: Tensor  # (B, C, H, W)
     mixing: Mixing  # what is known of the forward model
 
+    def residual(self, sources: Tensor) -> float:
+        """RMS of what sources (B, K, C, H, W) leave of the mixtures, in pixel units."""
+        return float((self.mixtures - self.mixing.apply(sources)).square().mean().sqrt())
+
 
 class Truth(NamedTuple):
     """What was mixed: for metrics and widgets, never for a method."""

@@ -22,7 +22,7 @@ def methods(prior: Any) -> dict[str, Separator]:
         "average": Average(),
         "basis, paper preset": Basis(prior, **Basis.presets["paper"]),
         "basis, program preset": Basis(prior, **Basis.presets["program"]),
-        "basis, program + last denoise": Basis(prior, **Basis.presets["program"], denoise_last=True),
+        "basis, with a last denoise": Basis(prior, **Basis.presets["program"], denoise_last=True),
         "split-gibbs": SplitGibbs(prior),
         "split-gibbs, 4 chains": SplitGibbs(prior, **SplitGibbs.presets["consensus"]),
     }

@@ -72,7 +72,8 @@ class Basis:
         if start is None:
             batch, *image = mixtures.shape
             x = torch.rand((batch, mixing.count, *image), generator=rng, device=mixtures.device)
-            start = Step(0, "start: uniform noise", x.clone(), {}, {"sigma": self.sigma_max, "level": 0, "iteration": 0, "evaluations": 0})
+            info = {"sigma": self.sigma_max, "level": 0, "iteration": 0, "evaluations": 0, "residual": problem.residual(x)}
+            start = Step(0, "start: uniform noise", x, {}, info)
             yield start._replace(sources=start.sources.clone())
         x, index, evaluations = start.sources, start.index, start.info["evaluations"]
         level, iteration = int(start.info["level"]), int(start.info["iteration"])
@@ -89,12 +90,12 @@ class Basis:
             x = x + prior_force + data_force + noise
             index, iteration, evaluations = index + 1, iteration + 1, evaluations + 1
             info = {"sigma": sigma, "step_size": eta, "level": level, "iteration": iteration, "evaluations": evaluations,
-                    "residual": float((mixtures - mixing.apply(x)).square().mean().sqrt())}
+                    "residual": problem.residual(x)}
             yield Step(index, f"sigma {sigma:.3g}", x.clone(), {"prior_force": prior_force, "data_force": data_force, "noise": noise}, info)
         if self.denoise_last and level == self.levels:
             prior_force = self.prior.denoise(x, self.sigma_min) - x
             x = x + prior_force
             info = {"sigma": self.sigma_min, "step_size": self.sigma_min**2, "level": self.levels + 1, "iteration": 0,
-                    "evaluations": evaluations + 1, "residual": float((mixtures - mixing.apply(x)).square().mean().sqrt())}
+                    "evaluations": evaluations + 1, "residual": problem.residual(x)}
             nothing = torch.zeros_like(x)
             yield Step(index + 1, "last denoise", x.clone(), {"prior_force": prior_force, "data_force": nothing, "noise": nothing}, info)

@@ -76,7 +76,7 @@ class SplitGibbs:
         if start is None:
             batch, *image = mixtures.shape
             shares = mixing.condition(torch.zeros((batch, mixing.count, *image), device=mixtures.device), mixtures)
-            info = {"sigma": self.sigma_max, "level": 0, "sweep": 0, "evaluations": 0}
+            info = {"sigma": self.sigma_max, "level": 0, "sweep": 0, "evaluations": 0, "residual": problem.residual(shares)}
             start = Step(0, "start: equal shares", shares, {}, info)
             yield start._replace(sources=start.sources.clone())
         x = self._chains(start)
@@ -96,14 +96,14 @@ class SplitGibbs:
                 extras["chains"] = now.clone()
             x, index, sweep, evaluations = now, index + 1, sweep + 1, evaluations + self.draws * self.chains
             info = {"sigma": sigma, "level": level, "sweep": sweep, "evaluations": evaluations,
-                    "residual": self._residual(problem, x[:, 0])}
+                    "residual": problem.residual(x[:, 0])}
             yield Step(index, f"sigma {sigma:.3g}", x[:, 0].clone(), extras, info)
         if self.chains > 1 and level == self.levels:
             chosen, loss = self.consensus(x, rng)
             extras = {"chains": x.clone(), "chain_loss": loss, "data_force": chosen - x[:, 0]}
             evaluations += self.chains * len(JUDGES) * DRAWS
             info = {"sigma": self.sigma_min, "level": self.levels + 1, "sweep": 0, "evaluations": evaluations,
-                    "residual": self._residual(problem, chosen)}
+                    "residual": problem.residual(chosen)}
             yield Step(index + 1, f"consensus of {self.chains} chains", chosen.clone(), extras, info)
 
     def consensus(self, x: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
@@ -122,10 +122,6 @@ class SplitGibbs:
         if chains is not None and chains.shape[1] == self.chains:
             return chains.to(start.sources.dtype)
         return start.sources[:, None].expand(-1, self.chains, *start.sources.shape[1:])
-
-    @staticmethod
-    def _residual(problem: Problem, sources: Tensor) -> float:
-        return float((problem.mixtures - problem.mixing.apply(sources)).square().mean().sqrt())
 
 
 def prior_loss(prior: ScoreModel, sources: Tensor, rng: Generator) -> Tensor:
