@@ -68,6 +68,9 @@ def default_device() -> Any:
     except RuntimeError:
         from sepviz.core import SepvizError
         raise SepvizError(f"device {name!r}: choose cpu, cuda or auto") from None
+    if device.type not in ("cpu", "cuda"):
+        from sepviz.core import SepvizError
+        raise SepvizError(f"device {name!r}: choose cpu, cuda or auto")
     if device.type == "cuda" and not torch.cuda.is_available():
         from sepviz.core import SepvizError
         raise SepvizError("device cuda: no GPU is available to torch; choose cpu or auto")

@@ -144,7 +144,7 @@ def _value(field: dataclasses.Field, kind: Any, text: str) -> Any:
         raise SepvizError(f"{field.name}={text}: want true or false ({field.metadata.get('meaning', field.name)})")
     for number in (int, float):
         if number in kinds:
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError, OverflowError):
                 value = number(text)
                 if math.isfinite(value):
                     return value
@@ -356,16 +356,6 @@ def _mix(arguments: argparse.Namespace) -> int:
 # --- separate -----------------------------------------------------------------------------------
 
 
-def _prior_digest(prior: Any) -> str | None:
-    """Tells a prior's weights from others; None for no prior."""
-    if not hasattr(prior, "state_dict"):
-        return None
-    total = hashlib.sha256()
-    for name, value in prior.state_dict().items():
-        total.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
-    return total.hexdigest()[:16]
-
-
 def _same_run(path: Path, then: dict[str, Any], now: dict[str, Any]) -> None:
     """Refuse to go on from the partial result of another run."""
     from sepviz.core import SepvizError
@@ -377,16 +367,17 @@ def _same_run(path: Path, then: dict[str, Any], now: dict[str, Any]) -> None:
 
 
 def _separate(arguments: argparse.Namespace) -> int:
-    from sepviz import files
+    from sepviz import files, zoo
     from sepviz.core import SepvizError, parameters_of
 
     targets = [path for path in (arguments.out, arguments.trace, arguments.html) if path is not None]
-    if len({path.resolve() for path in targets}) < len(targets):
-        raise SepvizError(f"{', '.join(map(str, targets))}: --out, --trace and --html need names of their own")
+    partial_path = arguments.out.with_suffix(".partial.npz")
+    if len({path.resolve() for path in [*targets, partial_path]}) < len(targets) + 1:
+        raise SepvizError(f"{', '.join(map(str, targets))}: --out, --trace and --html need names of their own, "
+                          f"and none may be {partial_path}")
     if arguments.out.suffix != ".npz":
         raise SepvizError(f"--out {arguments.out}: a result's name ends in .npz")
     files.check_target(arguments.out, arguments.force)
-    partial_path = arguments.out.with_suffix(".partial.npz")
     partial = files.load_partial(partial_path) if partial_path.exists() else None
     side_files = [str(path.resolve()) for path in (arguments.trace, arguments.html) if path is not None]
     begun_here = partial is not None and len(partial.done) > 0 and partial.meta["side_files"] == side_files
@@ -400,7 +391,7 @@ def _separate(arguments: argparse.Namespace) -> int:
     problem.mixing.check(problem.mixtures, getattr(prior, "image_shape", None))
     if hasattr(separator, "check_stable"):  # before a bar is drawn
         separator.check_stable(problem)
-    run = {"method": arguments.method, "prior": None if prior is None else arguments.prior, "prior_digest": _prior_digest(prior),
+    run = {"method": arguments.method, "prior": None if prior is None else arguments.prior, "prior_digest": zoo.digest(prior),
            "parameters": parameters_of(separator), "seed": arguments.seed, "chunk": arguments.chunk, "device": device.type,
            "weights": list(problem.mixing.weights), "mixtures": len(problem.mixtures), "mixtures_digest": files.digest(problem.mixtures)}
     if partial is not None:
@@ -536,7 +527,7 @@ def _score(arguments: argparse.Namespace) -> int:
     if separation.meta.get("mixtures_digest", files.digest(problem.mixtures)) != files.digest(problem.mixtures):
         print(f"sepviz: note: {arguments.result} was separated from other mixtures than those of {arguments.problem}", file=sys.stderr)
     found = metrics.summarize(sources, truth.sources, arguments.convention)
-    left_over = float(metrics.residual(problem.mixtures, problem.mixing.apply(sources)).mean())
+    left_over = float(metrics.residual(problem.mixtures, problem.mixing.apply(sources)).square().mean().sqrt())
     if arguments.json:
         rows = {**found._asdict(), "residual_rms": left_over, "method": separation.meta.get("method"),
                 "evaluations": separation.meta.get("evaluations"), "seconds": separation.meta.get("seconds")}
@@ -607,7 +598,8 @@ def _check_checkpoint(path: Path) -> None:
         return
     try:
         state = torch.load(path, weights_only=True, map_location="cpu")
-        if not isinstance(state, dict) or "iteration" not in state:
+        parts = {"settings", "seed", "prior", "average", "optimizer", "rng", "iteration", "elapsed"}
+        if not isinstance(state, dict) or not parts <= set(state):
             raise KeyError("iteration")
     except (RuntimeError, KeyError, EOFError, ValueError, pickle.UnpicklingError):
         raise SepvizError(f"{path} is damaged or no checkpoint: remove it, or choose another --out") from None
@@ -773,8 +765,6 @@ def _stopped(stop: KeyboardInterrupt) -> int:
 
 def _guarded(command: Callable[[], int]) -> int:
     """Run a command; the user's errors and the machine's limits are one line each."""
-    import torch
-
     from sepviz.core import SepvizError
 
     try:
@@ -786,7 +776,9 @@ def _guarded(command: Callable[[], int]) -> int:
         return 1
     except OSError as error:
         return _fail(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or error)
-    except (MemoryError, torch.OutOfMemoryError):
+    except (MemoryError, RuntimeError) as error:
+        if type(error) is RuntimeError and "memory" not in str(error):
+            raise
         return _fail("out of memory: take fewer mixtures at a time (--chunk, --count)")
 
 

@@ -72,6 +72,19 @@ def parameter(default: Any, meaning: str, *, low: float | None = None, high: flo
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def check_parameters(separator: Any) -> None:
+    """Refuse numbers that no run can use: not finite, not positive (or negative, where 0 is allowed), or beyond a million."""
+    for field in dataclasses.fields(separator):
+        value, low = getattr(separator, field.name), field.metadata.get("low")
+        if low is None or isinstance(value, bool):
+            continue
+        if not (value > 0 or value == low == 0) or not value <= 1e6 or 0 < value < 1e-9:
+            raise SepvizError(f"{field.name} {value}: want a number {'of at least' if low == 0 else 'above'} 0, "
+                              f"for example {low:g} to {field.metadata['high']:g} ({field.metadata['meaning']})")
+    if getattr(separator, "sigma_max", 1) < getattr(separator, "sigma_min", 0):
+        raise SepvizError(f"sigma_max {separator.sigma_max:g} is below sigma_min {separator.sigma_min:g}: noise must fall")
+
+
 def parameters_of(separator: Any) -> dict[str, Any]:
     """The fields of a separator as plain values, for files and tables; a prior by its name."""
     def plain(value: Any) -> Any:

@@ -330,6 +330,8 @@ def load_problem(path: str | Path | Sequence[str | Path], *, weights: Sequence[f
             raise SepvizError(f"{first} does not say of how many sources it is mixed: give K (--sources) or the weights (--weights)")
         mixing = stated
     if all(pictures):
+        if abs(sum(mixing.weights)) < 1e-6:
+            raise SepvizError(f"weights {mixing.weights} sum to 0, and a PNG can only hold the mean picture of the sources: give a .npy")
         mixtures = mixtures * sum(mixing.weights)
     most = float(mixtures.nan_to_num(0, 0, 0).amax())
     high = sum(max(weight, 0.0) for weight in mixing.weights)
@@ -365,11 +367,14 @@ def load_partial(path: str | Path) -> Partial:
     path = Path(path)
     arrays = _read(path)
     meta = _meta(path, arrays)
-    if meta.get("kind") != "partial" or "done" not in arrays:
-        raise SepvizError(f"{path} is not the partial result of a stopped run: move it away, or choose another --out")
-    head, step, rng_state = meta["step"], None, None
-    if head is not None:
-        extras = {name: torch.from_numpy(arrays[f"step/extras/{name}"]) for name in head["extras"]}
-        step = Step(head["index"], head["stage"], torch.from_numpy(arrays["step/sources"]), extras, head["info"])
-        rng_state = torch.from_numpy(arrays["step/rng"])
-    return Partial(torch.from_numpy(arrays["done"]), step, rng_state, meta["run"])
+    try:
+        if meta["kind"] != "partial":
+            raise KeyError("kind")
+        head, step, rng_state = meta["step"], None, None
+        if head is not None:
+            extras = {name: torch.from_numpy(arrays[f"step/extras/{name}"]) for name in head["extras"]}
+            step = Step(head["index"], head["stage"], torch.from_numpy(arrays["step/sources"]), extras, head["info"])
+            rng_state = torch.from_numpy(arrays["step/rng"])
+        return Partial(torch.from_numpy(arrays["done"]), step, rng_state, meta["run"])
+    except (KeyError, TypeError):
+        raise SepvizError(f"{path} is not the partial result of a stopped run: move it away, or choose another --out") from None

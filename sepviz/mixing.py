@@ -28,8 +28,8 @@ class Mixing:
         weights = tuple(float(weight) for weight in self.weights)
         if not weights:
             raise SepvizError("weights are empty: a mixture needs at least one source")
-        if any(not math.isfinite(weight) or weight == 0 for weight in weights):
-            raise SepvizError(f"weights {weights}: each must be finite and not 0")
+        if any(not 1e-6 <= abs(weight) <= 1e6 for weight in weights):
+            raise SepvizError(f"weights {weights}: each must be a number of size 1e-6 to 1e6, not 0")
         object.__setattr__(self, "weights", weights)
 
     @classmethod

@@ -71,8 +71,8 @@ def separate(dataset: str = "strokes", *, count: int = 8, sources: int = 2, seed
     """
     from sepviz.data import floats, load
 
-    if count < 1 or sources < 1:
-        raise SepvizError(f"count {count}, sources {sources}: both must be at least 1")
+    if not (1 <= count <= 1_000_000 and 1 <= sources <= 100):
+        raise SepvizError(f"count {count}, sources {sources}: want 1 to 1,000,000 mixtures of 1 to 100 sources")
     mixing = _mixing(weights, sources)
     images = load(dataset, split)
     rng = torch.Generator().manual_seed(seed)

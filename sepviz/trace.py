@@ -9,6 +9,7 @@ import platform
 import tempfile
 import time
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -307,7 +308,8 @@ class Trace:
             raise
         except OSError as error:
             raise SepvizError(f"cannot read {path}: {error.strerror or error}") from None
-        except (ValueError, KeyError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        except (ValueError, KeyError, TypeError, EOFError, AttributeError, NotImplementedError, RuntimeError, MemoryError,
+                zipfile.BadZipFile, zlib.error) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise SepvizError(f"{path} is not a whole sepviz trace ({reason}): save it again") from None
 

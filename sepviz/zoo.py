@@ -33,6 +33,16 @@ def _known(name: str) -> str:
     return name
 
 
+def digest(prior: Any) -> str | None:
+    """Tells a network's weights from others of the same name; None for a prior without weights."""
+    if not hasattr(prior, "state_dict"):
+        return None
+    total = hashlib.sha256()
+    for name, value in prior.state_dict().items():
+        total.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()[:16]
+
+
 def save(prior: ScorePrior, path: str | Path, facts: dict[str, Any]) -> Path:
     """Write weights (float16) as safetensors and, beside them, the card with their hash; both or neither.
 
@@ -72,7 +82,11 @@ def load(name: str, device: str | torch.device = "cpu") -> ScorePrior:
         raise SepvizError(f"no weights at {path}: check the path, or choose one of {', '.join(names())}")
     beside = path.with_suffix(".json")
     if beside.is_file():
-        want, got = json.loads(beside.read_text()).get("sha256"), hashlib.sha256(path.read_bytes()).hexdigest()
+        try:
+            want = json.loads(beside.read_text(encoding="utf-8"))["sha256"]
+        except (ValueError, KeyError, TypeError):
+            raise SepvizError(f"{beside} is damaged or no card: fetch it again with {path.name}, or remove it") from None
+        got = hashlib.sha256(path.read_bytes()).hexdigest()
         if want != got:
             raise SepvizError(f"{path.name} has sha256 {got[:12]}..., its card says {str(want)[:12]}...: "
                               "the file is damaged or another; fetch it again")
@@ -82,7 +96,7 @@ def load(name: str, device: str | torch.device = "cpu") -> ScorePrior:
             weights = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
         prior = ScorePrior(**settings)
         prior.load_state_dict(weights)
-    except (SafetensorError, KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
+    except (SafetensorError, KeyError, TypeError, RuntimeError, ValueError, AttributeError, IndexError) as error:
         reason = str(error).splitlines()[0]
         raise SepvizError(f"{path} holds no weights of a score prior ({reason}): train them with sepviz train score") from None
     return prior.to(device).eval().requires_grad_(False)

@@ -15,8 +15,8 @@ def main(arguments: list[str] | None = None) -> None:
     """``sepviz bench TABLE [options]``."""
     import importlib
 
-    from sepviz import default_device, load_prior
-    from sepviz.cli import Parser
+    from sepviz import load_prior
+    from sepviz.cli import Parser, _device
     from sepviz.core import SepvizError
     from sepviz.suggest import nearest
 
@@ -39,7 +39,12 @@ def main(arguments: list[str] | None = None) -> None:
         raise SepvizError(f"no table {options.table!r}: {nearest(options.table, TABLES)}")
     if options.count < 1 or options.chunk < 1:
         raise SepvizError(f"count {options.count}, chunk {options.chunk}: both must be at least 1")
-    options.device = options.device or default_device()
+    for option, tables in (("protocol", ("basis",)), ("keep", ("basis", "sources")), ("sources", ("sources",))):
+        if getattr(options, option) and options.table not in tables:
+            raise SepvizError(f"--{option} is not for table {options.table}: leave it out")
+    if options.out and not Path(options.out).resolve().parent.is_dir():
+        raise SepvizError(f"--out {options.out}: there is no such folder, make it first")
+    options.device = _device(options.device)
     prior = load_prior(options.prior or f"score-{options.dataset}", options.device)
     if options.compile:
         prior.network.compile()

@@ -36,4 +36,4 @@ def main(options: Any, prior: Any) -> None:
         rows = run.evaluate(chosen, problem, truth, seed=options.seed, chunk=options.chunk, keep=options.keep)
         title = f"Two digits of {options.dataset}, {protocol}, per_source PSNR in dB (BASIS, Table 2; {run.machine()})"
         print(run.table(rows, title, PUBLISHED.get(protocol) if options.dataset == "mnist" else None), flush=True)
-        run.write(options.out, title, rows)
+        run.write(options, title, rows)

@@ -28,4 +28,4 @@ def main(options: Any, prior: Any) -> None:
     for row in rows:
         against = ", ".join(f"{other.seconds / row.seconds:.1f}x {other.label}" for other in rows if other is not row)
         print(f"{row.label}: {against}; {AUTHORS_SECONDS / row.seconds:.0f}x the authors' program")
-    run.write(options.out, title, rows)
+    run.write(options, title, rows)

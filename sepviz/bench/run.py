@@ -9,16 +9,17 @@ import json
 import os
 import platform
 import time
+import zipfile
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Generator, Tensor
 
 import sepviz
-from sepviz import metrics
+from sepviz import metrics, zoo
 from sepviz.core import Problem, Separator, SepvizError, Truth, parameters_of
 
 
@@ -75,13 +76,18 @@ def evaluate(methods: dict[str, Separator], problem: Problem, truth: Truth, *, s
             part = Problem(problem.mixtures[begin:begin + chunk], problem.mixing)
             for label, separator in methods.items():
                 bar.set_description(label)
-                setting = [type(separator).__name__, parameters_of(separator), digest, problem.mixing.weights, seed, begin, chunk]
+                weights = zoo.digest(getattr(separator, "prior", None))
+                setting = [sepviz.__version__, type(separator).__name__, parameters_of(separator), weights, digest,
+                           problem.mixing.weights, seed, begin, chunk, part.mixtures.device.type]
                 identity = json.dumps(setting)
                 file = keep / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.npz" if keep else None
                 if file is not None and file.exists():
-                    with np.load(file) as stored:
-                        estimates = torch.from_numpy(stored["sources"]).float()
-                        evaluations, seconds = float(stored["evaluations"]), float(stored["seconds"])
+                    try:
+                        with np.load(file) as stored:
+                            estimates = torch.from_numpy(stored["sources"])
+                            evaluations, seconds = float(stored["evaluations"]), float(stored["seconds"])
+                    except (ValueError, KeyError, EOFError, zipfile.BadZipFile):
+                        raise SepvizError(f"{file} is damaged: remove it, and its mixtures are run again") from None
                 else:
                     if label not in warm:
                         collections.deque(itertools.islice(separator.steps(part, Generator(part.mixtures.device)), 3), maxlen=0)
@@ -90,7 +96,7 @@ def evaluate(methods: dict[str, Separator], problem: Problem, truth: Truth, *, s
                     if file is not None:
                         file.parent.mkdir(parents=True, exist_ok=True)
                         with open(file.with_suffix(".partial"), "wb") as partial:
-                            np.savez_compressed(partial, sources=estimates.half().numpy(), evaluations=evaluations, seconds=seconds)
+                            np.savez_compressed(partial, sources=estimates.numpy(), evaluations=evaluations, seconds=seconds)
                         os.replace(file.with_suffix(".partial"), file)
                 store = figures[label]
                 store["estimates"].append(estimates)
@@ -127,12 +133,14 @@ def machine() -> str:
     return f"sepviz {sepviz.__version__}, torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}"
 
 
-def write(path: str | None, title: str, rows: list[Row]) -> None:
-    """Append the rows to a JSON-lines file, if one is asked for."""
-    if path:
-        with open(path, "a") as file:
+def write(options: Any, title: str, rows: list[Row]) -> None:
+    """Append the rows to the JSON-lines file, if one is asked for; ends the table here if the run was stopped."""
+    if options.out:
+        with open(options.out, "a") as file:
             for row in rows:
                 file.write(json.dumps({"table": title, "machine": machine(), **row._asdict()}) + "\n")
+    if rows[0].n < options.count:
+        raise KeyboardInterrupt(f"the table is of the first {rows[0].n} mixtures")
 
 
 def select(methods: dict[str, Separator], words: list[str] | None) -> dict[str, Separator]:

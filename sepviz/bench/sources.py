@@ -32,4 +32,4 @@ def main(options: Any, prior: Any) -> None:
         rows = run.evaluate(chosen, problem, truth, seed=options.seed, chunk=options.chunk, keep=options.keep)
         title = f"K = {sources} digits of {options.dataset}, class agnostic, per_source PSNR in dB ({run.machine()})"
         print(run.table(rows, title), flush=True)
-        run.write(options.out, title, rows)
+        run.write(options, title, rows)

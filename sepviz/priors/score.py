@@ -301,6 +301,8 @@ def train_score(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, min
     torch.manual_seed(seed)
     rng = torch.Generator(device).manual_seed(seed)
     sample = images[:10_000].float() / 255
+    if float(sample.std()) < 1e-3:
+        raise SepvizError(f"training images are all of one value, {float(sample.mean()):.3g}: there is nothing to learn")
     prior = ScorePrior(images.shape[1:], float(sample.mean()), float(sample.std()), widths=widths, name=name).to(device)
     average = ScorePrior(**prior.settings()).to(device).eval().requires_grad_(False)
     average.load_state_dict(prior.state_dict())

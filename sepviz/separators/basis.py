@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Generator, Tensor
 
-from sepviz.core import Problem, ScoreModel, SepvizError, Step, parameter
+from sepviz.core import Problem, ScoreModel, SepvizError, Step, check_parameters, parameter
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,7 @@ class Basis:
 
     def check_stable(self, problem: Problem) -> None:
         """Refuse a step that would diverge: ``c (lambda + sum a^2 sigma^2 / gamma^2) < 2`` with ``lambda = 1``."""
-        if min(self.delta, self.gamma_ratio, self.sigma_min, self.levels, self.steps_per_level) <= 0:
-            raise SepvizError("delta, gamma_ratio, sigma_min, levels and steps_per_level must be above 0")
+        check_parameters(self)
         curvature = 1 + problem.mixing.energy / self.gamma_ratio
         growth = self.delta / self.sigma_min**2 * curvature
         if growth >= 2:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Generator, Tensor
 
-from sepviz.core import Problem, ScoreModel, SepvizError, Step, parameter
+from sepviz.core import Problem, ScoreModel, Step, check_parameters, parameter
 from sepviz.metrics import match, reorder
 
 JUDGES = (0.1, 0.2, 0.35, 0.6)  # noise levels at which chains are compared, in pixel units
@@ -71,8 +71,7 @@ class SplitGibbs:
         """Yield step 0 (equal shares), every sweep, and the consensus of several chains; from ``start``, those after it."""
         mixtures, mixing = problem
         mixing.check(mixtures, getattr(self.prior, "image_shape", None))
-        if min(self.levels, self.sweeps, self.chains, self.draws) < 1 or min(self.sigma_min, self.sigma_max) <= 0:
-            raise SepvizError("levels, sweeps, chains, draws, sigma_max and sigma_min must be above 0")
+        check_parameters(self)
         if start is None:
             batch, *image = mixtures.shape
             shares = mixing.condition(torch.zeros((batch, mixing.count, *image), device=mixtures.device), mixtures)

@@ -13,7 +13,7 @@ import anywidget
 import torch
 import traitlets
 
-from sepviz.core import Problem, Separator, SepvizError, Step, Truth, parameters_of
+from sepviz.core import Problem, Separator, SepvizError, Step, Truth, check_parameters, parameters_of
 from sepviz.trace import LIMIT, MAX_FRAMES, Recorder, Trace, _full
 from sepviz.widgets.packing import make_view, matching, pack_frames, pack_static, thin
 from sepviz.widgets.player import FOLDER, VIEW_CSS, VIEW_JS
@@ -164,7 +164,9 @@ class LiveRun(anywidget.AnyWidget):
                     raise SepvizError(f"{name}={value!r}: choose one of {', '.join(choices)}")
                 if type(getattr(self._separator, name)) is int and isinstance(value, float) and value.is_integer():
                     values[name] = int(value)
-            self._separator = dataclasses.replace(self._separator, **values)
+            changed = dataclasses.replace(self._separator, **values)
+            check_parameters(changed)
+            self._separator = changed
             self._stream = None  # the next step opens a new one, from the last step
             self.controls = _controls(self._separator)
             self._say("paused" if self.status["state"] == "finished" else self.status["state"])
