@@ -29,7 +29,7 @@ class Mixing:
         if not weights:
             raise SepvizError("weights are empty: a mixture needs at least one source")
         if any(not 1e-6 <= abs(weight) <= 1e6 for weight in weights):
-            raise SepvizError(f"weights {weights}: each must be a number of size 1e-6 to 1e6, not 0")
+            raise SepvizError(f"weights {weights}: each must be finite, not 0, and of size 1e-6 to 1e6")
         object.__setattr__(self, "weights", weights)
 
     @classmethod

@@ -217,3 +217,10 @@ def test_truth_stays_out_of_the_problem(tmp_path, mixed):
     problem, truth = files.load_problem(files.save_problem(tmp_path / "p.npz", *mixed))
     assert isinstance(problem, Problem) and problem._fields == ("mixtures", "mixing")
     assert isinstance(truth, Truth)
+
+
+def test_a_png_cannot_hold_a_mixture_whose_weights_sum_to_nothing(tmp_path):
+    from PIL import Image
+
+    Image.new("L", (28, 28), 100).save(tmp_path / "gray.png")
+    fails(["(1.0, -1.0)", ".npy"], files.load_problem, tmp_path / "gray.png", weights=(1, -1), count=2)

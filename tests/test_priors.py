@@ -118,6 +118,20 @@ def test_weights_with_a_wrong_hash_are_refused(saved):
         zoo.load(str(path))
 
 
+@pytest.mark.parametrize("card", ["{", "[]", "{}"])
+def test_a_damaged_card_is_refused(saved, card):
+    _, path = saved
+    path.with_suffix(".json").write_text(card)
+    with pytest.raises(SepvizError, match="card") as error:
+        zoo.load(str(path))
+    assert "\n" not in str(error.value)
+
+
+def test_images_of_one_value_teach_nothing(tmp_path):
+    with pytest.raises(SepvizError, match="one value"):
+        train(torch.zeros(300, 1, 8, 8, dtype=torch.uint8), tmp_path / "black.ckpt", 1)
+
+
 def test_weights_are_not_written_over(saved):
     prior, path = saved
     with pytest.raises(SepvizError, match="there already"):

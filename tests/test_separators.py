@@ -142,3 +142,15 @@ def test_the_consensus_takes_the_likeliest_chain_and_averages_its_mode(gaussian,
 def test_average_is_the_least_squares_share(device):
     problem = Problem(MIXTURE.to(device)[None], Mixing((1.0, 1.0)))
     torch.testing.assert_close(last(Average(), problem), (MIXTURE.to(device) / 2)[None, None].expand(1, 2, *MIXTURE.shape))
+
+
+@pytest.mark.parametrize(("method", "bad"), [
+    (Basis, {"delta": float("nan")}), (Basis, {"sigma_max": -1.0}), (Basis, {"sigma_min": 1e-200}), (Basis, {"gamma_ratio": 0.0}),
+    (SplitGibbs, {"levels": 0}), (SplitGibbs, {"sigma_max": float("inf")}), (SplitGibbs, {"sweeps": 10**12}),
+    (SplitGibbs, {"sigma_max": 0.001}), (SplitGibbs, {"same_mode": -0.1}),
+])
+def test_parameters_that_no_run_can_use_are_refused_by_name(gaussian, device, method, bad):
+    problem = Problem(MIXTURE.to(device)[None], Mixing.sum(2))
+    with pytest.raises(SepvizError, match=next(iter(bad))) as error:
+        next(method(gaussian, **bad).steps(problem, torch.Generator(device)))
+    assert "\n" not in str(error.value)
