@@ -143,7 +143,7 @@ def record(separator: Separator, problem: Problem, *, seed: int = 0, every: int 
     method = type(separator).__name__
     interrupted = False
     begun = time.perf_counter()
-    with tqdm(total=total, desc=method, unit="step", disable=not progress) as bar:
+    with tqdm(total=total and total + (start is None), desc=method, unit="step", disable=not progress) as bar:
         try:
             for step in separator.steps(problem, rng, start):
                 recorder.add(step)

@@ -48,6 +48,7 @@ def lab(tmp_path):
     metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS], metadata=metadata)
     nbformat.write(notebook, root / "lab.ipynb")
+    shutil.copy(ROOT / "notebooks" / "start_here.ipynb", root)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -86,10 +87,10 @@ def wait_for_server(address, server, log):
 class Page:
     """A page that keeps what the console says and counts the messages to the kernel."""
 
-    def __init__(self, playwright):
+    def __init__(self, playwright, height=2600):
         self.browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS, timeout=PATIENCE)
         # tall enough for all cells: JupyterLab does not draw what is out of sight
-        self.page = self.browser.new_page(viewport={"width": 1300, "height": 2600})
+        self.page = self.browser.new_page(viewport={"width": 1300, "height": height})
         self.page.set_default_timeout(PATIENCE)
         self.faults: list[str] = []
         self.sent: list[str] = []  # kinds of messages to the kernel
@@ -134,20 +135,53 @@ def test_a_notebook_by_hand(lab, tmp_path):
         assert not tab.faults
 
 
+@pytest.mark.timeout(1500)
+def test_the_first_lab(lab, tmp_path):
+    """`start_here` runs from top to bottom, and its player and live run answer."""
+    with sync_api.sync_playwright() as playwright:
+        tab = Page(playwright, height=3000)
+        page, expect = tab.page, sync_api.expect
+        try:
+            indicator = run_all(tab, lab.replace("lab.ipynb", "start_here.ipynb"))
+            expect(page.locator(".sepviz")).to_have_count(2)
+            wait_until(tab, lambda: tab.received.count("execute_reply") >= 10)
+            expect(indicator).to_have_attribute("data-status", "idle")
+            expect(page.get_by_text("Traceback")).to_have_count(0)
+            player, live = page.locator(".sepviz").nth(0), page.locator(".sepviz").nth(1)
+            player.focus()
+            page.keyboard.press("End")
+            expect(player).to_have_attribute("data-frame", str(number_of(player, "frames") - 1))
+            live.locator(".sepviz-start").click()
+            expect(live).to_have_attribute("data-index", re.compile(r"\d"))
+            live.locator(".sepviz-pause").click()
+            expect(live).to_have_attribute("data-state", re.compile("paused|finished"))
+        finally:
+            page.screenshot(path=tmp_path / "start_here.png")
+            print("console errors:", tab.faults)
+            tab.browser.close()
+        assert not tab.faults
+
+
+def run_all(tab, address):
+    """Open a notebook and run all its cells; gives the kernel's indicator."""
+    page = tab.page
+    sync_api.expect.set_options(timeout=PATIENCE)
+    page.goto(address, wait_until="domcontentloaded")
+    indicator = page.locator(".jp-Notebook-ExecutionIndicator")
+    wait_until(tab, lambda: "kernel_info_reply" in tab.received)  # the indicator says idle before there is a kernel, too
+    sync_api.expect(indicator).to_have_attribute("data-status", "idle")
+    page.locator(".lm-MenuBar-item", has_text=re.compile("^Run$")).click()
+    page.locator(".lm-Menu-item", has_text="Run All Cells").first.click()
+    return indicator
+
+
 def follow(tab, lab):
     page = tab.page
 
     def expect(locator):
         return sync_api.expect(locator)
 
-    sync_api.expect.set_options(timeout=PATIENCE)
-    page.goto(lab, wait_until="domcontentloaded")
-    indicator = page.locator(".jp-Notebook-ExecutionIndicator")
-    wait_until(tab, lambda: "kernel_info_reply" in tab.received)  # the indicator says idle before there is a kernel, too
-    expect(indicator).to_have_attribute("data-status", "idle")
-    page.locator(".lm-MenuBar-item", has_text=re.compile("^Run$")).click()
-    page.locator(".lm-Menu-item", has_text="Run All Cells").first.click()
-
+    indicator = run_all(tab, lab)
     player, live = page.locator(".sepviz").nth(0), page.locator(".sepviz").nth(1)
     traceback = page.get_by_text("Traceback")
     expect(live.or_(traceback).first).to_be_attached()
