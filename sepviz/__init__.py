@@ -54,24 +54,23 @@ def load_prior(name: str, device: Any = None) -> Any:
     return zoo.load(name, default_device() if device is None else device)
 
 
-def default_device() -> Any:
-    """The device that ``SEPVIZ_DEVICE`` names (cpu, cuda, auto); the CPU where it names none."""
+def default_device(name: str | None = None) -> Any:
+    """The device of this name (cpu, cuda, auto); without one, of ``SEPVIZ_DEVICE``'s, and the CPU where it names none."""
     import os
 
     import torch
 
-    name = os.environ.get("SEPVIZ_DEVICE", "cpu")
+    from sepviz.core import SepvizError
+
+    name = os.environ.get("SEPVIZ_DEVICE", "cpu") if name is None else name
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError:
-        from sepviz.core import SepvizError
         raise SepvizError(f"device {name!r}: choose cpu, cuda or auto") from None
     if device.type not in ("cpu", "cuda"):
-        from sepviz.core import SepvizError
         raise SepvizError(f"device {name!r}: choose cpu, cuda or auto")
     if device.type == "cuda" and not torch.cuda.is_available():
-        from sepviz.core import SepvizError
         raise SepvizError("device cuda: no GPU is available to torch; choose cpu or auto")
     return device

@@ -114,18 +114,12 @@ def _weights(words: Sequence[str] | None) -> list[float] | str | None:
 
 
 def _device(name: str | None) -> torch.device:
-    import torch
-
     import sepviz
     from sepviz.core import SepvizError
 
-    if name is None:
-        return sepviz.default_device()
-    if name not in ("auto", "cpu", "cuda"):
+    if name not in (None, "auto", "cpu", "cuda"):
         raise SepvizError(f"no device {name!r}: choose auto, cpu or cuda")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise SepvizError("device cuda: no GPU is available to torch; choose cpu or auto")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    return sepviz.default_device(name)
 
 
 def _value(field: dataclasses.Field, kind: Any, text: str) -> Any:

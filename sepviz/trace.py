@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import platform
-import tempfile
 import time
 import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from sepviz import files
 from sepviz.core import Problem, Separator, SepvizError, Step, Truth, parameters_of
 from sepviz.mixing import Mixing
 
@@ -90,14 +87,6 @@ class Recorder:
         if self.last is None:
             return []
         return [step for step in self.frames if step.index != self.last.index] + [_full(self.last)]
-
-
-def _versions() -> dict[str, str]:
-    try:
-        sepviz = metadata.version("sepviz")
-    except metadata.PackageNotFoundError:
-        sepviz = "not installed"
-    return {"sepviz": sepviz, "torch": str(torch.__version__), "python": platform.python_version()}
 
 
 def record(separator: Separator, problem: Problem, *, seed: int = 0, every: int | None = None, start: Step | None = None,
@@ -182,7 +171,7 @@ class Trace:
     seed: int = 0
     seconds: float = 0.0
     interrupted: bool = False
-    versions: dict[str, str] = field(default_factory=_versions)
+    versions: dict[str, str] = field(default_factory=files.versions)
     changes: list[dict[str, Any]] = field(default_factory=list)  # of parameters in mid-run: {"before_step": index, name: [old, new]}
 
     def __post_init__(self):
@@ -271,14 +260,14 @@ class Trace:
                 for name, extra in step.extras.items():
                     yield f"{i}/extras/{name}", extra.numpy()
 
-        def write(file: Path) -> None:
+        def write(file: BinaryIO) -> None:
             total = 2 + sum(1 + len(step.extras) for step in self.steps)
             with zipfile.ZipFile(file, "w") as archive:
                 for name, array in tqdm(arrays(), desc="saving", total=total, delay=1, leave=False):
                     with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
                         np.lib.format.write_array(entry, array, allow_pickle=False)
 
-        return _write(path, write, overwrite)
+        return files.write(path, write, overwrite)
 
     @classmethod
     def load(cls, path: str | Path) -> Trace:
@@ -318,7 +307,7 @@ class Trace:
         from sepviz.widgets.player import html_page
 
         page = html_page(self, truth, title)
-        return _write(path, lambda file: file.write_text(page, encoding="utf-8"), overwrite)
+        return files.write(path, lambda file: file.write(page.encode()), overwrite)
 
     def to_gif(self, path: str | Path, truth: Truth | None = None, *, item: int = 0, zoom: int = 4, seconds: float = 8.0,
                overwrite: bool = False) -> Path:
@@ -334,27 +323,4 @@ class Trace:
         from sepviz.widgets.gif import gif_bytes
 
         data = gif_bytes(self, truth, item, zoom, seconds)
-        return _write(path, lambda file: file.write_bytes(data), overwrite)
-
-
-def _write(path: str | Path, write: Any, overwrite: bool) -> Path:
-    """Call ``write(temporary file)`` and put the result in place at once, so no half-written file is ever seen."""
-    path = Path(path)
-    if path.exists() and not overwrite:
-        raise SepvizError(f"{path} is there already: give another name, or overwrite=True")
-    temporary = None
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp's files are for their owner only
-        write(temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise SepvizError(f"cannot write {path}: {error.strerror or error}") from None
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-    return path
+        return files.write(path, lambda file: file.write(data), overwrite)

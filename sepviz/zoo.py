@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from sepviz import files
 from sepviz.core import SepvizError
 from sepviz.priors.score import ScorePrior
 from sepviz.suggest import nearest
@@ -53,21 +53,17 @@ def save(prior: ScorePrior, path: str | Path, facts: dict[str, Any]) -> Path:
     facts : dict
         What the card says besides.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save as to_bytes
 
     path = Path(path).with_suffix(".safetensors")
-    for target in (path, path.with_suffix(".json")):
-        if target.exists():
-            raise SepvizError(f"{target} is there already: remove it or choose another name")
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
+    for target in (path, path.with_suffix(".json")):
+        files.check_target(target)
     weights = {key: value.detach().half().cpu().contiguous() for key, value in prior.state_dict().items()}
-    save_file(weights, partial, metadata={"settings": json.dumps(prior.settings())})
-    partial.chmod(0o644)  # safetensors writes for the owner alone
-    facts = {**facts, "sha256": hashlib.sha256(partial.read_bytes()).hexdigest(), "bytes": partial.stat().st_size}
-    path.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n")
-    os.replace(partial, path)
-    return path
+    data = to_bytes(weights, metadata={"settings": json.dumps(prior.settings())})
+    text = json.dumps({**facts, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}, indent=1) + "\n"
+    files.write(path.with_suffix(".json"), lambda file: file.write(text.encode()))
+    return files.write(path, lambda file: file.write(data))
 
 
 def load(name: str, device: str | torch.device = "cpu") -> ScorePrior:

@@ -69,6 +69,7 @@ def evaluate(methods: dict[str, Separator], problem: Problem, truth: Truth, *, s
     starts = range(0, count, chunk)
     figures: dict[str, dict[str, list]] = {label: collections.defaultdict(list) for label in methods}
     digest = hashlib.sha256(problem.mixtures.cpu().numpy().tobytes()).hexdigest()
+    weights = {label: zoo.digest(getattr(separator, "prior", None)) for label, separator in methods.items()}
     warm: set[str] = set()  # methods whose first steps, slower than the rest, were run once untimed
     done = 0
     with tqdm(total=len(starts) * len(methods), unit="chunk", disable=not progress) as bar, suppress(KeyboardInterrupt):
@@ -76,8 +77,7 @@ def evaluate(methods: dict[str, Separator], problem: Problem, truth: Truth, *, s
             part = Problem(problem.mixtures[begin:begin + chunk], problem.mixing)
             for label, separator in methods.items():
                 bar.set_description(label)
-                weights = zoo.digest(getattr(separator, "prior", None))
-                setting = [sepviz.__version__, type(separator).__name__, parameters_of(separator), weights, digest,
+                setting = [sepviz.__version__, type(separator).__name__, parameters_of(separator), weights[label], digest,
                            problem.mixing.weights, seed, begin, chunk, part.mixtures.device.type]
                 identity = json.dumps(setting)
                 file = keep / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.npz" if keep else None
