@@ -6,7 +6,7 @@ import torch
 from sepviz import zoo
 from sepviz.core import SepvizError
 from sepviz.priors import ScorePrior, score
-from sepviz.priors.score import train_score, validate
+from sepviz.priors.score import compile_checked, train_score, validate
 
 
 def test_gaussian_score_is_the_gradient_of_its_log_prob(gaussian, device):
@@ -172,3 +172,23 @@ def test_the_strokes_card_tells_the_truth(device):
         assert losses[sigma] == pytest.approx(said[str(sigma)], rel=0.15)
 
 
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_a_compiler_whose_gradients_are_wrong_is_not_used(right, monkeypatch):
+    """A stand-in for the compiler: exact, or one that drops the gradients of all but the last layer."""
+    prior = ScorePrior((1, 8, 8), mean=0.1, deviation=0.3, widths=(8, 8, 8))
+    network, before = prior.network, {name: value.clone() for name, value in prior.state_dict().items()}
+
+    def compiled(x, log_sigma):
+        if right:
+            return network.forward(x, log_sigma)
+        with torch.no_grad():
+            out = network.forward(x, log_sigma)
+        return out + 0 * network.head.weight.sum()
+
+    monkeypatch.setattr(type(network), "compile", lambda self: setattr(self, "_compiled_call_impl", compiled))
+    assert compile_checked(prior, torch.rand(4, 1, 8, 8)) == right
+    assert (network._compiled_call_impl is compiled) == right
+    assert all(torch.equal(value, before[name]) for name, value in prior.state_dict().items())
+    assert all(weight.grad is None for weight in prior.parameters())

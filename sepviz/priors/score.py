@@ -252,7 +252,7 @@ def compile_checked(prior: ScorePrior, images: Tensor) -> bool:
     def gradients() -> list[Tensor]:
         sigma = torch.full((len(images),), 0.3, device=images.device)
         denoising_loss(prior, images, sigma, torch.full_like(images, 0.5)).backward()
-        grown = [weight.grad.clone() for weight in prior.parameters() if weight.grad is not None]
+        grown = [torch.zeros_like(weight) if weight.grad is None else weight.grad.clone() for weight in prior.parameters()]
         prior.zero_grad(set_to_none=True)
         return grown
 
