@@ -89,6 +89,7 @@ print(f"average, per_source minus summed_mse: {difference.min():.2f} to {differe
 #
 # A prior knows what single images look like. `SplitGibbs` keeps a guess of both sources and repeats, at less and less noise sigma:
 # add **noise**, let the **prior** denoise each source on its own, then correct both so that they add up to the **mixture** again.
+# One such round is a *sweep*. The answer, the last step, is the mean of all sweeps of low noise: it errs less than any one of them.
 
 # %%
 method = SplitGibbs(prior)
@@ -100,10 +101,10 @@ figures.separation(problem, trace.sources, truth, count=6, title="Taken apart by
 
 # %% [markdown]
 # The same run, as a strip of film: at high noise the two estimates are alike and blurred, then ink is handed to one or the other,
-# and at low noise only edges change.
+# and at low noise only edges change. The last picture is the answer.
 
 # %%
-moments = [trace[i] for i in (0, 3, 6, 9, 12, 15, 18, 25)]
+moments = [trace[i] for i in (0, 3, 6, 9, 12, 15, 18, -1)]
 figures.images({"estimate 1": torch.stack([step.sources[0, 0] for step in moments]),
                 "estimate 2": torch.stack([step.sources[0, 1] for step in moments])},
                columns=[f"step {step.index}\nsigma {step.info['sigma']:.2g}" for step in moments], title="Mixture 1 comes apart")
@@ -163,5 +164,7 @@ sepviz.LiveRun(SplitGibbs(prior), problem, truth)
 #    Write the MSE of the average and of the half swap in terms of $d$: by how many dB does the average win?
 # 3. In the player, at which sigma do the two estimates of mixture 1 stop being alike? Is it the same for the other mixtures?
 # 4. In the live run set `sigma_max` to 0.2 and start again. What goes wrong, and why does a high first noise level help?
-# 5. Take mixtures with `weights=(0.7, 0.3)` in `tasks.separate`. Is the ambiguity of section 4 larger or smaller? Why?
-# 6. Set `DATASET` to the other value and run all cells. Which data set is harder for the average, and which for the sampler?
+# 5. `metrics.psnr(trace[-2].sources, truth.sources)` is that of the last sweep, `trace.sources` is the mean of many. By how many dB
+#    does the mean win, and why can it, if every sweep is a plausible answer? What does a mean do to a pixel that is really ambiguous?
+# 6. Take mixtures with `weights=(0.7, 0.3)` in `tasks.separate`. Is the ambiguity of section 4 larger or smaller? Why?
+# 7. Set `DATASET` to the other value and run all cells. Which data set is harder for the average, and which for the sampler?
