@@ -34,6 +34,7 @@ SEPARATORS = {
     "basis": lambda prior: Basis(prior, levels=3, steps_per_level=4, delta=5e-6, denoise_last=True),
     "split-gibbs": lambda prior: SplitGibbs(prior, levels=3, sweeps=4),
     "split-gibbs, chains": lambda prior: SplitGibbs(prior, levels=3, sweeps=2, chains=3, draws=2),
+    "split-gibbs, one sweep": lambda prior: SplitGibbs(prior, levels=3, sweeps=2, cycles=1, sigma_average=0),
 }
 
 

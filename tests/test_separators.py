@@ -105,7 +105,7 @@ def test_the_bound_is_where_it_diverges(gaussian, device):
 @pytest.mark.parametrize("weights", [(1.0, 1.0), (0.5, 1.5, 1.0), (1.0,) * 10])
 def test_split_gibbs_mean_is_the_posterior_mean(gaussian, device, weights):
     problem = repeated(weights, device)
-    x = last(SplitGibbs(gaussian, levels=8, sweeps=30, sigma_max=1.0, sigma_min=0.2), problem)
+    x = last(SplitGibbs(gaussian, levels=8, sweeps=30, cycles=1, sigma_max=1.0, sigma_min=0.2), problem)
     mean, _ = gaussian.posterior(problem.mixtures[:1], problem.mixing)
     error = (x.mean(0) - mean[0]).abs() / gaussian.deviation
     assert float(error.max()) < 5 / RUNS**0.5
@@ -118,7 +118,7 @@ def test_split_gibbs_with_drawn_prior_steps_samples_the_posterior(gaussian, devi
     problem, sigma = repeated(weights, device), 0.2
     gaussian.deviation.clamp_(max=0.3)
     mean, variance = gaussian.posterior(problem.mixtures[:1], problem.mixing)
-    fixed = {"levels": 2, "sigma_max": sigma, "sigma_min": sigma, "sigma_average": 0}
+    fixed = {"levels": 2, "cycles": 1, "sigma_max": sigma, "sigma_min": sigma, "sigma_average": 0}
     drawn = last(SplitGibbs(gaussian, sweeps=20, draws=150, **fixed), problem)
     ratio = (drawn.var(0) / variance[0]).cpu()  # a draw in n steps loses about 4/n of it
     assert float(ratio.mean()) == pytest.approx(1 - 4 / 150, abs=0.02)
@@ -132,7 +132,7 @@ def test_split_gibbs_with_drawn_prior_steps_samples_the_posterior(gaussian, devi
 def test_the_answer_is_the_mean_of_the_last_sweeps(gaussian, device):
     """By hand from the steps; nearer to the posterior's mean than one sweep; restarted when the noise goes up again."""
     problem = repeated((1.0, 0.5), device)
-    separator = SplitGibbs(gaussian, levels=6, sweeps=4, sigma_max=1.0, sigma_min=0.1, sigma_average=0.3)
+    separator = SplitGibbs(gaussian, levels=6, sweeps=4, cycles=1, sigma_max=1.0, sigma_min=0.1, sigma_average=0.3)
     steps = list(separator.steps(problem, torch.Generator(device).manual_seed(0)))
     *_, before, answer = steps
     low = [step for step in steps if 0 < step.info["sigma"] <= 0.3 and step.index < answer.index]
@@ -141,9 +141,25 @@ def test_the_answer_is_the_mean_of_the_last_sweeps(gaussian, device):
     mean, _ = gaussian.posterior(problem.mixtures[:1], problem.mixing)
     assert float((answer.sources - mean).square().mean()) < 0.8 * float((before.sources - mean).square().mean())
     assert float((problem.mixtures - problem.mixing.apply(answer.sources)).abs().max()) < 1e-5
-    hotter = SplitGibbs(gaussian, levels=6, sweeps=4, sigma_max=3.0, sigma_min=0.1, sigma_average=0.12)
+    hotter = SplitGibbs(gaussian, levels=6, sweeps=4, cycles=1, sigma_max=3.0, sigma_min=0.1, sigma_average=0.12)
     *_, forked = hotter.steps(problem, torch.Generator(device).manual_seed(0), start=steps[18])
     assert steps[18].info["averaged"] == 6 and forked.info["averaged"] == 4
+
+
+def test_every_cycle_of_every_chain_gives_an_answer(gaussian, device):
+    """By hand from the steps: the noise goes up again, each cycle's low-noise sweeps are averaged, the likeliest mode is chosen."""
+    problem = Problem(MIXTURE.to(device)[None].expand(3, -1, -1, -1), Mixing.sum(2))
+    separator = SplitGibbs(gaussian, levels=3, sweeps=2, cycles=3, chains=2, sigma_max=2.0, sigma_return=0.5, sigma_min=0.1,
+                           sigma_average=0.3, same_mode=0.0)
+    *sweeps, final = list(separator.steps(problem, torch.Generator(device).manual_seed(0)))[1:]
+    assert len(sweeps) == 18 and [step.info["sigma"] for step in sweeps[::6]] == pytest.approx([2.0, 0.5, 0.5])
+    assert final.stage == "consensus of 6 answers" and final.info["evaluations"] == 18 * 2 + 6 * 16
+    answers = torch.cat([torch.stack([step.extras["chains"] for step in sweeps[first:first + 6] if step.info["sigma"] <= 0.3]).mean(0)
+                         for first in (0, 6, 12)], dim=1)
+    torch.testing.assert_close(final.extras["answers"], answers)
+    best = final.extras["answer_loss"].argmin(dim=1)
+    torch.testing.assert_close(final.sources, answers[torch.arange(3), best])
+    assert float((problem.mixtures - problem.mixing.apply(final.sources)).abs().max()) < 1e-5
 
 
 def test_the_consensus_takes_the_likeliest_chain_and_averages_its_mode(gaussian, device):

@@ -14,7 +14,7 @@ from sepviz.core import Problem, ScoreModel, Step, check_parameters, parameter
 from sepviz.metrics import match, reorder
 
 JUDGES = (0.1, 0.2, 0.35, 0.6)  # noise levels at which chains are compared, in pixel units
-DRAWS = 2  # noises at each
+DRAWS = 4  # noises at each
 
 
 @dataclass(frozen=True)
@@ -37,30 +37,37 @@ class SplitGibbs:
     sigma at most ``sigma_average``: the Rao-Blackwell estimate of the posterior's mean, which errs less
     than any one sweep (Gelfand & Smith 1990), and is as exact on the mixture.
 
-    With ``chains`` > 1 that many runs go side by side, and the answer is their consensus: the chain
-    whose sources the prior finds likeliest, averaged with the chains that found the same mode.
+    A chain often ends in a mode that is not the best. So after each of ``cycles`` it is heated again to ``sigma_return``
+    and cooled (cyclical annealing, Zhang et al. 2020), and with ``chains`` > 1 that many go side by side. Each
+    cycle of each chain gives such a mean, and the answer is their consensus: the one whose sources the
+    prior finds likeliest, averaged with those of the same mode.
     """
 
     prior: ScoreModel
-    levels: int = parameter(25, "number of noise levels", low=2, high=100)
-    sweeps: int = parameter(8, "renoisings at each noise level", low=1, high=50)
+    levels: int = parameter(21, "number of noise levels of a cycle", low=2, high=100)
+    sweeps: int = parameter(4, "renoisings at each noise level", low=1, high=50)
+    cycles: int = parameter(2, "times the noise falls", low=1, high=10)
     sigma_max: float = parameter(2.0, "first noise level", low=0.1, high=2.5, log=True, unit="pixel value")
-    sigma_min: float = parameter(0.04, "last noise level", low=0.005, high=0.3, log=True, unit="pixel value")
+    sigma_return: float = parameter(1.0, "first noise level of the later cycles", low=0.1, high=2.5, log=True, unit="pixel value")
+    sigma_min: float = parameter(0.08, "last noise level", low=0.005, high=0.3, log=True, unit="pixel value")
     sigma_average: float = parameter(0.28, "the answer is the mean of the sweeps from this noise level down; 0: the last sweep",
                                      low=0.0, high=1.0, unit="pixel value")
     chains: int = parameter(1, "runs side by side, with a consensus at the end", low=1, high=16)
     draws: int = parameter(1, "steps of one prior draw; 1 takes the posterior mean", low=1, high=50)
-    same_mode: float = parameter(0.1, "chains closer than this to the chosen one are averaged", low=0.0, high=0.5, unit="RMS pixel value")
+    same_mode: float = parameter(0.05, "answers closer than this to the chosen one are averaged", low=0.0, high=0.5, unit="RMS pixel value")
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {"single": {}, "consensus": {"chains": 4}}
 
     def total_steps(self, problem: Problem) -> int:
         """The number of steps after step 0."""
-        return self.levels * self.sweeps + self._concludes()
+        return self.cycles * self.levels * self.sweeps + self._concludes()
 
     def sigmas(self) -> list[float]:
-        """The noise levels, first to last."""
-        return torch.logspace(math.log10(self.sigma_max), math.log10(self.sigma_min), self.levels, dtype=torch.float64).tolist()
+        """The noise levels, first to last, of all cycles."""
+        low = math.log10(self.sigma_min)
+        return [sigma for cycle in range(self.cycles)
+                for sigma in torch.logspace(math.log10(self.sigma_return if cycle else self.sigma_max), low, self.levels,
+                                            dtype=torch.float64).tolist()]
 
     def draw(self, noisy: Tensor, sigma: float, rng: Generator) -> Tensor:
         """Sources given their noisy copies: the posterior's mean, or a draw in ``draws`` ancestral steps."""
@@ -85,15 +92,17 @@ class SplitGibbs:
             start = Step(0, "start: equal shares", shares, {}, info)
             yield start._replace(sources=start.sources.clone())
         x = self._chains(start)
-        mean, averaged = start.extras.get("mean", x), int(start.info.get("averaged", 0))
+        mean, answers, averaged = start.extras.get("mean", x), start.extras.get("answers", x[:, :0]), int(start.info.get("averaged", 0))
         if mean.shape != x.shape:
-            mean, averaged = x, 0
+            mean, answers, averaged = x, x[:, :0], 0
         index, level, sweep, evaluations = start.index, int(start.info["level"]), int(start.info["sweep"]), start.info["evaluations"]
         sigmas = self.sigmas()
-        while level < self.levels:
+        while level < len(sigmas):
             if sweep >= self.sweeps:
                 level, sweep = level + 1, 0
                 continue
+            if level % self.levels == sweep == 0 < level:
+                answers, averaged = torch.cat([answers, mean], dim=1), 0
             sigma = sigmas[level]
             noisy = x + sigma * _normal(x, rng)
             clean = self.draw(noisy, sigma, rng)
@@ -104,29 +113,32 @@ class SplitGibbs:
             mean = mean + (now - mean) / averaged if averaged > 1 else now
             if averaged:
                 extras["mean"] = mean.clone()
+            if answers.shape[1]:
+                extras["answers"] = answers.clone()
             if self.chains > 1:
                 extras["chains"] = now.clone()
             x, index, sweep, evaluations = now, index + 1, sweep + 1, evaluations + self.draws * self.chains
             info = {"sigma": sigma, "level": level, "sweep": sweep, "averaged": averaged, "evaluations": evaluations,
                     "residual": problem.residual(x[:, 0])}
             yield Step(index, f"sigma {sigma:.3g}", x[:, 0].clone(), extras, info)
-        if self._concludes() and level == self.levels:
+        if self._concludes() and level == len(sigmas):
+            answers = torch.cat([answers, mean], dim=1)
             answer, stage, extras = mean[:, 0], f"mean of {averaged} sweeps", {}
-            if self.chains > 1:
-                answer, loss = self.consensus(mean, rng)
-                stage, extras = f"consensus of {self.chains} chains", {"chains": mean.clone(), "chain_loss": loss}
-                evaluations += self.chains * len(JUDGES) * DRAWS
+            if answers.shape[1] > 1:
+                answer, loss = self.consensus(answers, rng)
+                stage, extras = f"consensus of {answers.shape[1]} answers", {"answers": answers.clone(), "answer_loss": loss}
+                evaluations += answers.shape[1] * len(JUDGES) * DRAWS
             extras["data_force"] = answer - x[:, 0]
-            info = {"sigma": self.sigma_min, "level": self.levels + 1, "sweep": 0, "averaged": averaged, "evaluations": evaluations,
+            info = {"sigma": self.sigma_min, "level": len(sigmas) + 1, "sweep": 0, "averaged": averaged, "evaluations": evaluations,
                     "residual": problem.residual(answer)}
             yield Step(index + 1, stage, answer.clone(), extras, info)
 
     def _concludes(self) -> bool:
         """Whether the answer is more than the last sweep of one chain."""
-        return self.chains > 1 or self.sigmas()[-1] <= self.sigma_average
+        return self.chains > 1 or self.cycles > 1 or self.sigmas()[-1] <= self.sigma_average
 
     def consensus(self, x: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
-        """The likeliest chain's mode: (B, N, K, C, H, W) -> sources (B, K, C, H, W) and each chain's `prior_loss` (B, N)."""
+        """The likeliest answer's mode: (B, N, K, C, H, W) -> sources (B, K, C, H, W) and each answer's `prior_loss` (B, N)."""
         loss = prior_loss(self.prior, x, rng)
         best = loss.argmin(dim=1)
         chosen = x[torch.arange(len(x)), best]
