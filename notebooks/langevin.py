@@ -181,6 +181,7 @@ figures.separation(crowd, sepviz.record(SplitGibbs(prior), crowd).sources, owner
 # ## 7. The race
 #
 # The same network, the same mixtures. An *evaluation* is one call of the network for one image: the honest unit of cost, beside seconds.
+# `SplitGibbs` lets its noise fall twice, which is the dip in its curve, and keeps the likelier answer.
 
 # %%
 rival = sepviz.record(SplitGibbs(prior), problem)

@@ -89,7 +89,8 @@ print(f"average, per_source minus summed_mse: {difference.min():.2f} to {differe
 #
 # A prior knows what single images look like. `SplitGibbs` keeps a guess of both sources and repeats, at less and less noise sigma:
 # add **noise**, let the **prior** denoise each source on its own, then correct both so that they add up to the **mixture** again.
-# One such round is a *sweep*. The answer, the last step, is the mean of all sweeps of low noise: it errs less than any one of them.
+# One such round is a *sweep*. The mean of all sweeps of low noise errs less than any one of them: that is an answer. A run may end in
+# a poor one, so the noise rises once more and falls again, and the last step is the answer of the two that the prior finds likelier.
 
 # %%
 method = SplitGibbs(prior)
@@ -100,8 +101,8 @@ print(trace)
 figures.separation(problem, trace.sources, truth, count=6, title="Taken apart by split-Gibbs")
 
 # %% [markdown]
-# The same run, as a strip of film: at high noise the two estimates are alike and blurred, then ink is handed to one or the other,
-# and at low noise only edges change. The last picture is the answer.
+# The first half of the run, as a strip of film: at high noise the two estimates are alike and blurred, then ink is handed to one or
+# the other, and at low noise only edges change. The last picture is the answer.
 
 # %%
 moments = [trace[i] for i in (0, 3, 6, 9, 12, 15, 18, -1)]
@@ -121,12 +122,12 @@ Player(trace, truth)
 # %% [markdown]
 # ## 4. Is there one answer?
 #
-# Six runs of every mixture, with other noise; we look at the mixture where the runs disagree most.
+# Six short runs of every mixture, each with other noise and one fall of it; we look at the mixture where the runs disagree most.
 # Below each, its PSNR and the *prior's loss*: how badly the prior denoises these two images, which is small for likely ones.
 
 # %%
 tries = 6
-quick = SplitGibbs(prior, levels=12, sweeps=4)
+quick = SplitGibbs(prior, levels=12, sweeps=4, cycles=1)
 many = Problem(problem.mixtures.repeat_interleave(tries, 0), problem.mixing)
 found = sepviz.record(quick, many, seed=1).sources
 psnr = metrics.psnr(found, truth.sources.repeat_interleave(tries, 0)).reshape(-1, tries)
@@ -153,7 +154,7 @@ figures.images({"source 1": one[:, 0], "source 2": one[:, 1], "sum / 2": one.sum
 # Now run it yourself: start, pause, step, change a parameter in mid-run, go back and fork.
 
 # %%
-sepviz.LiveRun(SplitGibbs(prior), problem, truth)
+sepviz.LiveRun(SplitGibbs(prior, cycles=1), problem, truth)
 
 # %% [markdown]
 # ## Questions
@@ -164,7 +165,7 @@ sepviz.LiveRun(SplitGibbs(prior), problem, truth)
 #    Write the MSE of the average and of the half swap in terms of $d$: by how many dB does the average win?
 # 3. In the player, at which sigma do the two estimates of mixture 1 stop being alike? Is it the same for the other mixtures?
 # 4. In the live run set `sigma_max` to 0.2 and start again. What goes wrong, and why does a high first noise level help?
-# 5. `metrics.psnr(trace[-2].sources, truth.sources)` is that of the last sweep, `trace.sources` is the mean of many. By how many dB
-#    does the mean win, and why can it, if every sweep is a plausible answer? What does a mean do to a pixel that is really ambiguous?
+# 5. `once = sepviz.record(SplitGibbs(prior, cycles=1), problem)`: `once[-2].sources` is its last sweep, `once.sources` the mean of many. By
+#    how many dB does the mean win, and why can it, if every sweep is a plausible answer? What becomes of a pixel that is really ambiguous?
 # 6. Take mixtures with `weights=(0.7, 0.3)` in `tasks.separate`. Is the ambiguity of section 4 larger or smaller? Why?
 # 7. Set `DATASET` to the other value and run all cells. Which data set is harder for the average, and which for the sampler?
