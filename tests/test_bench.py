@@ -23,7 +23,7 @@ def task():
 @pytest.fixture
 def methods():
     prior = GaussianPrior(torch.full(SHAPE, 0.5), torch.full(SHAPE, 0.3))
-    return {"average": Average(), "split-gibbs": SplitGibbs(prior, levels=3, sweeps=2)}
+    return {"average": Average(), "split-gibbs": SplitGibbs(prior, levels=3, sweeps=2, cycles=1)}
 
 
 def evaluate(methods, task, **options):
@@ -44,6 +44,14 @@ def test_kept_chunks_are_not_run_again(methods, task, tmp_path, monkeypatch):
     assert len(list(tmp_path.glob("*.npz"))) == 6 and not list(tmp_path.glob("*.partial"))
     monkeypatch.setattr(run, "separate_chunk", lambda *_: pytest.fail("ran again"))
     assert evaluate(methods, task, keep=tmp_path) == first
+
+
+def test_rows_are_chosen_by_label_or_by_a_part_of_it():
+    rows = dict.fromkeys(("split-gibbs", "split-gibbs, 4 chains", "basis, paper preset"))
+    assert list(run.select(rows, ["split-gibbs"])) == ["split-gibbs"]
+    assert list(run.select(rows, ["split"])) == ["split-gibbs", "split-gibbs, 4 chains"]
+    assert list(run.select(rows, ["chains", "paper"])) == ["split-gibbs, 4 chains", "basis, paper preset"]
+    assert len(run.select(rows, None)) == 3
 
 
 def test_another_setting_does_not_take_what_was_kept(methods, task, tmp_path):

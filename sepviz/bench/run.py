@@ -144,8 +144,9 @@ def write(options: Any, title: str, rows: list[Row]) -> None:
 
 
 def select(methods: dict[str, Separator], words: list[str] | None) -> dict[str, Separator]:
-    """The methods whose label holds one of the words; all of them where there are none."""
-    chosen = {label: separator for label, separator in methods.items() if not words or any(word in label for word in words)}
+    """The methods whose label is one of the words or, for a word that is no label, holds it; all of them where there are none."""
+    chosen = {label: separator for label, separator in methods.items()
+              if not words or any(word == label or (word not in methods and word in label) for word in words)}
     if not chosen:
         raise SepvizError(f"methods {words}: none of the rows ({', '.join(methods)}) holds one of these words")
     return chosen
