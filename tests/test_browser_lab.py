@@ -30,7 +30,7 @@ CELLS = [
 images = sepviz.data.floats(sepviz.data.load("strokes", "train", count=256).images)
 prior = sepviz.GaussianPrior.fit(images)
 problem, truth = sepviz.tasks.separate("strokes", count=3)""",
-    """trace = sepviz.record(sepviz.SplitGibbs(prior, levels=10, sweeps=5), problem, progress=False)
+    """trace = sepviz.record(sepviz.SplitGibbs(prior, levels=10, sweeps=5, cycles=1, sigma_average=0), problem, progress=False)
 player = sepviz.Player(trace, truth)
 player""",
     """live = sepviz.LiveRun(sepviz.SplitGibbs(prior, levels=100, sweeps=50), problem, truth)

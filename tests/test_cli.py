@@ -14,7 +14,7 @@ from sepviz import cli, data, files, tasks, zoo
 from sepviz.priors.score import ScorePrior
 from sepviz.separators import METHODS
 
-FEW = ["--set", "levels=2", "--set", "sweeps=3"]
+FEW = [word for setting in ("levels=2", "sweeps=3", "cycles=1", "sigma_average=0") for word in ("--set", setting)]
 
 
 @pytest.fixture(autouse=True)
@@ -118,7 +118,7 @@ def test_the_first_chunk_is_what_record_gives(run, prior, problem):
 
     run("separate", problem, "--prior", prior, *FEW, "--seed", 4, "--chunk", 2)
     given = files.load_problem(problem)[0]
-    separator = sepviz.SplitGibbs(zoo.load(prior), levels=2, sweeps=3)
+    separator = sepviz.SplitGibbs(zoo.load(prior), levels=2, sweeps=3, cycles=1, sigma_average=0)
     trace = sepviz.record(separator, given._replace(mixtures=given.mixtures[:2]), seed=4, progress=False)
     assert torch.equal(files.load_separation("out.npz").sources[:2], trace.sources)
 
