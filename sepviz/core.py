@@ -25,15 +25,27 @@ class Problem(NamedTuple):
     mixtures: Tensor  # (B, C, H, W)
     mixing: Mixing  # what is known of the forward model
 
-    def residual(self, sources: Tensor) -> float:
-        """RMS of what sources (B, K, C, H, W) leave of the mixtures, in pixel units."""
-        return float((self.mixtures - self.mixing.apply(sources)).square().mean().sqrt())
+    def left_over(self, sources: Tensor, filters: Tensor | None = None) -> Tensor:
+        """What the remix of sources (B, K, C, H, W) through ``filters`` (B, K, h, w) leaves of the mixtures; 0 where nothing is seen."""
+        left = self.mixtures - self.mixing.apply(sources, filters)
+        return left if self.mixing.visible is None else left * self.mixing.visible.to(left)
+
+    def residuals(self, sources: Tensor, filters: Tensor | None = None) -> Tensor:
+        """RMS of `left_over` over the pixels that are seen, for each mixture (B,)."""
+        visible = self.mixing.visible
+        share = 1.0 if visible is None else float(visible.float().mean())
+        return (self.left_over(sources, filters).square().mean(dim=(1, 2, 3)) / share).sqrt()
+
+    def residual(self, sources: Tensor, filters: Tensor | None = None) -> float:
+        """`residuals` over all mixtures, in pixel units."""
+        return float(self.residuals(sources, filters).square().mean().sqrt())
 
 
 class Truth(NamedTuple):
     """What was mixed: for metrics and widgets, never for a method."""
 
     sources: Tensor  # (B, K, C, H, W)
+    filters: Tensor | None = None  # (B, K, h, w), where the sources were filtered
 
 
 class Step(NamedTuple):
@@ -55,6 +67,17 @@ class ScoreModel(Protocol):
     def denoise(self, x: Tensor, sigma: float | Tensor) -> Tensor: ...  # E[clean | x], (N, C, H, W)
     def variance(self, clean: Tensor, sigma: float) -> Tensor: ...  # Var[clean | x] per pixel, given what `denoise` gave
     def score(self, x: Tensor, sigma: float | Tensor) -> Tensor: ...  # grad log p_sigma(x)
+
+
+@runtime_checkable
+class LatentModel(Protocol):
+    """A prior that decodes latent vectors, z ~ N(0, 1)."""
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]: ...  # (C, H, W)
+    @property
+    def latent_size(self) -> int: ...
+    def decode(self, z: Tensor) -> Tensor: ...  # (..., latent_size) -> (..., C, H, W), with gradients
 
 
 class Separator(Protocol):

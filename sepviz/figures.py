@@ -132,7 +132,8 @@ def _decibels(sources: Tensor, truth: Truth) -> list[str]:
     return [f"{value:.1f} dB" for value in metrics.psnr(sources, truth.sources).tolist()]
 
 
-def separation(problem: Problem, sources: Tensor, truth: Truth | None = None, count: int = 6, title: str | None = None) -> Figure:
+def separation(problem: Problem, sources: Tensor, truth: Truth | None = None, count: int = 6, title: str | None = None,
+               filters: Tensor | None = None) -> Figure:
     """Mixtures in rows: the mixture, its separated sources, the true ones, and what the remix leaves.
 
     Parameters
@@ -143,6 +144,8 @@ def separation(problem: Problem, sources: Tensor, truth: Truth | None = None, co
         Adds the true sources and each row's PSNR (per_source, see `sepviz.metrics.psnr`).
     count : int
         Mixtures to draw, from the first.
+    filters : Tensor (B, K, h, w), optional
+        Of the estimates, for a residual through them.
 
     Returns
     -------
@@ -150,8 +153,13 @@ def separation(problem: Problem, sources: Tensor, truth: Truth | None = None, co
         Sources are drawn from 0 (black) to 1 (white), mixtures over the range that their weights allow, residuals
         (mixture minus remix; the mean over colours) from orange (negative) over white to purple, on the scale at the side.
     """
+    if filters is not None:  # in the order that `_check` brings the sources to
+        filters = filters[:count].detach().cpu().float()
+        if truth is not None:
+            order = metrics.match(sources[:count].detach().cpu(), truth.sources[:count].detach().cpu())
+            filters = filters.gather(1, order[:, :, None, None].expand_as(filters))
     problem, sources, truth = _check(problem, sources, truth, count)
-    left_over = problem.mixtures - problem.mixing.apply(sources)
+    left_over = problem.left_over(sources, filters)
     scale = max(0.05, float(f"{float(left_over.mean(dim=1).abs().max()):.1g}"))
     count_of = problem.mixing.count
     captions = _decibels(sources, truth) if truth is not None else None
@@ -159,7 +167,7 @@ def separation(problem: Problem, sources: Tensor, truth: Truth | None = None, co
     groups = [_mixture_group(problem), _Group(heading, sources, captions=captions)]
     if truth is not None:
         groups.append(_Group("true sources" if count_of > 1 else "truth", truth.sources))
-    rms = metrics.residual(problem.mixtures, problem.mixing.apply(sources)).tolist()
+    rms = problem.residuals(sources, filters).tolist()
     groups.append(_Group("residual", left_over[:, None], -scale, scale, [f"RMS {value:.3f}" for value in rms], RESIDUAL_COLORS))
     return _sheet(groups, len(sources), title)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -11,6 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -28,6 +30,7 @@ class Separation(NamedTuple):
 
     sources: Tensor  # (B, K, C, H, W)
     meta: dict[str, Any]
+    extras: Mapping[str, Tensor] = MappingProxyType({})  # of the last step: filters (B, K, h, w), ...
 
 
 class Partial(NamedTuple):
@@ -37,6 +40,7 @@ class Partial(NamedTuple):
     step: Step | None
     rng_state: Tensor | None  # of the generator, after that step
     meta: dict[str, Any]
+    extras: Mapping[str, Tensor] = MappingProxyType({})  # of the mixtures that are done
 
 
 # --- writing ------------------------------------------------------------------------------------
@@ -113,26 +117,35 @@ def save_problem(path: str | Path, problem: Problem, truth: Truth | None = None,
     ----------
     path : path
         ``problem.npz``: arrays ``mixtures`` (B, C, H, W) float32, ``weights`` (K,), ``sources``
-        (B, K, C, H, W) float32 and ``labels`` (B, K) where they are known, and ``meta``, a JSON string.
+        (B, K, C, H, W) float32 and ``labels`` (B, K) where they are known, and ``meta``, a JSON string;
+        ``filter_size``, ``visible`` (H, W) and the true ``filters`` (B, K, h, w) where the problem has them.
     meta : dict, optional
         How the problem was made: data set, seed, protocol, ...
     """
     arrays = {"mixtures": _numpy(problem.mixtures), "weights": np.array(problem.mixing.weights)}
+    if problem.mixing.filter_size is not None:
+        arrays["filter_size"] = np.array(problem.mixing.filter_size)
+    if problem.mixing.visible is not None:
+        arrays["visible"] = problem.mixing.visible.cpu().numpy()
     if truth is not None:
         arrays["sources"] = _numpy(truth.sources)
+        if truth.filters is not None:
+            arrays["filters"] = _numpy(truth.filters)
     if labels is not None:
         arrays["labels"] = labels.cpu().numpy()
     return _save(path, arrays, {"kind": "problem", "versions": versions(), **(meta or {})}, overwrite)
 
 
-def save_separation(path: str | Path, sources: Tensor, meta: Mapping[str, Any], *, overwrite: bool = False) -> Path:
-    """Write separated sources (B, K, C, H, W) and how they came about: ``sources`` and ``meta`` in a .npz."""
-    return _save(path, {"sources": _numpy(sources)}, {"kind": "separation", **meta}, overwrite)
+def save_separation(path: str | Path, sources: Tensor, meta: Mapping[str, Any], extras: Mapping[str, Tensor] | None = None, *,
+                    overwrite: bool = False) -> Path:
+    """Write separated sources (B, K, C, H, W), what else the method found (filters, ...) and how it came about, in a .npz."""
+    found = {name: _numpy(extra) for name, extra in (extras or {}).items()}
+    return _save(path, {"sources": _numpy(sources), **found}, {"kind": "separation", "extras": sorted(found), **meta}, overwrite)
 
 
 def save_partial(path: str | Path, partial: Partial) -> Path:
     """Write a stopped run, over the earlier state of the same run."""
-    arrays = {"done": _numpy(partial.done)}
+    arrays = {"done": _numpy(partial.done)} | {f"done/{name}": _numpy(extra) for name, extra in partial.extras.items()}
     head = None
     if partial.step is not None and partial.rng_state is not None:
         step = partial.step
@@ -140,7 +153,8 @@ def save_partial(path: str | Path, partial: Partial) -> Path:
         arrays |= {f"step/extras/{name}": extra.detach().cpu().numpy() for name, extra in step.extras.items()}
         info = {name: float(value) for name, value in step.info.items()}
         head = {"index": step.index, "stage": step.stage, "extras": list(step.extras), "info": info}
-    return _save(path, arrays, {"kind": "partial", "step": head, "run": partial.meta}, overwrite=True)
+    meta = {"kind": "partial", "step": head, "run": partial.meta, "extras": sorted(partial.extras)}
+    return _save(path, arrays, meta, overwrite=True)
 
 
 # --- reading ------------------------------------------------------------------------------------
@@ -262,8 +276,38 @@ def _agree(path: Path, mixing: Mixing, weights: Sequence[float] | str | None, co
         raise SepvizError(f"{path} says weights {mixing.weights}, {stated.weights} were given: leave the weights out, or mend the file")
 
 
+def _conditions(path: Path, arrays: Mapping[str, np.ndarray], filter_size: int | None, visible: Tensor | None) -> dict[str, Any]:
+    """What the file and the caller say of filters and of what is seen; they must not disagree."""
+    if "filter_size" in arrays:
+        held = int(arrays["filter_size"])
+        if filter_size not in (None, held):
+            raise SepvizError(f"{path} says filter size {held}, {filter_size} was given: leave it out")
+        filter_size = held
+    if "visible" in arrays:
+        mask = torch.from_numpy(arrays["visible"].astype(bool))
+        if visible is not None and not torch.equal(mask, visible):
+            raise SepvizError(f"{path} says what is visible, and something else was given: leave it out")
+        visible = mask
+    return {"filter_size": filter_size, "visible": visible}
+
+
+def read_mask(words: str, height: int, width: int) -> Tensor:
+    """``top-half``, or a PNG whose bright pixels (0.5 and more) are seen -> bool (height, width)."""
+    from sepviz.tasks import top_half
+
+    if words == "top-half":
+        return top_half(height, width)
+    if not words.lower().endswith(".png"):
+        raise SepvizError(f"visible {words}: want top-half or a .png whose bright pixels are seen")
+    mask = _png(Path(words)).mean(dim=0) >= 0.5
+    if tuple(mask.shape) != (height, width):
+        raise SepvizError(f"{words} is {mask.shape[0]}x{mask.shape[1]}: the mixtures are {height}x{width}")
+    return mask
+
+
 def load_problem(path: str | Path | Sequence[str | Path], *, weights: Sequence[float] | str | None = None,
-                 count: int | None = None) -> tuple[Problem, Truth | None]:
+                 count: int | None = None, filter_size: int | None = None,
+                 visible: Tensor | None = None) -> tuple[Problem, Truth | None]:
     """Mixtures from a file, checked.
 
     Parameters
@@ -277,6 +321,8 @@ def load_problem(path: str | Path | Sequence[str | Path], *, weights: Sequence[f
         Of a file that does not say them ("sum" where left out); if it does, they must agree.
     count : int, optional
         The number K of sources; likewise.
+    filter_size, visible : optional
+        Of a file that does not say them, see `Mixing`; one that does must agree.
 
     Returns
     -------
@@ -329,6 +375,7 @@ def load_problem(path: str | Path | Sequence[str | Path], *, weights: Sequence[f
         if stated is None:
             raise SepvizError(f"{first} does not say of how many sources it is mixed: give K (--sources) or the weights (--weights)")
         mixing = stated
+    mixing = dataclasses.replace(mixing, **_conditions(first, arrays, filter_size, visible))
     if all(pictures):
         if abs(sum(mixing.weights)) < 1e-6:
             raise SepvizError(f"weights {mixing.weights} sum to 0, and a PNG can only hold the mean picture of the sources: give a .npy")
@@ -338,13 +385,15 @@ def load_problem(path: str | Path | Sequence[str | Path], *, weights: Sequence[f
     if most > high + max(1.0, sum(map(abs, mixing.weights))):
         raise SepvizError(f"{first}: mixtures reach {most:g}, sources in [0, 1] with weights {mixing.weights} reach {high:g}: "
                           "if these are images of 0 to 255, divide them by 255")
-    mixing.check(mixtures)
+    mixing.check(mixtures, solves_filters=True, fills_in=True)
+    if mixing.visible is not None:
+        mixtures = mixtures * mixing.visible
     if "sources" in arrays:
         sources = _sources(first, arrays["sources"])
         want = (len(mixtures), mixing.count, *mixtures.shape[1:])
         if tuple(sources.shape) != want:
             raise SepvizError(f"{first}: sources of shape {tuple(sources.shape)} beside {len(mixtures)} mixtures: want {want}")
-        truth = Truth(sources)
+        truth = Truth(sources, _floats(first, "filters", arrays["filters"]) if "filters" in arrays else None)
     return Problem(mixtures, mixing), truth
 
 
@@ -359,7 +408,8 @@ def load_separation(path: str | Path) -> Separation:
         raise SepvizError(f"{path} is a problem, not a result: give what sepviz separate wrote")
     if "sources" not in arrays:
         raise SepvizError(f"{path} holds no array sources (it holds {', '.join(arrays) or 'nothing'}): give what sepviz separate wrote")
-    return Separation(_sources(path, arrays["sources"]), meta)
+    extras = {name: _floats(path, name, arrays[name]) for name in meta.get("extras", []) if name in arrays}
+    return Separation(_sources(path, arrays["sources"]), meta, extras)
 
 
 def load_partial(path: str | Path) -> Partial:
@@ -375,6 +425,7 @@ def load_partial(path: str | Path) -> Partial:
             extras = {name: torch.from_numpy(arrays[f"step/extras/{name}"]) for name in head["extras"]}
             step = Step(head["index"], head["stage"], torch.from_numpy(arrays["step/sources"]), extras, head["info"])
             rng_state = torch.from_numpy(arrays["step/rng"])
-        return Partial(torch.from_numpy(arrays["done"]), step, rng_state, meta["run"])
+        extras = {name: torch.from_numpy(arrays[f"done/{name}"]) for name in meta.get("extras", [])}
+        return Partial(torch.from_numpy(arrays["done"]), step, rng_state, meta["run"], extras)
     except (KeyError, TypeError):
         raise SepvizError(f"{path} is not the partial result of a stopped run: move it away, or choose another --out") from None

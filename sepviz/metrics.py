@@ -117,6 +117,68 @@ def residual(mixtures: Tensor, remixed: Tensor) -> Tensor:
     return (mixtures - remixed).square().mean(dim=(1, 2, 3)).sqrt()
 
 
+def shift(images: Tensor, down: int, right: int) -> Tensor:
+    """Move images (..., H, W) by whole pixels; what comes in from outside is 0."""
+    height, width = images.shape[-2:]
+    moved = torch.zeros_like(images)
+    moved[..., max(down, 0):height + min(down, 0), max(right, 0):width + min(right, 0)] = \
+        images[..., max(-down, 0):height - max(down, 0), max(-right, 0):width - max(right, 0)]
+    return moved
+
+
+class Aligned(NamedTuple):
+    """Estimates brought to the sources' order, place and scale."""
+
+    sources: Tensor  # (B, K, C, H, W), clamped to [0, 1]
+    filters: Tensor | None  # (B, K, h, w), moved and scaled the other way
+    permutation: Tensor  # (B, K)
+    shifts: Tensor  # (B, K, 2), down and right
+    gains: Tensor  # (B, K)
+
+
+def align(estimates: Tensor, sources: Tensor, filters: Tensor | None = None, reach: int = 2) -> Aligned:
+    """Take off what no blind method can know: order, a shift and a gain traded between a source and its filter.
+
+    Each estimate is moved by up to ``reach`` pixels each way (25 places for 2) and scaled by the
+    least-squares gain; place and permutation are those of the least summed MSE.
+
+    Parameters
+    ----------
+    estimates, sources : Tensor (B, K, C, H, W)
+    filters : Tensor (B, K, h, w), optional
+        The estimates' filters: ``f * x = (shifted back f / gain) * (gain shifted x)``.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    pairwise_mse(estimates, sources)  # checks the shapes
+    places = [(down, right) for down in range(-reach, reach + 1) for right in range(-reach, reach + 1)]
+    moved = torch.stack([shift(estimates, *place) for place in places], dim=1).to(sources.device).clamp(0, 1).flatten(3).double()
+    flat = sources.flatten(2).double()
+    gains = torch.einsum("bpkn,bjn->bjpk", moved, flat) / moved.square().sum(dim=3)[:, None].clamp_min(1e-9)  # [b, true, place, estimate]
+    mse = torch.stack([(gains[:, j, :, :, None] * moved).clamp(0, 1).sub(flat[:, j, None, None]).square().mean(dim=3)
+                       for j in range(flat.shape[1])], dim=1)
+    least, where = mse.min(dim=2)
+    permutation = torch.stack([torch.as_tensor(linear_sum_assignment(item)[1]) for item in least.cpu().numpy()])
+    index = permutation.to(where.device)[:, :, None]
+    place = where.gather(2, index)[:, :, 0]
+    gain = gains.gather(2, place[:, :, None, None].expand(-1, -1, 1, gains.shape[3]))[:, :, 0].gather(2, index)[:, :, 0]
+    rows = torch.arange(len(sources), device=where.device)[:, None]
+    picked = moved[rows, place, index[:, :, 0]]
+    found = (gain[:, :, None] * picked).clamp(0, 1).reshape(sources.shape).to(sources.dtype)
+    shifts = torch.tensor(places, device=where.device)[place]
+    turned = None
+    if filters is not None:
+        ordered = filters.to(sources.device)[rows, index[:, :, 0]]
+        turned = torch.stack([torch.stack([shift(ordered[b, k], *(-shifts[b, k]).tolist()) for k in range(ordered.shape[1])])
+                              for b in range(len(ordered))]) / gain[:, :, None, None].to(ordered.dtype).clamp_min(1e-9)
+    return Aligned(found, turned, permutation, shifts, gain.float())
+
+
+def filter_correlation(filters: Tensor, true: Tensor) -> Tensor:
+    """Cosine between filters and the true ones, (B, K, h, w) twice -> (B, K); align them first."""
+    return functional.cosine_similarity(filters.flatten(2).double(), true.to(filters.device).flatten(2).double(), dim=2).float()
+
+
 class Summary(NamedTuple):
     """A set of separations in figures: PSNR in dB (per_source unless said), n mixtures."""
 

@@ -1,28 +1,74 @@
-"""The linear forward model: a mixture is the weighted sum of its sources."""
+"""The linear forward model: a mixture is the weighted sum of its sources, filtered or not, seen whole or in part."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Generator, Tensor
+from torch.nn import functional
 
 from sepviz.core import SepvizError
 
 
+def convolve(images: Tensor, filters: Tensor) -> Tensor:
+    """True convolution, image by image, zero padded to the same size.
+
+    ``(f * x)[u] = sum_v f[v] x[u - v]``, v from the filter's centre: a filter with its one tap right of the centre
+    moves the image to the right. (torch's conv2d correlates: it would move it to the left.)
+
+    Parameters
+    ----------
+    images : Tensor (B, K, C, H, W)
+    filters : Tensor (B, K, h, w)
+        h and w odd; the same for all channels.
+    """
+    batch, count, channels, height, width = images.shape
+    if filters.shape[:2] != (batch, count) or filters.ndim != 4 or not (filters.shape[2] % 2 and filters.shape[3] % 2):
+        raise SepvizError(f"filters of shape {tuple(filters.shape)}: want ({batch}, {count}, h, w) with h and w odd")
+    taps = filters.flip(2, 3).repeat_interleave(channels, dim=1).flatten(0, 1)[:, None]
+    padding = (filters.shape[2] // 2, filters.shape[3] // 2)
+    flat = images.reshape(1, batch * count * channels, height, width)
+    return functional.conv2d(flat, taps, padding=padding, groups=flat.shape[1]).view_as(images)
+
+
+def shifted_copies(images: Tensor, size: int) -> Tensor:
+    """The images as each tap of a filter moves them: ``f * x = sum_t f_t copy_t``, zero padded.
+
+    Parameters
+    ----------
+    images : Tensor (N, K, C, H, W)
+    size : int
+        Of the square filters; odd.
+
+    Returns
+    -------
+    Tensor (N, K, size^2, C H W)
+    """
+    number, count, channels, height, width = images.shape
+    windows = functional.unfold(images.reshape(-1, 1, height, width), size, padding=size // 2).flip(1)
+    return windows.reshape(number, count, channels, size**2, height * width).transpose(2, 3).flatten(3)
+
+
 @dataclass(frozen=True)
 class Mixing:
-    """``m = sum_k a_k x_k``, the same weights for every mixture.
+    """``m = sum_k a_k (f_k * x_k)`` where it is seen, the same weights for every mixture.
 
     Parameters
     ----------
     weights : tuple of float
         The K weights ``a``; ``(1, 1)`` is the sum of two sources, ``(0.5, 0.5)`` their mean.
+    filter_size : int, optional
+        Each source went through an unknown filter f_k of at most this size, another for each mixture; odd.
+    visible : Tensor (H, W) of bool, optional
+        Where the mixtures were seen at all.
     """
 
     weights: tuple[float, ...]
+    filter_size: int | None = None
+    visible: Tensor | None = field(default=None, compare=False)
 
     def __post_init__(self):
         weights = tuple(float(weight) for weight in self.weights)
@@ -31,6 +77,13 @@ class Mixing:
         if any(not 1e-6 <= abs(weight) <= 1e6 for weight in weights):
             raise SepvizError(f"weights {weights}: each must be finite, not 0, and of size 1e-6 to 1e6")
         object.__setattr__(self, "weights", weights)
+        if self.filter_size is not None and (self.filter_size < 1 or self.filter_size % 2 == 0):
+            raise SepvizError(f"filter size {self.filter_size}: want an odd number, 5 for example")
+        if self.visible is not None:
+            if self.visible.ndim != 2 or self.visible.dtype != torch.bool:
+                raise SepvizError(f"visible of shape {tuple(self.visible.shape)} and type {self.visible.dtype}: want bool (H, W)")
+            if not bool(self.visible.any()):
+                raise SepvizError("visible: no pixel is seen, and nothing can be told from nothing")
 
     @classmethod
     def sum(cls, count: int) -> Mixing:
@@ -52,7 +105,8 @@ class Mixing:
         """``sum_k a_k^2``."""
         return sum(weight * weight for weight in self.weights)
 
-    def check(self, mixtures: Tensor, image_shape: tuple[int, int, int] | None = None) -> None:
+    def check(self, mixtures: Tensor, image_shape: tuple[int, int, int] | None = None, *, solves_filters: bool = False,
+              fills_in: bool = False) -> None:
         """Refuse mixtures that no sources in [0, 1] under these weights can have made.
 
         Parameters
@@ -62,12 +116,25 @@ class Mixing:
             noise passes, images of 0 to 255 do not.
         image_shape : (C, H, W), optional
             What the prior knows.
+        solves_filters, fills_in : bool
+            What the method can do about unknown filters and pixels that were not seen.
         """
         if mixtures.ndim != 4 or not mixtures.is_floating_point() or mixtures.numel() == 0:
             raise SepvizError(f"mixtures of shape {tuple(mixtures.shape)} and type {mixtures.dtype}: want floats (B, C, H, W)")
         if image_shape is not None and tuple(mixtures.shape[1:]) != tuple(image_shape):
             raise SepvizError(f"mixtures of (C, H, W) = {tuple(mixtures.shape[1:])}: the prior knows {tuple(image_shape)}; "
                               "resize them or choose another prior")
+        height, width = mixtures.shape[-2:]
+        if self.filter_size is not None:
+            if not solves_filters:
+                raise SepvizError(f"mixtures through unknown filters of size {self.filter_size}: this method knows none; take synthesis")
+            if self.filter_size > min(height, width):
+                raise SepvizError(f"filter size {self.filter_size}: larger than the images, {height}x{width}")
+        if self.visible is not None:
+            if not fills_in:
+                raise SepvizError("mixtures that are seen in part: this method needs all pixels; take synthesis")
+            if tuple(self.visible.shape) != (height, width):
+                raise SepvizError(f"visible of shape {tuple(self.visible.shape)}: the mixtures are {height}x{width}")
         bad = ~torch.isfinite(mixtures)
         if bool(bad.any()):
             raise SepvizError(f"mixture {int(bad.nonzero()[0, 0])} holds {float(mixtures[bad][0])}: every pixel must be a finite number")
@@ -82,10 +149,12 @@ class Mixing:
         """The weights as a tensor (K, 1, 1, 1) on the device of ``sources``."""
         return torch.tensor(self.weights, dtype=sources.dtype, device=sources.device)[:, None, None, None]
 
-    def apply(self, sources: Tensor) -> Tensor:
-        """Mix: sources (B, K, C, H, W) -> mixtures (B, C, H, W)."""
+    def apply(self, sources: Tensor, filters: Tensor | None = None) -> Tensor:
+        """Mix: sources (B, K, C, H, W), filtered by ``filters`` (B, K, h, w) if there are any -> mixtures (B, C, H, W), all pixels."""
         if sources.ndim != 5 or sources.shape[1] != self.count:
             raise SepvizError(f"sources of shape {tuple(sources.shape)}: want (B, {self.count}, C, H, W) for {self.count} weights")
+        if filters is not None:
+            sources = convolve(sources, filters)
         return (self.weights_like(sources) * sources).sum(dim=1)
 
     def adjoint(self, images: Tensor) -> Tensor:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
+from sepviz import kernels as filters_of
 from sepviz.core import Problem, SepvizError, Truth
 from sepviz.mixing import Mixing
 
@@ -49,7 +52,8 @@ def _mixing(weights: Sequence[float] | str, count: int) -> Mixing:
 
 
 def separate(dataset: str = "strokes", *, count: int = 8, sources: int = 2, seed: int = 0, protocol: str = "agnostic",
-             weights: Sequence[float] | str = "sum", split: str = "test", device: str | torch.device = "cpu") -> tuple[Problem, Truth]:
+             weights: Sequence[float] | str = "sum", kernels: str | Tensor | None = None, split: str = "test",
+             device: str | torch.device = "cpu") -> tuple[Problem, Truth]:
     """Mixtures of held-out images, to be taken apart.
 
     Parameters
@@ -64,6 +68,8 @@ def separate(dataset: str = "strokes", *, count: int = 8, sources: int = 2, seed
         ``agnostic`` draws every source from all classes; ``split`` divides the classes in K groups (0-4
         and 5-9 for K = 2) and source k comes from group k.
     weights : "sum", "mean" or K floats
+    kernels : "paper", "smooth" or Tensor (N, h, w), optional
+        Filter each source by one of these; the method is told their size alone.
 
     Returns
     -------
@@ -87,4 +93,80 @@ def separate(dataset: str = "strokes", *, count: int = 8, sources: int = 2, seed
     else:
         raise SepvizError(f"protocol {protocol!r}: choose one of {', '.join(PROTOCOLS)}")
     truth = floats(images.images[index.flatten()]).unflatten(0, (count, sources)).to(device)
-    return Problem(mixing.apply(truth), mixing), Truth(truth)
+    if kernels is None:
+        return Problem(mixing.apply(truth), mixing), Truth(truth)
+    filters = filters_of.choose(kernels, count * sources, rng).unflatten(0, (count, sources)).to(device)
+    blind = Mixing(mixing.weights, filter_size=max(filters.shape[-2:]))
+    return Problem(blind.apply(truth, filters), blind), Truth(truth, filters)
+
+
+def deconvolve(dataset: str = "strokes", *, count: int = 8, seed: int = 0, kernels: str | Tensor = "paper", split: str = "test",
+               device: str | torch.device = "cpu") -> tuple[Problem, Truth]:
+    """One image through one unknown filter (Kong et al. 2019, Table 2); arguments as of `separate`."""
+    return separate(dataset, count=count, sources=1, seed=seed, kernels=kernels, split=split, device=device)
+
+
+def _disturbed(change: Callable[[Tensor, torch.Generator], Tensor], dataset: str, count: int, seed: int, split: str,
+               device: str | torch.device) -> tuple[Problem, Truth]:
+    """One image each, with something done to it that the mixing does not speak of."""
+    problem, truth = separate(dataset, count=count, sources=1, seed=seed, split=split)
+    changed = change(problem.mixtures, torch.Generator().manual_seed(seed + 1))
+    return Problem(changed.to(device), problem.mixing), Truth(truth.sources.to(device))
+
+
+def denoise(dataset: str = "strokes", *, count: int = 8, seed: int = 0, amplitude: float = 0.31, split: str = "test",
+            device: str | torch.device = "cpu") -> tuple[Problem, Truth]:
+    """One image and noise from Uniform(-amplitude, amplitude), not clipped; arguments as of `separate`."""
+    def change(images: Tensor, rng: torch.Generator) -> Tensor:
+        return images + amplitude * (2 * torch.rand(images.shape, generator=rng) - 1)
+
+    if not 0 <= amplitude <= 1:
+        raise SepvizError(f"amplitude {amplitude}: want 0 to 1 in pixel units")
+    return _disturbed(change, dataset, count, seed, split, device)
+
+
+def inpaint(dataset: str = "strokes", *, count: int = 8, seed: int = 0, split: str = "test",
+            device: str | torch.device = "cpu") -> tuple[Problem, Truth]:
+    """One image under three parallel lines of one pixel and value 1, added, not clipped, and nobody says where.
+
+    Offsets of -3, 0 and 3 pixels, slope from Uniform(-0.4, 0.4), steep instead of flat half of the time.
+    """
+    def change(images: Tensor, rng: torch.Generator) -> Tensor:
+        *_, height, width = images.shape
+        slope = 0.8 * torch.rand((len(images), 1), generator=rng) - 0.4
+        steep = torch.rand(len(images), generator=rng) < 0.5
+        along = torch.arange(width) - (width - 1) / 2
+        lines = torch.zeros(len(images), height, width)
+        for offset in (-3, 0, 3):
+            row = (slope * along + (height - 1) / 2 + offset).round().long().clamp(0, height - 1)
+            lines.scatter_(1, row[:, None, :], 1.0)
+        lines = torch.where(steep[:, None, None], lines.transpose(1, 2), lines) if height == width else lines
+        return images + lines[:, None]
+
+    return _disturbed(change, dataset, count, seed, split, device)
+
+
+def complete(dataset: str = "strokes", *, count: int = 8, seed: int = 0, split: str = "test",
+             device: str | torch.device = "cpu") -> tuple[Problem, Truth]:
+    """One image of which the top half is seen; the rest of the mixture is 0. Arguments as of `separate`."""
+    problem, truth = separate(dataset, count=count, sources=1, seed=seed, split=split, device=device)
+    return hide(problem, top_half(*problem.mixtures.shape[-2:])), truth
+
+
+def top_half(height: int, width: int) -> Tensor:
+    """The mask (height, width) that shows the upper half."""
+    return (torch.arange(height) < height // 2)[:, None].expand(height, width).clone()
+
+
+def hide(problem: Problem, visible: Tensor) -> Problem:
+    """The same problem seen through a mask (H, W): pixels that are not visible are set to 0."""
+    mixing = dataclasses.replace(problem.mixing, visible=visible)
+    if tuple(visible.shape) != tuple(problem.mixtures.shape[-2:]):
+        raise SepvizError(f"visible of shape {tuple(visible.shape)}: the mixtures are {tuple(problem.mixtures.shape[-2:])}")
+    return Problem(problem.mixtures * visible.to(problem.mixtures), mixing)
+
+
+TASKS: dict[str, Callable[..., tuple[Problem, Truth]]] = {
+    "denoise": denoise, "inpaint": inpaint, "complete": complete, "deconvolve": deconvolve, "separate": separate,
+    "separate-deconvolve": functools.partial(separate, kernels="paper"),
+}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import time
 import zipfile
@@ -244,7 +243,8 @@ class Trace:
         SepvizError
             If the file is there and ``overwrite`` is not set, or it cannot be written.
         """
-        mixing = {item.name: getattr(self.problem.mixing, item.name) for item in dataclasses.fields(self.problem.mixing)}
+        mixing = {"weights": self.problem.mixing.weights, "filter_size": self.problem.mixing.filter_size}
+        visible = self.problem.mixing.visible
         steps = [{"index": step.index, "stage": step.stage, "extras": list(step.extras),
                   "info": {name: float(value) for name, value in step.info.items()}}
                  for step in self.steps]
@@ -255,6 +255,8 @@ class Trace:
         def arrays() -> Iterator[tuple[str, np.ndarray]]:
             yield "meta", np.array(json.dumps(meta))
             yield "mixtures", self.problem.mixtures.detach().cpu().numpy()
+            if visible is not None:
+                yield "visible", visible.cpu().numpy()
             for i, step in enumerate(self.steps):
                 yield f"{i}/sources", step.sources.numpy()
                 for name, extra in step.extras.items():
@@ -290,7 +292,8 @@ class Trace:
                 for i, head in enumerate(tqdm(meta["steps"], desc="loading", delay=1, leave=False)):
                     extras = {name: torch.from_numpy(archive[f"{i}/extras/{name}"]) for name in head["extras"]}
                     steps.append(Step(head["index"], head["stage"], torch.from_numpy(archive[f"{i}/sources"]), extras, head["info"]))
-                problem = Problem(torch.from_numpy(archive["mixtures"]), Mixing(**meta["mixing"]))
+                visible = torch.from_numpy(archive["visible"]) if "visible" in archive else None
+                problem = Problem(torch.from_numpy(archive["mixtures"]), Mixing(**meta["mixing"], visible=visible))
             return cls(problem, steps, meta["method"], meta["parameters"], meta["seed"], meta["seconds"], meta["interrupted"],
                        meta["versions"], meta["changes"])
         except SepvizError:

@@ -102,7 +102,7 @@ def evaluate(methods: dict[str, Separator], problem: Problem, truth: Truth, *, s
                 store["estimates"].append(estimates)
                 store["evaluations"].append(evaluations)
                 store["seconds"].append(seconds)
-                store["residual"].append(metrics.residual(part.mixtures.cpu(), problem.mixing.apply(estimates)))
+                store["residual"].append(part._replace(mixtures=part.mixtures.cpu()).residuals(estimates))
                 bar.update()
             done = min(count, begin + chunk)
     if not done:

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from tqdm.auto import tqdm
 
 from sepviz import metrics
-from sepviz.core import SepvizError, Step, Truth
+from sepviz.core import Problem, SepvizError, Step, Truth
 from sepviz.widgets.packing import make_view, matching
 
 if TYPE_CHECKING:
@@ -37,7 +37,10 @@ def gif_bytes(trace: Trace, truth: Truth | None, item: int, zoom: int, seconds: 
 
     def picture(step: Step) -> Image.Image:
         sources = step.sources[item].detach().float().cpu()[order]
-        residual = mixture - trace.problem.mixing.apply(step.sources[item : item + 1].detach().float().cpu())[0]
+        one = Problem(mixture[None], trace.problem.mixing)
+        filters = step.extras.get("filters")
+        residual = one.left_over(step.sources[item : item + 1].detach().float().cpu(),
+                                 None if filters is None else filters[item : item + 1].detach().float().cpu())[0]
         rows = [[("mixture", (mixture - view.low) / (view.high - view.low)), *((f"estimate {k + 1}", x) for k, x in enumerate(sources))],
                 [("residual", residual + 0.5)]]
         if view.truth is not None:

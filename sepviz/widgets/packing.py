@@ -21,7 +21,7 @@ from sepviz.core import Problem, SepvizError, Step, Truth
 
 ITEMS = 8  # mixtures of one player
 BUDGET = 16 * 2**20  # bytes of frames of one player; a saved notebook holds them
-SIGNED = {"prior_force": "prior force", "data_force": "data force", "noise": "noise"}  # the extras that are shown
+SIGNED = {"prior_force": "prior force", "data_force": "data force", "noise": "noise", "filters": "filters"}  # the extras that are shown
 
 
 class View(NamedTuple):
@@ -119,16 +119,19 @@ def pack_frames(view: View, steps: Iterable[Step], permutation: Tensor | None = 
     chunks: list[bytes] = []
     records = []
     for i, step in enumerate(steps):
-        remix = view.problem.mixing.apply(step.sources[view.items].detach().to("cpu", torch.float32))
-        signed = {"residual": view.problem.mixtures - remix}
-        signed |= {name: images(step.extras[name] if _is_layer(step, name) else torch.zeros_like(step.sources)) for name in names}
+        sources, filters = (None if part is None else part[view.items].detach().to("cpu", torch.float32)
+                            for part in (step.sources, step.extras.get("filters")))
+        assert sources is not None
+        remix = view.problem.mixing.apply(sources, filters)
+        signed = {"residual": view.problem.left_over(sources, filters)}
+        signed |= {name: images(_layer(step, name)) for name in names}
         scales = {}
         chunks += [_image_bytes(images(step.sources)), _image_bytes(remix, view.low, view.high)]
         for name, layer in signed.items():
             data, scales[name] = _signed_bytes(layer)
             chunks.append(data)
         # What the method said, if it did: frames are stored in float16, whose rounding alone leaves a residual of 1e-4.
-        rests = metrics.residual(view.problem.mixtures, remix).tolist()
+        rests = view.problem.residuals(sources, filters).tolist()
         values = {"residual": [_short(step.info.get("residual", rest)) for rest in rests]}
         if "sigma" in step.info:
             values["sigma"] = [_short(step.info["sigma"])] * len(view.items)
@@ -153,7 +156,25 @@ def _psnrs(view: View, steps: list[Step]) -> list[list[float | None]]:
 
 
 def _is_layer(step: Step, name: str) -> bool:
-    return name in step.extras and step.extras[name].shape == step.sources.shape
+    return name in step.extras and (name == "filters" or step.extras[name].shape == step.sources.shape)
+
+
+def _layer(step: Step, name: str) -> Tensor:
+    """An extra as pictures of the sources' shape: as it is, 0 where the step has none, filters enlarged."""
+    if not _is_layer(step, name):
+        return torch.zeros_like(step.sources)
+    extra = step.extras[name]
+    return enlarge(extra, step.sources.shape) if name == "filters" else extra
+
+
+def enlarge(filters: Tensor, shape: Sequence[int]) -> Tensor:
+    """Filters (B, K, h, w) as pictures (B, K, C, H, W), each tap a square as large as fits, in the middle."""
+    height, width = shape[-2:]
+    zoom = max(1, min(height // filters.shape[2], width // filters.shape[3]))
+    large = filters.float().repeat_interleave(zoom, 2).repeat_interleave(zoom, 3)[..., :height, :width]
+    down, right = height - large.shape[2], width - large.shape[3]
+    padded = torch.nn.functional.pad(large, (right // 2, right - right // 2, down // 2, down - down // 2))
+    return padded[:, :, None].expand(*shape).clone()
 
 
 def thin(steps: Sequence[Step], view: View, budget: int = BUDGET) -> list[int]:
