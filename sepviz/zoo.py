@@ -11,10 +11,11 @@ import torch
 
 from sepviz import files
 from sepviz.core import SepvizError
-from sepviz.priors.score import ScorePrior
+from sepviz.priors import GanPrior, ScorePrior
 from sepviz.suggest import nearest
 
 FOLDER = Path(__file__).parent / "zoo"
+KINDS: dict[str, type] = {"score": ScorePrior, "gan": GanPrior}
 
 
 def names() -> list[str]:
@@ -43,7 +44,7 @@ def digest(prior: Any) -> str | None:
     return total.hexdigest()[:16]
 
 
-def save(prior: ScorePrior, path: str | Path, facts: dict[str, Any]) -> Path:
+def save(prior: ScorePrior | GanPrior, path: str | Path, facts: dict[str, Any]) -> Path:
     """Write weights (float16) as safetensors and, beside them, the card with their hash; both or neither.
 
     Parameters
@@ -60,13 +61,14 @@ def save(prior: ScorePrior, path: str | Path, facts: dict[str, Any]) -> Path:
     for target in (path, path.with_suffix(".json")):
         files.check_target(target)
     weights = {key: value.detach().half().cpu().contiguous() for key, value in prior.state_dict().items()}
-    data = to_bytes(weights, metadata={"settings": json.dumps(prior.settings())})
+    kind = next(name for name, cls in KINDS.items() if isinstance(prior, cls))
+    data = to_bytes(weights, metadata={"kind": kind, "settings": json.dumps(prior.settings())})
     text = json.dumps({**facts, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}, indent=1) + "\n"
     files.write(path.with_suffix(".json"), lambda file: file.write(text.encode()))
     return files.write(path, lambda file: file.write(data))
 
 
-def load(name: str, device: str | torch.device = "cpu") -> ScorePrior:
+def load(name: str, device: str | torch.device = "cpu") -> ScorePrior | GanPrior:
     """A trained prior, ready to use: a name of the zoo or the path of a ``.safetensors`` file.
 
     The file's hash is compared with its card's; a mismatch is an error.
@@ -88,11 +90,11 @@ def load(name: str, device: str | torch.device = "cpu") -> ScorePrior:
                               "the file is damaged or another; fetch it again")
     try:
         with safe_open(path, "pt") as file:
-            settings = json.loads(file.metadata()["settings"])
+            kind, settings = file.metadata().get("kind", "score"), json.loads(file.metadata()["settings"])
             weights = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
-        prior = ScorePrior(**settings)
+        prior = KINDS[kind](**settings)
         prior.load_state_dict(weights)
     except (SafetensorError, KeyError, TypeError, RuntimeError, ValueError, AttributeError, IndexError) as error:
         reason = str(error).splitlines()[0]
-        raise SepvizError(f"{path} holds no weights of a score prior ({reason}): train them with sepviz train score") from None
+        raise SepvizError(f"{path} holds no weights of a prior ({reason}): train them with sepviz train") from None
     return prior.to(device).eval().requires_grad_(False)
