@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sepviz.trace import Trace
 
 CHUNK = 32  # mixtures taken apart at once
+RESULTS = ("filters", "start_error")  # extras of a method's last step that are results
 SAVE_EVERY = 60.0  # seconds between two savings of a run in progress
 SEED_STRIDE = 1_000_003  # chunk i runs from seed + i * SEED_STRIDE; the first from the seed itself, as `sepviz.record` does
 MANIFEST = ".sepviz-labs.json"
@@ -177,6 +178,9 @@ def _separator(method: str, preset: str | None, settings: Sequence[str], prior: 
         if prior is None:
             raise SepvizError(f"{method} needs a prior: give --prior, one of {', '.join(zoo.names()) or 'your own .safetensors files'}")
         values["prior"] = load_prior(prior, device)
+        if not isinstance(values["prior"], hints["prior"]):
+            wants = "decodes latents" if hints["prior"].__name__ == "LatentModel" else "denoises"
+            raise SepvizError(f"--prior {prior}: {method} needs a prior that {wants}, this one does not")
     elif prior is not None:
         print(f"sepviz: {method} uses no prior, {prior} is left aside", file=sys.stderr)
     return cls(**values)
@@ -333,17 +337,27 @@ def _mix(arguments: argparse.Namespace) -> int:
     files.check_target(arguments.out, arguments.force)
     if arguments.out.suffix != ".npz":
         raise SepvizError(f"--out {arguments.out}: a problem file's name ends in .npz")
-    _choose("task", arguments.task, ("separate",))
-    _choose("protocol", arguments.protocol, tasks.PROTOCOLS)
-    weights = _weights(arguments.weights)
-    sources = arguments.sources or (len(weights) if isinstance(weights, list) else 2)
-    weights = "sum" if weights is None else weights
-    problem, truth = tasks.separate(arguments.dataset, count=arguments.count, sources=sources, seed=arguments.seed,
-                                    protocol=arguments.protocol, weights=weights, split=arguments.split)
+    task = tasks.TASKS[_choose("task", arguments.task, tasks.TASKS)]
+    options: dict[str, Any] = {"count": arguments.count, "seed": arguments.seed, "split": arguments.split}
+    separates, filters = "separate" in arguments.task, "deconvolve" in arguments.task
+    if separates:
+        _choose("protocol", arguments.protocol or "agnostic", tasks.PROTOCOLS)
+        weights = _weights(arguments.weights)
+        options |= {"sources": arguments.sources or (len(weights) if isinstance(weights, list) else 2),
+                    "protocol": arguments.protocol or "agnostic", "weights": "sum" if weights is None else weights}
+    elif arguments.protocol or arguments.weights or (arguments.sources or 1) > 1:
+        raise SepvizError(f"task {arguments.task} is of one image each: leave --sources, --protocol and --weights out")
+    if filters:
+        options["kernels"] = arguments.kernels or "paper"
+    elif arguments.kernels:
+        raise SepvizError(f"--kernels {arguments.kernels}: task {arguments.task} filters nothing, leave it out")
+    problem, truth = task(arguments.dataset, **options)
     meta = {"command": arguments.command_line, "task": arguments.task, "dataset": arguments.dataset, "split": arguments.split,
-            "protocol": arguments.protocol, "seed": arguments.seed}
+            "protocol": arguments.protocol or "agnostic", "seed": arguments.seed}
     files.save_problem(arguments.out, problem, truth, meta, overwrite=arguments.force)
-    print(f"{arguments.out}: {arguments.count} mixtures of {sources} images of {arguments.dataset}, weights {problem.mixing.weights}")
+    said = f"{problem.mixing.count} images" if separates else "one image"
+    print(f"{arguments.out}: {arguments.count} mixtures of {said} of {arguments.dataset} ({arguments.task}), "
+          f"weights {problem.mixing.weights}")
     return 0
 
 
@@ -361,7 +375,7 @@ def _same_run(path: Path, then: dict[str, Any], now: dict[str, Any]) -> None:
 
 
 def _separate(arguments: argparse.Namespace) -> int:
-    from sepviz import files, zoo
+    from sepviz import files, tasks, zoo
     from sepviz.core import SepvizError, parameters_of
 
     targets = [path for path in (arguments.out, arguments.trace, arguments.html) if path is not None]
@@ -379,15 +393,21 @@ def _separate(arguments: argparse.Namespace) -> int:
         for path in targets[1:]:
             files.check_target(path, arguments.force)
     device = _device(arguments.device)
-    problem, truth = files.load_problem(arguments.input, weights=_weights(arguments.weights), count=arguments.sources)
-    separator = _separator(arguments.method, arguments.preset, arguments.set, arguments.prior, device)
+    problem, truth = files.load_problem(arguments.input, weights=_weights(arguments.weights), count=arguments.sources,
+                                        filter_size=arguments.filter_size)
+    if arguments.visible is not None:
+        problem = tasks.hide(problem, files.read_mask(arguments.visible, *problem.mixtures.shape[-2:]))
+    settings = [*arguments.set, *([] if arguments.starts is None else [f"starts={arguments.starts}"])]
+    separator = _separator(arguments.method, arguments.preset, settings, arguments.prior, device)
     prior = getattr(separator, "prior", None)
-    problem.mixing.check(problem.mixtures, getattr(prior, "image_shape", None))
+    problem.mixing.check(problem.mixtures, getattr(prior, "image_shape", None), **getattr(separator, "handles", {}))
     if hasattr(separator, "check_stable"):  # before a bar is drawn
         separator.check_stable(problem)
     run = {"method": arguments.method, "prior": None if prior is None else arguments.prior, "prior_digest": zoo.digest(prior),
            "parameters": parameters_of(separator), "seed": arguments.seed, "chunk": arguments.chunk, "device": device.type,
-           "weights": list(problem.mixing.weights), "mixtures": len(problem.mixtures), "mixtures_digest": files.digest(problem.mixtures)}
+           "weights": list(problem.mixing.weights), "filter_size": problem.mixing.filter_size,
+           "visible_digest": None if problem.mixing.visible is None else files.digest(problem.mixing.visible),
+           "mixtures": len(problem.mixtures), "mixtures_digest": files.digest(problem.mixtures)}
     if partial is not None:
         _same_run(partial_path, partial.meta["run"], run)
         if partial.meta["side_files"] != side_files and len(partial.done) > 0 and side_files:
@@ -395,10 +415,11 @@ def _separate(arguments: argparse.Namespace) -> int:
                               "leave them out, or move the file away")
         print(f"{partial_path}: going on after {len(partial.done)} of {len(problem.mixtures)} mixtures"
               + (f" and step {partial.step.index} of the next" if partial.step else ""))
-    sources, evaluations, seconds = _run_chunks(separator, problem, truth, run, partial, partial_path, side_files, arguments, device)
+    results, evaluations, seconds = _run_chunks(separator, problem, truth, run, partial, partial_path, side_files, arguments, device)
+    sources = results.pop("sources")
     meta = {**run, "preset": arguments.preset, "evaluations": evaluations, "seconds": round(seconds, 3),
             "versions": files.versions(), "command": arguments.command_line}
-    files.save_separation(arguments.out, sources, meta, overwrite=arguments.force)
+    files.save_separation(arguments.out, sources, meta, results, overwrite=arguments.force)
     partial_path.unlink(missing_ok=True)
     print(f"{arguments.out}: {len(sources)} mixtures of {problem.mixing.count} sources by {arguments.method}, {seconds:.1f} s")
     if arguments.trace or arguments.html:
@@ -408,10 +429,10 @@ def _separate(arguments: argparse.Namespace) -> int:
 
 
 def _run_chunks(separator: Separator, problem: Problem, truth: Truth | None, run: dict[str, Any], partial: Any, partial_path: Path,
-                side_files: list[str], arguments: argparse.Namespace, device: torch.device) -> tuple[Tensor, float, float]:
+                side_files: list[str], arguments: argparse.Namespace, device: torch.device) -> tuple[dict[str, Tensor], float, float]:
     """Take the mixtures apart, ``--chunk`` at a time; whatever stops it, what is done is kept in a partial file.
 
-    Returns the sources, the evaluations per source and the seconds, those of earlier calls included.
+    Returns the sources and the extras that are results, the evaluations per source and the seconds, earlier calls' included.
     """
     import torch
     from tqdm.auto import tqdm
@@ -423,20 +444,26 @@ def _run_chunks(separator: Separator, problem: Problem, truth: Truth | None, run
     traced = bool(side_files)
     # the chunks that are done, then the last step of the one in work and its generator's state; always
     # changed together, so that an interrupt anywhere finds three that fit
-    state: tuple[list[Tensor], Step | None, Tensor | None] = [], None, None
+    state: tuple[list[dict[str, Tensor]], Step | None, Tensor | None] = [], None, None
     evaluations, earlier = 0.0, 0.0
     if partial is not None:
-        done = list(partial.done.split(chunk)) if len(partial.done) else []
+        finished = {"sources": partial.done, **partial.extras}
+        done = [{name: value[first:first + chunk] for name, value in finished.items()} for first in range(0, len(partial.done), chunk)]
         evaluations, earlier = partial.meta["evaluations"], partial.meta["seconds"]
         # a trace needs all steps of the first chunk
         state = ([], None, None) if traced and not done else (done, partial.step, partial.rng_state)
     begun = saved = time.monotonic()
 
+    def joined(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        if not parts:
+            return {"sources": torch.zeros((0, problem.mixing.count, *mixtures.shape[1:]))}
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
     def keep() -> None:
         done, step, rng_state = state
         meta = {"run": run, "side_files": side_files, "evaluations": evaluations, "seconds": earlier + time.monotonic() - begun}
-        finished = torch.cat(done) if done else torch.zeros((0, problem.mixing.count, *mixtures.shape[1:]))
-        save_partial(partial_path, Partial(finished, step, rng_state, meta))
+        finished = joined(done)
+        save_partial(partial_path, Partial(finished.pop("sources"), step, rng_state, meta, finished))
 
     total_steps = getattr(separator, "total_steps", None)
     parts = mixtures.split(chunk)
@@ -463,7 +490,8 @@ def _run_chunks(separator: Separator, problem: Problem, truth: Truth | None, run
                 if step is None:
                     raise SepvizError(f"{arguments.method} gave no step: its parameters ask for none")
                 evaluations = float(step.info.get("evaluations", 0.0))
-                state = [*done, step.sources.detach().cpu().float()], None, None
+                found = {"sources": step.sources, **{name: step.extras[name] for name in RESULTS if name in step.extras}}
+                state = [*done, {name: value.detach().cpu().float() for name, value in found.items()}], None, None
     except BaseException as error:
         done, step, _ = state
         if not done and (traced or step is None or step.index == 0):
@@ -471,10 +499,10 @@ def _run_chunks(separator: Separator, problem: Problem, truth: Truth | None, run
         keep()
         if isinstance(error, KeyboardInterrupt):
             work = f" and step {step.index} of the next" if step is not None else ""
-            raise KeyboardInterrupt(f"{partial_path} keeps {sum(map(len, done))} of {len(mixtures)} mixtures{work}; "
+            raise KeyboardInterrupt(f"{partial_path} keeps {sum(len(part['sources']) for part in done)} of {len(mixtures)} mixtures{work}; "
                                     "the same command goes on from there") from None
         raise
-    return torch.cat(state[0]), evaluations, earlier + time.monotonic() - begun
+    return joined(state[0]), evaluations, earlier + time.monotonic() - begun
 
 
 def _to(step: Any, device: torch.device) -> Any:
@@ -521,7 +549,8 @@ def _score(arguments: argparse.Namespace) -> int:
     if separation.meta.get("mixtures_digest", files.digest(problem.mixtures)) != files.digest(problem.mixtures):
         print(f"sepviz: note: {arguments.result} was separated from other mixtures than those of {arguments.problem}", file=sys.stderr)
     found = metrics.summarize(sources, truth.sources, arguments.convention)
-    left_over = float(metrics.residual(problem.mixtures, problem.mixing.apply(sources)).square().mean().sqrt())
+    filters = separation.extras.get("filters")
+    left_over = problem.residual(sources, filters)
     if arguments.json:
         rows = {**found._asdict(), "residual_rms": left_over, "method": separation.meta.get("method"),
                 "evaluations": separation.meta.get("evaluations"), "seconds": separation.meta.get("seconds")}
@@ -534,6 +563,15 @@ def _score(arguments: argparse.Namespace) -> int:
     print(f"PSNR pooled   {found.pooled:.2f} dB, one MSE over all")
     print(f"SSIM          {found.ssim:.4f}")
     print(f"residual RMS  {left_over:.4f}")
+    if filters is not None and truth.filters is not None:
+        aligned = metrics.align(sources, truth.sources, filters)
+        again = metrics.summarize(aligned.sources, truth.sources, arguments.convention)
+        same = None
+        if aligned.filters is not None and filters.shape == truth.filters.shape:
+            same = metrics.filter_correlation(aligned.filters, truth.filters)
+        print(f"PSNR aligned  {again.mean:.2f} dB, after the best of 25 shifts and a gain, which no blind method can know")
+        if same is not None:
+            print(f"filters       correlation with the true ones {float(same.median()):.3f} (median, aligned)")
     return 0
 
 
@@ -543,29 +581,21 @@ def _score(arguments: argparse.Namespace) -> int:
 def _train(arguments: argparse.Namespace) -> int:
     from sepviz import data, files, zoo
     from sepviz.core import SepvizError
-    from sepviz.priors.score import train_score
 
-    _choose("model", arguments.model, ("score",))
+    _choose("model", arguments.model, TRAINERS)
     name = Path(arguments.dataset).name
-    out: Path = arguments.out or Path(f"score-{name}.safetensors")
+    out: Path = arguments.out or Path(f"{arguments.model}-{name}.safetensors")
     out = out.with_name(out.name + ".safetensors") if not out.suffix else out
     if out.suffix != ".safetensors":
         raise SepvizError(f"--out {out}: the name of weights ends in .safetensors")
     for target in (out, out.with_suffix(".json")):
         files.check_target(target)
-    device = _device(arguments.device)
-    images = data.load(arguments.dataset, "train").images
-    height, width = images.shape[-2:]
-    if height % 4 or width % 4:
-        raise SepvizError(f"{arguments.dataset} has images of {height}x{width}: the network halves them twice, "
-                          "so both sides must be divisible by 4")
+    images = data.load(arguments.dataset, "train").images.to(_device(arguments.device))
     aside = 2000 if len(images) >= 20_000 else max(1, len(images) // 10)
     checkpoint = out.with_suffix(".ckpt")
     _check_checkpoint(checkpoint)
     try:
-        prior, card = train_score(images[:-aside].to(device), images[-aside:].to(device), checkpoint, minutes=arguments.minutes,
-                                  iterations=arguments.iterations, seed=arguments.seed, name=out.stem, progress=sys.stderr.isatty(),
-                                  compile_network=arguments.compile)
+        prior, card, figures = TRAINERS[arguments.model](images[:-aside], images[-aside:], checkpoint, out.stem, arguments)
     except KeyboardInterrupt:
         kept = f"{checkpoint} keeps the run; the same command goes on from there" if checkpoint.exists() else "nothing was kept"
         raise KeyboardInterrupt(kept) from None
@@ -573,11 +603,45 @@ def _train(arguments: argparse.Namespace) -> int:
              **card, "versions": files.versions()}
     zoo.save(prior, out, facts)
     checkpoint.unlink(missing_ok=True)
-    print(f"{out}: {card['iterations']} iterations in {card['minutes']} minutes on {device.type}\n")
-    print(f"held-out mse / sigma^2 on the last {aside} images of the train split (1: no denoising, 0: perfect)")
-    for sigma, loss in card["held_out_loss_per_sigma"].items():
-        print(f"  sigma {float(sigma):<5g} {loss:.4f}")
+    print(f"{out}: {card['iterations']} iterations in {card['minutes']} minutes on {card['device']}\n")
+    for line in figures:
+        print(line)
     return 0
+
+
+def _train_score(images: Tensor, held_out: Tensor, checkpoint: Path, name: str,
+                 arguments: argparse.Namespace) -> tuple[Any, dict, list[str]]:
+    from sepviz.core import SepvizError
+    from sepviz.priors.score import train_score
+
+    height, width = images.shape[-2:]
+    if height % 4 or width % 4:
+        raise SepvizError(f"{arguments.dataset} has images of {height}x{width}: the network halves them twice, "
+                          "so both sides must be divisible by 4")
+    prior, card = train_score(images, held_out, checkpoint, minutes=60.0 if arguments.minutes is None else arguments.minutes,
+                              iterations=arguments.iterations, seed=arguments.seed, name=name, progress=sys.stderr.isatty(),
+                              compile_network=arguments.compile)
+    figures = [f"held-out mse / sigma^2 on the last {len(held_out)} images of the train split (1: no denoising, 0: perfect)"]
+    figures += [f"  sigma {float(sigma):<5g} {loss:.4f}" for sigma, loss in card["held_out_loss_per_sigma"].items()]
+    return prior, card, figures
+
+
+def _train_gan(images: Tensor, held_out: Tensor, checkpoint: Path, name: str,
+               arguments: argparse.Namespace) -> tuple[Any, dict, list[str]]:
+    from sepviz.core import SepvizError
+    from sepviz.priors.gan import PRESETS, train_gan
+
+    if arguments.minutes is not None or arguments.compile:
+        raise SepvizError("train gan counts iterations: give --iterations, and neither --minutes nor --compile")
+    widths = PRESETS[_choose("preset of gan", arguments.preset or "paper", PRESETS)]
+    prior, card = train_gan(images, held_out, checkpoint, iterations=arguments.iterations or 10_000, seed=arguments.seed, name=name,
+                            widths=widths, progress=sys.stderr.isatty())
+    found = card["oracle_psnr"]
+    return prior, card, [f"the best image found for {found['n']} held-out ones: {found['mean']:.1f} dB, "
+                         f"a tenth of them below {found['tenth_percentile']:.1f} dB"]
+
+
+TRAINERS: dict[str, Callable[..., tuple[Any, dict, list[str]]]] = {"score": _train_score, "gan": _train_gan}
 
 
 def _check_checkpoint(path: Path) -> None:
@@ -592,7 +656,7 @@ def _check_checkpoint(path: Path) -> None:
         return
     try:
         state = torch.load(path, weights_only=True, map_location="cpu")
-        parts = {"settings", "seed", "prior", "average", "optimizer", "rng", "iteration", "elapsed"}
+        parts = {"settings", "seed", "prior", "rng", "iteration", "elapsed"}
         if not isinstance(state, dict) or not parts <= set(state):
             raise KeyError("iteration")
     except (RuntimeError, KeyError, EOFError, ValueError, pickle.UnpicklingError):
@@ -655,10 +719,12 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
     mix = command("mix", _mix, "make a problem file: mixtures of images, with the truth in it")
     mix.add_argument("--dataset", default="strokes", help="see sepviz data (default: strokes)")
     mix.add_argument("--split", default="test", help="train or test (default: test)")
-    mix.add_argument("--task", default="separate", help="separate")
+    mix.add_argument("--task", default="separate",
+                     help="separate, separate-deconvolve, deconvolve, denoise, inpaint or complete (default: separate)")
+    mix.add_argument("--kernels", help="of the tasks that deconvolve: paper (its nine 5x5) or smooth (default: paper)")
     mix.add_argument("--count", type=_whole, default=8, help="mixtures (default: 8)")
     mix.add_argument("--sources", type=_whole, metavar="K", help="sources of each mixture (default: 2)")
-    mix.add_argument("--protocol", default="agnostic", help="agnostic: any class; split: source k from the k-th group of classes")
+    mix.add_argument("--protocol", help="agnostic: any class (default); split: source k from the k-th group of classes")
     mix.add_argument("--weights", nargs="+", metavar="A", help="sum, mean or K numbers (default: sum)")
     mix.add_argument("--out", type=Path, default=Path("problem.npz"), help="default: problem.npz")
     mix.add_argument("--force", action="store_true", help="write over an existing file")
@@ -672,12 +738,15 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
         problem.npz; a .npz with an array mixtures (B, H, W) or (B, C, H, W); a .npy that is this array; or PNG files,
         gray or RGB, one mixture each: a PNG's values v in [0, 1] are taken for the mean picture of the sources, the
         mixture is v times the sum of the weights""")
-    separate.add_argument("--method", default="split-gibbs", help="average, basis or split-gibbs (default: split-gibbs)")
+    separate.add_argument("--method", default="split-gibbs", help="average, basis, split-gibbs or synthesis (default: split-gibbs)")
     separate.add_argument("--preset", help="named parameters of the method: paper, program, ...")
     separate.add_argument("--prior", help="a shipped prior (score-strokes, ...) or the path of a .safetensors file")
     separate.add_argument("--sources", type=_whole, metavar="K", help="for a file that does not say it; else it must agree")
     separate.add_argument("--weights", nargs="+", metavar="A", help="sum, mean or K numbers, likewise (default: sum)")
     separate.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="a parameter of the method; may be repeated")
+    separate.add_argument("--starts", type=_whole, metavar="L", help="synthesis: latents tried for each mixture, as --set starts=L")
+    separate.add_argument("--filter-size", type=_whole, metavar="N", help="the sources went through unknown filters of N by N, N odd")
+    separate.add_argument("--visible", metavar="MASK", help="top-half, or a .png: only its bright pixels of the mixtures are looked at")
     separate.add_argument("--chunk", type=_whole, default=CHUNK, metavar="N", help=f"mixtures at a time (default: {CHUNK})")
     separate.add_argument("--out", type=Path, default=Path("out.npz"), help="default: out.npz")
     separate.add_argument("--trace", type=Path, metavar="TRACE.npz", help="also write the steps of the first chunk")
@@ -694,13 +763,14 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
     train = command("train", _train, "train a prior", """
         Held-out figures are of the last 2,000 images of the train split (a tenth of a set below 20,000); the test split
         is never touched. Ctrl-C keeps NAME.ckpt beside --out; the same command goes on from there.""")
-    train.add_argument("model", metavar="MODEL", help="score")
+    train.add_argument("model", metavar="MODEL", help="score or gan")
     train.add_argument("--dataset", default="strokes", help="see sepviz data (default: strokes)")
-    train.add_argument("--minutes", type=_duration, default=60.0, help="default: 60")
-    train.add_argument("--iterations", type=_whole, metavar="N", help="in place of --minutes")
+    train.add_argument("--minutes", type=_duration, help="score: default 60")
+    train.add_argument("--iterations", type=_whole, metavar="N", help="score: in place of --minutes; gan: default 10000")
+    train.add_argument("--preset", help="gan: paper (512, 256 and 128 features) or narrow (half of them)")
     train.add_argument("--compile", action="store_true",
                        help="compile the network first: a minute, then 1.2 times as fast; needs a C++ compiler")
-    train.add_argument("--out", type=Path, metavar="NAME.safetensors", help="default: score-DATASET.safetensors; its card is NAME.json")
+    train.add_argument("--out", type=Path, metavar="NAME.safetensors", help="default: MODEL-DATASET.safetensors; its card is NAME.json")
     common(train)
 
     bench = command("bench", None, "compute a published table", "See sepviz bench --help.")

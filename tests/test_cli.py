@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from sepviz import cli, data, files, tasks, zoo
-from sepviz.priors.score import ScorePrior
+from sepviz.priors import GanPrior, ScorePrior
 from sepviz.separators import METHODS
 
 FEW = [word for setting in ("levels=2", "sweeps=3", "cycles=1", "sigma_average=0") for word in ("--set", setting)]
@@ -103,7 +103,7 @@ def test_mix_separate_score(run, prior, mixed):
     assert files.load_problem(problem)[0].mixtures.shape == (5, 1, 28, 28)
     code, out, err = run("separate", problem, "--prior", prior, *FEW, "--seed", 4, "--chunk", 2)
     assert (code, err) == (0, "") and "out.npz: 5 mixtures of 2 sources by split-gibbs" in out
-    sources, meta = files.load_separation("out.npz")
+    sources, meta, _ = files.load_separation("out.npz")
     assert sources.shape == (5, 2, 1, 28, 28)
     assert meta["parameters"]["levels"] == 2 and meta["seed"] == 4 and meta["evaluations"] >= 6 and meta["device"] == "cpu"
     assert set(meta["versions"]) == {"sepviz", "torch", "numpy", "python"}
@@ -495,3 +495,73 @@ def test_train_errors(fails, monkeypatch, tmp_path):
     monkeypatch.setattr(data, "load", lambda *args, **kwargs: even)
     (tmp_path / "score-odd.ckpt").write_text("mine")
     fails(["score-odd.ckpt", "no checkpoint"], "train", "score", "--dataset", "odd")
+
+
+# --- filters and masks --------------------------------------------------------------------------
+
+QUICK = ["--method", "synthesis", "--starts", 3, "--set", "start_iterations=2", "--set", "refine_iterations=2"]
+
+
+@pytest.fixture
+def generator(tmp_path):
+    """An untrained generator, as a file."""
+    torch.manual_seed(0)
+    return str(zoo.save(GanPrior(latent_size=5, widths=(8, 8, 8), name="tiny-gan").eval(), tmp_path / "tiny-gan.safetensors", {"seed": 0}))
+
+
+@pytest.mark.parametrize("task", list(tasks.TASKS))
+def test_every_task_from_mix_to_score(run, generator, task):
+    assert run("mix", "--task", task, "--count", 3, "--seed", 1)[0] == 0
+    assert run("separate", "problem.npz", "--prior", generator, *QUICK, "--chunk", 2, "--html", "player.html")[0] == 0
+    found = files.load_separation("out.npz")
+    blind = "deconvolve" in task
+    assert set(found.extras) == {"start_error", *(["filters"] if blind else [])} and found.extras["start_error"].shape == (3, 3)
+    if blind:
+        assert found.extras["filters"].shape == (3, found.sources.shape[1], 5, 5)
+    code, out, _ = run("score", "out.npz", "problem.npz")
+    assert code == 0 and ("correlation with the true ones" in out) == blind and Path("player.html").stat().st_size > 10_000
+
+
+def test_a_mask_and_a_filter_size_of_the_users(run, generator, problem):
+    from PIL import Image
+
+    mask = np.zeros((28, 28), np.uint8)
+    mask[:, :20] = 255
+    Image.fromarray(mask).save("mask.png")
+    given, _ = files.load_problem(problem)
+    assert run("separate", problem, "--prior", generator, *QUICK, "--visible", "mask.png", "--filter-size", 3)[0] == 0
+    first = files.load_separation("out.npz")
+    assert first.extras["filters"].shape == (5, 2, 3, 3)
+    given.mixtures[..., 20:] = 0.5  # what is not seen does not count
+    files.save_problem("other.npz", given)
+    assert run("separate", "other.npz", "--prior", generator, *QUICK, "--visible", "mask.png", "--filter-size", 3, "--out", "o.npz")[0] == 0
+    torch.testing.assert_close(files.load_separation("o.npz").sources, first.sources)
+
+
+def test_wrong_filters_and_masks(fails, run, prior, generator, problem):
+    run("mix", "--task", "deconvolve", "--count", 2, "--out", "blurred.npz")
+    fails(["unknown filters", "synthesis"], "separate", "blurred.npz", "--prior", prior)
+    fails(["says filter size 5, 3 was given"], "separate", "blurred.npz", "--prior", generator, *QUICK, "--filter-size", 3)
+    fails(["filter size 4", "odd"], "separate", problem, "--prior", generator, *QUICK, "--filter-size", 4)
+    fails(["filter size 29", "28x28"], "separate", problem, "--prior", generator, *QUICK, "--filter-size", 29)
+    fails(["bottom", "top-half"], "separate", problem, "--prior", generator, *QUICK, "--visible", "bottom")
+    fails(["seen in part", "synthesis"], "separate", problem, "--prior", prior, "--visible", "top-half")
+    fails(["0", "at least 1"], "separate", problem, "--prior", generator, "--method", "synthesis", "--starts", 0)
+    fails(["synthesis needs a prior that decodes latents"], "separate", problem, "--prior", prior, "--method", "synthesis")
+    fails(["basis needs a prior that denoises"], "separate", problem, "--prior", generator, "--method", "basis")
+    fails(["task denoise is of one image"], "mix", "--task", "denoise", "--sources", 2, "--out", "p.npz")
+    fails(["--kernels", "filters nothing"], "mix", "--task", "denoise", "--kernels", "paper", "--out", "p.npz")
+    fails(["kernels 'sharp'"], "mix", "--task", "deconvolve", "--kernels", "sharp", "--out", "p.npz")
+
+
+def test_train_gan(run, fails, monkeypatch, few_images):
+    from sepviz.priors import gan
+
+    monkeypatch.setattr(gan, "oracle", lambda prior, images, **_: torch.full((len(images),), 20.0))
+    fails(["--iterations", "--minutes"], "train", "gan", "--minutes", 3)
+    fails(["narow", "did you mean narrow"], "train", "gan", "--preset", "narow")
+    code, out, _ = run("train", "gan", "--iterations", 1, "--preset", "narrow")
+    assert code == 0 and "20.0 dB" in out
+    card = json.loads(Path("gan-strokes.json").read_text())
+    assert card["iterations"] == 1 and card["oracle_psnr"]["n"] == 30 and card["command"].startswith("sepviz train gan")
+    assert isinstance(zoo.load("gan-strokes.safetensors"), GanPrior) and not Path("gan-strokes.ckpt").exists()

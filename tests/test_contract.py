@@ -9,7 +9,7 @@ from sepviz import tasks
 from sepviz.core import Problem, ScoreModel, SepvizError, Step
 from sepviz.mixing import Mixing
 from sepviz.priors import GaussianPrior, ScorePrior
-from sepviz.separators import METHODS, Average, Basis, SplitGibbs
+from sepviz.separators import METHODS, Average, Basis, SplitGibbs, Synthesis
 
 SHAPE = (1, 4, 8)
 
@@ -26,6 +26,18 @@ def score_prior(device):
     return prior.to(device)
 
 
+class Decoder:
+    """A latent prior in one line: ``G(z) = sigmoid(W z)``."""
+
+    image_shape, latent_size = SHAPE, 6
+
+    def __init__(self, device):
+        self.weight = torch.randn((self.latent_size, 32), generator=torch.Generator().manual_seed(5)).to(device)
+
+    def decode(self, z):
+        return (z @ self.weight).sigmoid().reshape(*z.shape[:-1], *SHAPE)
+
+
 PRIORS = {"gaussian": gaussian_prior, "score": score_prior}
 
 # name of the method -> a small, quick one
@@ -33,9 +45,16 @@ SEPARATORS = {
     "average": lambda prior: Average(),
     "basis": lambda prior: Basis(prior, levels=3, steps_per_level=4, delta=5e-6, denoise_last=True),
     "split-gibbs": lambda prior: SplitGibbs(prior, levels=3, sweeps=4),
+    "synthesis": lambda prior: Synthesis(Decoder(device_of(prior)), starts=4, start_iterations=3, keep=0.5, refine_iterations=3),
+    "synthesis, literal": lambda prior: Synthesis(Decoder(device_of(prior)), **{
+        **Synthesis.presets["program"], "starts": 2, "start_iterations": 3, "refine_iterations": 2}),
     "split-gibbs, chains": lambda prior: SplitGibbs(prior, levels=3, sweeps=2, chains=3, draws=2),
     "split-gibbs, one sweep": lambda prior: SplitGibbs(prior, levels=3, sweeps=2, cycles=1, sigma_average=0),
 }
+
+
+def device_of(prior):
+    return prior.mean.device if isinstance(prior, GaussianPrior) else next(prior.parameters()).device
 
 
 def make_problem(weights, device, batch=2):

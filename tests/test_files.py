@@ -51,7 +51,7 @@ def test_problem_without_truth(tmp_path, mixed):
 
 def test_separation_round_trip(tmp_path, mixed):
     path = files.save_separation(tmp_path / "o.npz", mixed[1].sources, {"method": "average", "seed": 3})
-    sources, meta = files.load_separation(path)
+    sources, meta, _ = files.load_separation(path)
     assert torch.equal(sources, mixed[1].sources)
     assert (meta["method"], meta["seed"]) == ("average", 3)
 

@@ -1,0 +1,228 @@
+"""Synthesis: true convolution, the filters' closed form, the descent, the choice of a start."""
+
+import collections
+
+import pytest
+import torch
+
+from sepviz import metrics, tasks
+from sepviz.core import Problem, SepvizError
+from sepviz.kernels import paper_kernels, smooth_kernels
+from sepviz.mixing import Mixing, convolve, shifted_copies
+from sepviz.separators import Average, Synthesis
+from sepviz.separators.synthesis import remix_error, solve_filters
+
+SHAPE = (1, 8, 8)
+
+
+class Linear:
+    """``G(z) = W z``: the descent's minimum is known."""
+
+    image_shape, latent_size = SHAPE, 4
+
+    def __init__(self, device="cpu"):
+        self.weight = torch.rand((4, 64), generator=torch.Generator().manual_seed(0)).to(device) / 4
+
+    def decode(self, z):
+        return (z @ self.weight).reshape(*z.shape[:-1], *SHAPE)
+
+
+def rng_of(device, seed=0):
+    return torch.Generator(device).manual_seed(seed)
+
+
+def last(separator, problem, seed=0):
+    return collections.deque(separator.steps(problem, rng_of(problem.mixtures.device, seed)), maxlen=1)[0]
+
+
+def test_convolution_is_scipys(device):
+    """With a filter that is not its own mirror image, so that correlation would fail."""
+    from scipy.signal import convolve2d
+
+    rng = rng_of("cpu")
+    images, filters = torch.rand((2, 3, 2, 8, 9), generator=rng), torch.randn((2, 3, 5, 3), generator=rng)
+    ours = convolve(images.to(device), filters.to(device)).cpu()
+    for b, k, c in [(0, 0, 0), (1, 2, 1)]:
+        theirs = convolve2d(images[b, k, c], filters[b, k], mode="same")
+        torch.testing.assert_close(ours[b, k, c], torch.from_numpy(theirs), rtol=1e-5, atol=1e-5)
+
+
+def test_one_tap_right_of_the_centre_moves_the_image_to_the_right(device):
+    image = torch.zeros((1, 1, 1, 5, 5), device=device)
+    image[..., 2, 2] = 1
+    tap = torch.zeros((1, 1, 3, 3), device=device)
+    tap[..., 1, 2] = 1
+    assert convolve(image, tap)[0, 0, 0, 2, 3] == 1
+
+
+def test_shifted_copies_weighed_by_the_taps_are_the_convolution(device):
+    images = torch.rand((4, 2, 3, 8, 8), generator=rng_of(device), device=device)
+    filters = torch.randn((4, 2, 5, 5), generator=rng_of(device), device=device)
+    by_copies = torch.einsum("nktp,nkt->nkp", shifted_copies(images, 5), filters.flatten(2)).view_as(images)
+    torch.testing.assert_close(by_copies, convolve(images, filters), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("seen", [None, torch.arange(64).reshape(8, 8) % 3 > 0])
+def test_filters_are_the_dense_least_squares(seen, device):
+    """numpy's lstsq on the stacked system [A / sqrt n; sqrt p I] f = [m / sqrt n; 0]."""
+    import numpy as np
+
+    rng, penalty = rng_of("cpu"), 0.01
+    images, mixing = torch.rand((2, 3, 2, *SHAPE), generator=rng), Mixing((1.0, 0.5), 3, seen)
+    mixtures = torch.rand((2, *SHAPE), generator=rng)
+    copies = shifted_copies(images.flatten(0, 1), 3).unflatten(0, (2, 3))
+    ours = solve_filters(copies.to(device), mixtures.to(device), mixing, penalty).cpu()
+    pixels = torch.ones(64, dtype=torch.bool) if seen is None else seen.flatten()
+    for b in range(2):
+        for s in range(3):
+            design = torch.cat([1.0 * copies[b, s, 0], 0.5 * copies[b, s, 1]])[:, pixels].double().T
+            n = len(design)
+            stacked = np.vstack([design / n**0.5, penalty**0.5 * np.eye(18)])
+            want = np.linalg.lstsq(stacked, np.concatenate([mixtures[b].flatten()[pixels].double() / n**0.5, np.zeros(18)]), rcond=None)[0]
+            np.testing.assert_allclose(ours[b, s].flatten(), want, rtol=1e-3, atol=1e-4)
+
+
+def test_the_error_is_that_of_the_remix_where_it_is_seen(device):
+    rng, seen = rng_of(device), tasks.top_half(8, 8)
+    images, filters = (torch.rand(shape, generator=rng, device=device) for shape in ((2, 3, 2, *SHAPE), (2, 3, 2, 5, 5)))
+    mixtures, mixing = torch.rand((2, *SHAPE), generator=rng, device=device), Mixing((1.0, 2.0), 5, seen)
+    copies = shifted_copies(images.flatten(0, 1), 5).unflatten(0, (2, 3))
+    error = remix_error(images, copies, filters.flatten(3), mixtures, mixing)
+    left = [(mixtures - mixing.apply(images[:, s], filters[:, s]))[..., :4, :] for s in range(3)]
+    by_hand = torch.stack([seen_part.square().mean((1, 2, 3)) for seen_part in left], dim=1)
+    torch.testing.assert_close(error, by_hand, rtol=1e-4, atol=1e-6)
+
+
+def test_the_descent_finds_the_minimum(device):
+    """A linear generator without penalties: the remix reaches the mixture's projection onto what the latents can make."""
+    prior = Linear(device)
+    mixtures = torch.rand((3, *SHAPE), generator=rng_of(device, 3), device=device)
+    separator = Synthesis(prior, starts=3, start_iterations=100, refine_iterations=1500, latent_penalty=0.0, last_rate=0.01)
+    step = last(separator, Problem(mixtures, Mixing.sum(2)))
+    basis = torch.linalg.qr(prior.weight.T)[0]
+    best = mixtures.flatten(1) @ basis @ basis.T
+    torch.testing.assert_close(step.sources.sum(1).flatten(1), best, rtol=0, atol=1e-3)
+    assert step.info["residual"] == pytest.approx(float((mixtures.flatten(1) - best).square().mean().sqrt()), rel=1e-3)
+
+
+@pytest.mark.parametrize("update", ["ridge", "gradient"])
+def test_an_unknown_filter_is_found(update, device):
+    """Made by the model itself, so that the remix can be exact."""
+    prior = Linear(device)
+    z = torch.randn((2, 1, 4), generator=rng_of(device, 1), device=device)
+    filters = smooth_kernels(2, 3, rng_of("cpu"))[:, None].to(device)
+    truth, mixing = prior.decode(z), Mixing((1.0,), 3)
+    problem = Problem(mixing.apply(truth, filters), mixing)
+    step = last(Synthesis(prior, starts=4, start_iterations=100, refine_iterations=1500, latent_penalty=0.0, filter_penalty=0.0,
+                          filter_update=update), problem)
+    assert step.extras["filters"].shape == (2, 1, 3, 3)
+    assert step.info["residual"] < 0.02 * float(problem.mixtures.std())
+
+
+def test_the_chosen_start_is_the_best_on_what_is_seen(device):
+    """Pixels that are not seen may hold anything: it changes nothing."""
+    sources = torch.rand((2, 1, *SHAPE), generator=rng_of(device), device=device)
+    problem = tasks.hide(tasks.mix(sources)[0], tasks.top_half(8, 8))
+    other = problem._replace(mixtures=torch.where(problem.mixing.visible.to(device), problem.mixtures, 0.9))
+    separator = Synthesis(Linear(device), starts=6, start_iterations=5, refine_iterations=5)
+    first, second = last(separator, problem), last(separator, other)
+    torch.testing.assert_close(first.sources, second.sources)
+    begun = [step for step in separator.steps(problem, rng_of(device)) if step.info["alive"] == 6][-1]
+    kept = next(step for step in separator.steps(problem, rng_of(device)) if step.info["alive"] < 6)
+    assert torch.equal(kept.extras["alive"][:, 0], begun.extras["start_error"].argmin(dim=1))
+
+
+@pytest.mark.parametrize("update", ["ridge", "gradient"])
+def test_a_run_through_filters_goes_on_from_any_step(update, device):
+    problem = Problem(torch.rand((2, *SHAPE), generator=rng_of(device, 4), device=device), Mixing((1.0, 1.0), 3))
+    separator = Synthesis(Linear(device), starts=4, start_iterations=3, keep=0.5, refine_iterations=3, filter_update=update)
+    whole = list(separator.steps(problem, rng_of(device)))
+    for at in (0, 2, 3, 5, 8):
+        rest = list(separator.steps(problem, rng_of(device), start=whole[at]))
+        assert [step.index for step in rest] == [step.index for step in whole[at + 1:]]
+        torch.testing.assert_close(rest[-1].sources, whole[-1].sources)
+        torch.testing.assert_close(rest[-1].extras["filters"], whole[-1].extras["filters"])
+
+
+def test_the_steps_count_the_work(device):
+    problem = tasks.mix(torch.rand((1, 2, *SHAPE), device=device))[0]
+    separator = Synthesis(Linear(device), starts=32, start_iterations=4, refine_iterations=3)
+    steps = list(separator.steps(problem, rng_of(device)))
+    assert len(steps) == separator.total_steps(problem) + 1 == 4 + 4 + 4 + 3 + 1  # 32, 8, 2, then the last
+    assert steps[-1].info["evaluations"] == 4 * 32 + 4 * 8 + 4 * 2 + 3
+    assert [steps[i].info["alive"] for i in (4, 5, 9, 13)] == [32, 8, 2, 1]
+    literal = Synthesis(Linear(device), starts=8, **Synthesis.presets["program"])
+    assert literal.total_steps(problem) == 201 + 5001
+
+
+@pytest.mark.parametrize(("mixing", "words"), [
+    (Mixing((1.0,), 11), "filter size 11"), (Mixing((1.0,), None, torch.ones(3, 3, dtype=torch.bool)), r"visible of shape \(3, 3\)"),
+])
+def test_bad_filters_and_masks_are_refused(mixing, words, device):
+    with pytest.raises(SepvizError, match=words) as error:
+        next(Synthesis(Linear(device)).steps(Problem(torch.rand((1, *SHAPE), device=device), mixing), rng_of(device)))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("size", [0, 4, -3])
+def test_even_filters_are_refused(size):
+    with pytest.raises(SepvizError, match=f"filter size {size}"):
+        Mixing((1.0,), size)
+
+
+def test_methods_that_know_no_filters_say_so(device):
+    for mixing in (Mixing((1.0,), 5), Mixing((1.0,), None, tasks.top_half(8, 8))):
+        with pytest.raises(SepvizError, match="synthesis"):
+            next(Average().steps(Problem(torch.rand((1, *SHAPE), device=device), mixing), rng_of(device)))
+
+
+def test_the_papers_kernels():
+    kernels = paper_kernels()
+    assert kernels.shape == (9, 5, 5)
+    torch.testing.assert_close(kernels, kernels.flip(1, 2))
+    torch.testing.assert_close(kernels.sum((1, 2)), torch.tensor([1.0] * 6 + [13 / 15] * 2 + [1.0]))
+    assert [int((kernel > 0).sum()) for kernel in kernels] == [5, 5, 5, 5, 15, 15, 13, 13, 25]
+
+
+def test_tasks_of_the_paper():
+    for name, task in tasks.TASKS.items():
+        problem, truth = task("strokes", count=3, seed=2)
+        again, _ = task("strokes", count=3, seed=2)
+        assert torch.equal(problem.mixtures, again.mixtures), name
+        assert problem.mixtures.shape == (3, 1, 28, 28) and truth.sources.shape[1] == (2 if "separate" in name else 1)
+    problem, truth = tasks.separate("strokes", count=3, kernels="paper")
+    torch.testing.assert_close(problem.mixtures, problem.mixing.apply(truth.sources, truth.filters))
+    assert problem.mixing.filter_size == 5 and truth.filters.shape == (3, 2, 5, 5)
+    problem, truth = tasks.denoise("strokes", count=3)
+    noise = problem.mixtures - truth.sources[:, 0]
+    assert float(noise.abs().max()) <= 0.31 and float(noise.std()) == pytest.approx(0.31 / 3**0.5, rel=0.05)
+    problem, truth = tasks.inpaint("strokes", count=3)
+    lines = problem.mixtures - truth.sources[:, 0]
+    torch.testing.assert_close(lines.sum((1, 2, 3)), torch.full((3,), 84.0))  # three lines of 28 pixels
+    problem, truth = tasks.complete("strokes", count=3)
+    assert torch.equal(problem.mixtures[..., :14, :], truth.sources[:, 0, :, :14]) and not bool(problem.mixtures[..., 14:, :].any())
+
+
+def test_alignment_undoes_order_shift_and_gain(device):
+    """The filters go the other way, so that the remix stays the same."""
+    rng = rng_of(device)
+    truth = torch.zeros((2, 2, 1, 12, 12), device=device)
+    truth[..., 3:9, 3:9] = torch.rand((2, 2, 1, 6, 6), generator=rng, device=device)
+    filters = torch.zeros((2, 2, 5, 5), device=device)
+    filters[..., 1:4, 1:4] = torch.rand((2, 2, 3, 3), generator=rng, device=device)
+    estimates = torch.stack([0.5 * metrics.shift(truth[:, 1], 1, -1), 0.8 * metrics.shift(truth[:, 0], 0, 1)], dim=1)
+    theirs = torch.stack([2 * metrics.shift(filters[:, 1], -1, 1), 1.25 * metrics.shift(filters[:, 0], 0, -1)], dim=1)
+    remix = Mixing.sum(2).apply(truth, filters)
+    torch.testing.assert_close(Mixing.sum(2).apply(estimates, theirs), remix)
+    found = metrics.align(estimates, truth, theirs)
+    torch.testing.assert_close(found.sources, truth, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found.filters, filters, rtol=1e-4, atol=1e-5)
+    assert found.permutation.tolist() == [[1, 0]] * 2 and found.shifts.tolist() == [[[0, -1], [-1, 1]]] * 2
+    torch.testing.assert_close(found.gains, torch.tensor([[1.25, 2.0]] * 2, device=device))
+    torch.testing.assert_close(metrics.filter_correlation(found.filters, filters), torch.ones(2, 2, device=device))
+
+
+def test_alignment_never_does_worse_than_the_permutation_alone(device):
+    estimates, truth = (torch.rand((4, 2, 1, 12, 12), generator=rng_of(device, seed), device=device) for seed in (1, 2))
+    found = metrics.align(estimates, truth)
+    assert bool((metrics.psnr(found.sources, truth, "summed_mse") >= metrics.psnr(estimates, truth, "summed_mse")).all())
