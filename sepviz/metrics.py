@@ -29,6 +29,13 @@ def pairwise_mse(estimates: Tensor, sources: Tensor) -> Tensor:
     return (sources.double()[:, :, None] - estimates[:, None]).square().mean(dim=(3, 4, 5))
 
 
+def assign(cost: Tensor) -> Tensor:
+    """The permutation of least cost by the Hungarian method: (B, K, K), [b, true, estimate] -> (B, K)."""
+    from scipy.optimize import linear_sum_assignment
+
+    return torch.stack([torch.as_tensor(linear_sum_assignment(item)[1]) for item in cost.cpu().numpy()])
+
+
 def match(estimates: Tensor, sources: Tensor, convention: str = "per_source") -> Tensor:
     """The best permutation of the estimates, by the Hungarian method.
 
@@ -43,13 +50,11 @@ def match(estimates: Tensor, sources: Tensor, convention: str = "per_source") ->
     Tensor (B, K) int64
         ``permutation[b, k]`` is the estimate that belongs to source k.
     """
-    from scipy.optimize import linear_sum_assignment
-
     mse = pairwise_mse(estimates, sources)
     if convention not in ("per_source", "summed_mse"):
         raise SepvizError(f"convention {convention!r}: choose per_source or summed_mse")
     cost = -decibels(mse) if convention == "per_source" else mse
-    return torch.stack([torch.as_tensor(linear_sum_assignment(item)[1]) for item in cost.cpu().numpy()])
+    return assign(cost)
 
 
 def reorder(estimates: Tensor, permutation: Tensor) -> Tensor:
@@ -148,8 +153,6 @@ def align(estimates: Tensor, sources: Tensor, filters: Tensor | None = None, rea
     filters : Tensor (B, K, h, w), optional
         The estimates' filters: ``f * x = (shifted back f / gain) * (gain shifted x)``.
     """
-    from scipy.optimize import linear_sum_assignment
-
     pairwise_mse(estimates, sources)  # checks the shapes
     places = [(down, right) for down in range(-reach, reach + 1) for right in range(-reach, reach + 1)]
     moved = torch.stack([shift(estimates, *place) for place in places], dim=1).to(sources.device).clamp(0, 1).flatten(3).double()
@@ -158,7 +161,7 @@ def align(estimates: Tensor, sources: Tensor, filters: Tensor | None = None, rea
     mse = torch.stack([(gains[:, j, :, :, None] * moved).clamp(0, 1).sub(flat[:, j, None, None]).square().mean(dim=3)
                        for j in range(flat.shape[1])], dim=1)
     least, where = mse.min(dim=2)
-    permutation = torch.stack([torch.as_tensor(linear_sum_assignment(item)[1]) for item in least.cpu().numpy()])
+    permutation = assign(least)
     index = permutation.to(where.device)[:, :, None]
     place = where.gather(2, index)[:, :, 0]
     gain = gains.gather(2, place[:, :, None, None].expand(-1, -1, 1, gains.shape[3]))[:, :, 0].gather(2, index)[:, :, 0]

@@ -6,8 +6,6 @@ The networks and the training are DCGAN's (Radford et al. 2016) in the sizes of 
 from __future__ import annotations
 
 import copy
-import json
-import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sepviz.core import SepvizError, Step
+from sepviz.metrics import decibels
+from sepviz.priors.checkpoint import keep, take_up
 from sepviz.priors.score import bfloat16_is_fast
 
 PRESETS = {"paper": (512, 256, 128), "narrow": (256, 128, 64)}
@@ -153,10 +153,8 @@ def gan_steps(images: Tensor, checkpoint: str | Path, *, iterations: int = 10_00
     optimizers = [torch.optim.Adam(module.parameters(), lr=learning_rate, betas=(0.5, 0.999), fused=True) for module in (prior, critic)]
     latents = torch.randn((shown, latent_size), generator=rng, device=device)
     iteration, elapsed = 0, 0.0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True, map_location=device)
-        if state["settings"] != json.dumps(prior.settings()) or state["seed"] != seed:
-            raise SepvizError(f"{checkpoint} is of another data set, network or seed ({state['seed']}): remove it, or choose another place")
+    state = take_up(checkpoint, prior.settings(), seed, device)
+    if state is not None:
         prior.load_state_dict(state["prior"])
         critic.load_state_dict(state["critic"])
         for optimizer, saved_state in zip(optimizers, state["optimizers"], strict=True):
@@ -165,15 +163,11 @@ def gan_steps(images: Tensor, checkpoint: str | Path, *, iterations: int = 10_00
         iteration, elapsed = state["iteration"], state["elapsed"]
 
     def save() -> None:
-        state = {"settings": json.dumps(prior.settings()), "seed": seed, "prior": prior.state_dict(), "critic": critic.state_dict(),
-                 "optimizers": [optimizer.state_dict() for optimizer in optimizers], "rng": drawn_from, "iteration": iteration,
-                 "elapsed": elapsed}
-        checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        partial = checkpoint.with_suffix(".partial")
-        torch.save(state, partial)
-        os.replace(partial, checkpoint)
+        keep(checkpoint, prior.settings(), seed, {
+            "prior": prior.state_dict(), "critic": critic.state_dict(), "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+            "rng": drawn_from, "iteration": iteration, "elapsed": elapsed})
 
-    def real_logits(pictures: Tensor) -> Tensor:
+    def realness(pictures: Tensor) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16_is_fast(device)):
             return critic(pictures).float().flatten()
 
@@ -198,13 +192,13 @@ def gan_steps(images: Tensor, checkpoint: str | Path, *, iterations: int = 10_00
             index = torch.randint(len(images), (batch,), generator=rng, device=device)
             fake = prior.decode(torch.randn((batch, latent_size), generator=rng, device=device))
             optimizers[1].zero_grad(set_to_none=True)
-            discriminator_loss = (functional.softplus(-real_logits(images[index].float() / 255))
-                                  + functional.softplus(real_logits(fake.detach()))).mean()
+            discriminator_loss = (functional.softplus(-realness(images[index].float() / 255))
+                                  + functional.softplus(realness(fake.detach()))).mean()
             discriminator_loss.backward()
             optimizers[1].step()
             optimizers[0].zero_grad(set_to_none=True)
             critic.requires_grad_(False)
-            generator_loss = functional.softplus(-real_logits(fake)).mean()
+            generator_loss = functional.softplus(-realness(fake)).mean()
             generator_loss.backward()
             critic.requires_grad_(True)
             optimizers[0].step()
@@ -281,4 +275,4 @@ def oracle(prior: GanPrior, images: Tensor, *, starts: int = 8, iterations: int 
         best = torch.minimum(best, mse.detach().amin(dim=0))
         mse.sum().backward()
         optimizer.step()
-    return -10 * torch.log10(best.clamp_min(1e-12))
+    return decibels(best)

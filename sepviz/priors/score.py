@@ -11,9 +11,7 @@ of the data taken off first.
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -24,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sepviz.core import SepvizError
+from sepviz.priors.checkpoint import keep, take_up
 
 VALIDATION_SIGMAS = (0.02, 0.05, 0.1, 0.2, 0.35, 0.7, 1.0, 2.0)
 
@@ -308,10 +307,8 @@ def train_score(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, min
     average.load_state_dict(prior.state_dict())
     optimizer = torch.optim.AdamW(prior.parameters(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=1e-2, fused=True)
     iteration, elapsed, drawn_from = 0, 0.0, rng.get_state()
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True, map_location=device)
-        if state["settings"] != json.dumps(prior.settings()) or state["seed"] != seed:
-            raise SepvizError(f"{checkpoint} is of another data set, network or seed ({state['seed']}): remove it, or choose another place")
+    state = take_up(checkpoint, prior.settings(), seed, device)
+    if state is not None:
         prior.load_state_dict(state["prior"])
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
@@ -319,12 +316,9 @@ def train_score(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, min
         iteration, elapsed = state["iteration"], state["elapsed"]
 
     def save() -> None:
-        state = {"settings": json.dumps(prior.settings()), "prior": prior.state_dict(), "average": average.state_dict(),
-                 "optimizer": optimizer.state_dict(), "rng": drawn_from, "seed": seed, "iteration": iteration, "elapsed": elapsed}
-        checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        partial = checkpoint.with_suffix(".partial")
-        torch.save(state, partial)
-        os.replace(partial, checkpoint)
+        keep(checkpoint, prior.settings(), seed, {
+            "prior": prior.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict(), "rng": drawn_from,
+            "iteration": iteration, "elapsed": elapsed})
 
     if compile_network and not compile_checked(prior, sample[:batch]):
         tqdm.write("the compiled network has other gradients than the network itself: going on without compiling", file=sys.stderr)
