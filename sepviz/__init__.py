@@ -17,8 +17,9 @@ __version__ = "0.1.0"
 _HOMES = {
     "Problem": "core", "Truth": "core", "Step": "core", "SepvizError": "core",
     "Mixing": "mixing",
-    "Average": "separators", "Basis": "separators", "SplitGibbs": "separators", "Synthesis": "separators",
-    "GanPrior": "priors", "GaussianPrior": "priors", "ScorePrior": "priors",
+    "Average": "separators", "Basis": "separators", "Cnn": "separators", "ConvNmf": "separators", "Nmf": "separators",
+    "SplitGibbs": "separators", "Synthesis": "separators",
+    "CnnRegressor": "priors", "DictionaryPrior": "priors", "GanPrior": "priors", "GaussianPrior": "priors", "ScorePrior": "priors",
     "Trace": "trace", "record": "trace",
     "Player": "widgets", "LiveRun": "widgets",
 }

@@ -29,12 +29,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sepviz.core import Problem, Separator, Truth
+    from sepviz.data import Dataset
     from sepviz.trace import Trace
 
 CHUNK = 32  # mixtures taken apart at once
 RESULTS = ("filters", "start_error")  # extras of a method's last step that are results
 SAVE_EVERY = 60.0  # seconds between two savings of a run in progress
 SEED_STRIDE = 1_000_003  # chunk i runs from seed + i * SEED_STRIDE; the first from the seed itself, as `sepviz.record` does
+WANTED = {"LatentModel": "a prior that decodes latents (gan-...)", "ScoreModel": "a prior that denoises (score-...)",
+          "DictionaryPrior": "a dictionary (nmf-..., conv-nmf-...)", "CnnRegressor": "a regression (cnn-...)"}
 MANIFEST = ".sepviz-labs.json"
 
 
@@ -179,8 +182,7 @@ def _separator(method: str, preset: str | None, settings: Sequence[str], prior: 
             raise SepvizError(f"{method} needs a prior: give --prior, one of {', '.join(zoo.names()) or 'your own .safetensors files'}")
         values["prior"] = load_prior(prior, device)
         if not isinstance(values["prior"], hints["prior"]):
-            wants = "decodes latents" if hints["prior"].__name__ == "LatentModel" else "denoises"
-            raise SepvizError(f"--prior {prior}: {method} needs a prior that {wants}, this one does not")
+            raise SepvizError(f"--prior {prior}: {method} needs {WANTED[hints['prior'].__name__]}, this is none")
     elif prior is not None:
         print(f"sepviz: {method} uses no prior, {prior} is left aside", file=sys.stderr)
     return cls(**values)
@@ -583,6 +585,10 @@ def _train(arguments: argparse.Namespace) -> int:
     from sepviz.core import SepvizError
 
     _choose("model", arguments.model, TRAINERS)
+    for option, models in (("minutes", ("score",)), ("compile", ("score",)), ("preset", ("gan",))):
+        if getattr(arguments, option) and arguments.model not in models:
+            raise SepvizError(f"--{option} is not for {arguments.model}: leave it out"
+                              + (", and give --iterations" if option == "minutes" else ""))
     name = Path(arguments.dataset).name
     out: Path = arguments.out or Path(f"{arguments.model}-{name}.safetensors")
     out = out.with_name(out.name + ".safetensors") if not out.suffix else out
@@ -590,12 +596,14 @@ def _train(arguments: argparse.Namespace) -> int:
         raise SepvizError(f"--out {out}: the name of weights ends in .safetensors")
     for target in (out, out.with_suffix(".json")):
         files.check_target(target)
-    images = data.load(arguments.dataset, "train").images.to(_device(arguments.device))
+    name, images, labels = data.load(arguments.dataset, "train")
+    images = images.to(_device(arguments.device))
     aside = 2000 if len(images) >= 20_000 else max(1, len(images) // 10)
+    learned = data.Dataset(name, images[:-aside], labels[:-aside].to(images.device))
     checkpoint = out.with_suffix(".ckpt")
     _check_checkpoint(checkpoint)
     try:
-        prior, card, figures = TRAINERS[arguments.model](images[:-aside], images[-aside:], checkpoint, out.stem, arguments)
+        prior, card, figures = TRAINERS[arguments.model](learned, images[-aside:], checkpoint, out.stem, arguments)
     except KeyboardInterrupt:
         kept = f"{checkpoint} keeps the run; the same command goes on from there" if checkpoint.exists() else "nothing was kept"
         raise KeyboardInterrupt(kept) from None
@@ -609,16 +617,16 @@ def _train(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _train_score(images: Tensor, held_out: Tensor, checkpoint: Path, name: str,
+def _train_score(learned: Dataset, held_out: Tensor, checkpoint: Path, name: str,
                  arguments: argparse.Namespace) -> tuple[Any, dict, list[str]]:
     from sepviz.core import SepvizError
     from sepviz.priors.score import train_score
 
-    height, width = images.shape[-2:]
+    height, width = held_out.shape[-2:]
     if height % 4 or width % 4:
         raise SepvizError(f"{arguments.dataset} has images of {height}x{width}: the network halves them twice, "
                           "so both sides must be divisible by 4")
-    prior, card = train_score(images, held_out, checkpoint, minutes=60.0 if arguments.minutes is None else arguments.minutes,
+    prior, card = train_score(learned.images, held_out, checkpoint, minutes=60.0 if arguments.minutes is None else arguments.minutes,
                               iterations=arguments.iterations, seed=arguments.seed, name=name, progress=sys.stderr.isatty(),
                               compile_network=arguments.compile)
     figures = [f"held-out mse / sigma^2 on the last {len(held_out)} images of the train split (1: no denoising, 0: perfect)"]
@@ -626,22 +634,42 @@ def _train_score(images: Tensor, held_out: Tensor, checkpoint: Path, name: str,
     return prior, card, figures
 
 
-def _train_gan(images: Tensor, held_out: Tensor, checkpoint: Path, name: str,
+def _train_gan(learned: Dataset, held_out: Tensor, checkpoint: Path, name: str,
                arguments: argparse.Namespace) -> tuple[Any, dict, list[str]]:
-    from sepviz.core import SepvizError
     from sepviz.priors.gan import PRESETS, train_gan
 
-    if arguments.minutes is not None or arguments.compile:
-        raise SepvizError("train gan counts iterations: give --iterations, and neither --minutes nor --compile")
     widths = PRESETS[_choose("preset of gan", arguments.preset or "paper", PRESETS)]
-    prior, card = train_gan(images, held_out, checkpoint, iterations=arguments.iterations or 10_000, seed=arguments.seed, name=name,
+    prior, card = train_gan(learned.images, held_out, checkpoint, iterations=arguments.iterations or 10_000, seed=arguments.seed, name=name,
                             widths=widths, progress=sys.stderr.isatty())
     found = card["oracle_psnr"]
     return prior, card, [f"the best image found for {found['n']} held-out ones: {found['mean']:.1f} dB, "
                          f"a tenth of them below {found['tenth_percentile']:.1f} dB"]
 
 
-TRAINERS: dict[str, Callable[..., tuple[Any, dict, list[str]]]] = {"score": _train_score, "gan": _train_gan}
+def _train_nmf(learned: Dataset, held_out: Tensor, checkpoint: Path, name: str,
+               arguments: argparse.Namespace) -> tuple[Any, dict, list[str]]:
+    from sepviz.priors.dictionary import train_dictionary
+
+    prior, card = train_dictionary(learned.images, learned.labels, held_out, reach=2 if arguments.model == "conv-nmf" else 0,
+                                   iterations=arguments.iterations or 300, seed=arguments.seed, name=name, progress=sys.stderr.isatty())
+    found = card["rebuilt_psnr"]
+    return prior, card, [f"{found['n']} held-out images rebuilt from the bases: {found['mean']:.1f} dB, "
+                         f"a tenth of them below {found['tenth_percentile']:.1f} dB"]
+
+
+def _train_cnn(learned: Dataset, held_out: Tensor, checkpoint: Path, name: str,
+               arguments: argparse.Namespace) -> tuple[Any, dict, list[str]]:
+    from sepviz.priors.cnn import train_cnn
+
+    prior, card = train_cnn(learned.images, held_out, checkpoint, iterations=arguments.iterations or 3000, seed=arguments.seed, name=name,
+                            progress=sys.stderr.isatty())
+    found = card["denoised_psnr"]
+    return prior, card, [f"{found['n']} held-out images, noise taken off: {found['mean']:.1f} dB, "
+                         f"a tenth of them below {found['tenth_percentile']:.1f} dB"]
+
+
+TRAINERS: dict[str, Callable[..., tuple[Any, dict, list[str]]]] = {
+    "score": _train_score, "gan": _train_gan, "nmf": _train_nmf, "conv-nmf": _train_nmf, "cnn": _train_cnn}
 
 
 def _check_checkpoint(path: Path) -> None:
@@ -738,7 +766,8 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
         problem.npz; a .npz with an array mixtures (B, H, W) or (B, C, H, W); a .npy that is this array; or PNG files,
         gray or RGB, one mixture each: a PNG's values v in [0, 1] are taken for the mean picture of the sources, the
         mixture is v times the sum of the weights""")
-    separate.add_argument("--method", default="split-gibbs", help="average, basis, split-gibbs or synthesis (default: split-gibbs)")
+    separate.add_argument("--method", default="split-gibbs",
+                          help="average, basis, cnn, conv-nmf, nmf, split-gibbs or synthesis (default: split-gibbs)")
     separate.add_argument("--preset", help="named parameters of the method: paper, program, ...")
     separate.add_argument("--prior", help="a shipped prior (score-strokes, ...) or the path of a .safetensors file")
     separate.add_argument("--sources", type=_whole, metavar="K", help="for a file that does not say it; else it must agree")
@@ -763,10 +792,11 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
     train = command("train", _train, "train a prior", """
         Held-out figures are of the last 2,000 images of the train split (a tenth of a set below 20,000); the test split
         is never touched. Ctrl-C keeps NAME.ckpt beside --out; the same command goes on from there.""")
-    train.add_argument("model", metavar="MODEL", help="score or gan")
+    train.add_argument("model", metavar="MODEL", help="score, gan, nmf, conv-nmf or cnn")
     train.add_argument("--dataset", default="strokes", help="see sepviz data (default: strokes)")
     train.add_argument("--minutes", type=_duration, help="score: default 60")
-    train.add_argument("--iterations", type=_whole, metavar="N", help="score: in place of --minutes; gan: default 10000")
+    train.add_argument("--iterations", type=_whole, metavar="N",
+                       help="score: in place of --minutes; the others: default 10000 (gan), 3000 (cnn) or 300 (nmf, conv-nmf)")
     train.add_argument("--preset", help="gan: paper (512, 256 and 128 features) or narrow (half of them)")
     train.add_argument("--compile", action="store_true",
                        help="compile the network first: a minute, then 1.2 times as fast; needs a C++ compiler")

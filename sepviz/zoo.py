@@ -11,11 +11,11 @@ import torch
 
 from sepviz import files
 from sepviz.core import SepvizError
-from sepviz.priors import GanPrior, ScorePrior
+from sepviz.priors import CnnRegressor, DictionaryPrior, GanPrior, ScorePrior
 from sepviz.suggest import nearest
 
 FOLDER = Path(__file__).parent / "zoo"
-KINDS: dict[str, type] = {"score": ScorePrior, "gan": GanPrior}
+KINDS: dict[str, type] = {"cnn": CnnRegressor, "dictionary": DictionaryPrior, "gan": GanPrior, "score": ScorePrior}
 
 
 def names() -> list[str]:
@@ -44,7 +44,7 @@ def digest(prior: Any) -> str | None:
     return total.hexdigest()[:16]
 
 
-def save(prior: ScorePrior | GanPrior, path: str | Path, facts: dict[str, Any]) -> Path:
+def save(prior: torch.nn.Module, path: str | Path, facts: dict[str, Any]) -> Path:
     """Write weights (float16) as safetensors and, beside them, the card with their hash; both or neither.
 
     Parameters
@@ -62,13 +62,13 @@ def save(prior: ScorePrior | GanPrior, path: str | Path, facts: dict[str, Any]) 
         files.check_target(target)
     weights = {key: value.detach().half().cpu().contiguous() for key, value in prior.state_dict().items()}
     kind = next(name for name, cls in KINDS.items() if isinstance(prior, cls))
-    data = to_bytes(weights, metadata={"kind": kind, "settings": json.dumps(prior.settings())})
+    data = to_bytes(weights, metadata={"kind": kind, "settings": json.dumps(prior.settings())})  # type: ignore[operator]
     text = json.dumps({**facts, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}, indent=1) + "\n"
     files.write(path.with_suffix(".json"), lambda file: file.write(text.encode()))
     return files.write(path, lambda file: file.write(data))
 
 
-def load(name: str, device: str | torch.device = "cpu") -> ScorePrior | GanPrior:
+def load(name: str, device: str | torch.device = "cpu") -> Any:
     """A trained prior, ready to use: a name of the zoo or the path of a ``.safetensors`` file.
 
     The file's hash is compared with its card's; a mismatch is an error.

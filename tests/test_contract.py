@@ -8,8 +8,8 @@ import torch
 from sepviz import tasks
 from sepviz.core import Problem, ScoreModel, SepvizError, Step
 from sepviz.mixing import Mixing
-from sepviz.priors import GaussianPrior, ScorePrior
-from sepviz.separators import METHODS, Average, Basis, SplitGibbs, Synthesis
+from sepviz.priors import CnnRegressor, DictionaryPrior, GaussianPrior, ScorePrior
+from sepviz.separators import METHODS, Average, Basis, Cnn, ConvNmf, Nmf, SplitGibbs, Synthesis
 
 SHAPE = (1, 4, 8)
 
@@ -38,12 +38,26 @@ class Decoder:
         return (z @ self.weight).sigmoid().reshape(*z.shape[:-1], *SHAPE)
 
 
+def dictionary(device, reach=0):
+    prior = DictionaryPrior(SHAPE, classes=4, per_class=2, reach=reach)
+    prior.bases.uniform_(generator=torch.Generator().manual_seed(6))
+    return prior.to(device)
+
+
+def regressor(device):
+    torch.manual_seed(0)
+    return CnnRegressor(SHAPE, width=4).eval().requires_grad_(False).to(device)
+
+
 PRIORS = {"gaussian": gaussian_prior, "score": score_prior}
 
 # name of the method -> a small, quick one
 SEPARATORS = {
     "average": lambda prior: Average(),
     "basis": lambda prior: Basis(prior, levels=3, steps_per_level=4, delta=5e-6, denoise_last=True),
+    "cnn": lambda prior: Cnn(regressor(device_of(prior))),
+    "conv-nmf": lambda prior: ConvNmf(dictionary(device_of(prior), reach=1), iterations=6),
+    "nmf": lambda prior: Nmf(dictionary(device_of(prior)), iterations=6),
     "split-gibbs": lambda prior: SplitGibbs(prior, levels=3, sweeps=4),
     "synthesis": lambda prior: Synthesis(Decoder(device_of(prior)), starts=4, start_iterations=3, keep=0.5, refine_iterations=3),
     "synthesis, literal": lambda prior: Synthesis(Decoder(device_of(prior)), **{
@@ -51,6 +65,8 @@ SEPARATORS = {
     "split-gibbs, chains": lambda prior: SplitGibbs(prior, levels=3, sweeps=2, chains=3, draws=2),
     "split-gibbs, one sweep": lambda prior: SplitGibbs(prior, levels=3, sweeps=2, cycles=1, sigma_average=0),
 }
+WITHOUT_CHANCE = ("average", "cnn")
+OF_ONE_SOURCE = ("cnn",)
 
 
 def device_of(prior):
@@ -64,6 +80,11 @@ def make_problem(weights, device, batch=2):
 
 def rng_of(device, seed=0):
     return torch.Generator(device).manual_seed(seed)
+
+
+def two_sources(name, device, weights=(1.0, 1.0)):
+    """A problem of two sources, or of the one that the method can take."""
+    return make_problem(weights[:1] if name in OF_ONE_SOURCE else weights, device)
 
 
 def test_every_method_has_a_row():
@@ -108,6 +129,10 @@ class TestSeparator:
     @pytest.mark.parametrize("prior", PRIORS)
     def test_yields_numbered_finite_steps(self, name, prior, weights, device):
         separator, problem = SEPARATORS[name](PRIORS[prior](device)), make_problem(weights, device)
+        if len(weights) > 1 and name in OF_ONE_SOURCE:
+            with pytest.raises(SepvizError, match=f"{len(weights)} sources"):
+                next(iter(separator.steps(problem, rng_of(device))))
+            return
         steps = list(separator.steps(problem, rng_of(device)))
         assert [step.index for step in steps] == list(range(separator.total_steps(problem) + 1))
         for step in steps:
@@ -121,7 +146,7 @@ class TestSeparator:
 
     def test_no_step_is_aliased(self, name, device):
         """Scribbling on a step that was given out changes nothing that follows."""
-        separator, problem = SEPARATORS[name](gaussian_prior(device)), make_problem((1.0, 1.0), device)
+        separator, problem = SEPARATORS[name](gaussian_prior(device)), two_sources(name, device)
         kept = [step.sources.clone() for step in separator.steps(problem, rng_of(device))]
         scribbled = []
         for step in separator.steps(problem, rng_of(device)):
@@ -129,11 +154,11 @@ class TestSeparator:
             step.sources.fill_(7.0)
             for extra in step.extras.values():
                 extra.fill_(7.0)
-        assert all(torch.equal(one, other) for one, other in zip(kept[1:], scribbled[1:], strict=True)) or name == "average"
+        assert all(torch.equal(one, other) for one, other in zip(kept[1:], scribbled[1:], strict=True))
 
     def test_forces_add_up_to_the_move(self, name, device):
         """What moved the sources is told apart: prior force + data force + noise is the step."""
-        separator, problem = SEPARATORS[name](gaussian_prior(device)), make_problem((1.0, 0.5), device)
+        separator, problem = SEPARATORS[name](gaussian_prior(device)), two_sources(name, device, (1.0, 0.5))
         before = None
         for step in separator.steps(problem, rng_of(device)):
             if before is not None and {"prior_force", "data_force", "noise"} <= set(step.extras):
@@ -142,15 +167,15 @@ class TestSeparator:
             before = step
 
     def test_the_seed_decides(self, name, device):
-        separator, problem = SEPARATORS[name](gaussian_prior(device)), make_problem((1.0, 1.0), device)
+        separator, problem = SEPARATORS[name](gaussian_prior(device)), two_sources(name, device)
         state = torch.get_rng_state()
         first, again, other = (list(separator.steps(problem, rng_of(device, seed)))[-1].sources for seed in (3, 3, 4))
         assert torch.equal(first, again)
-        assert name == "average" or not torch.equal(first, other)
+        assert name in WITHOUT_CHANCE or not torch.equal(first, other)
         assert torch.equal(torch.get_rng_state(), state), "randomness comes from the generator passed in alone"
 
     def test_any_step_starts_another_run(self, name, device):
-        separator, problem = SEPARATORS[name](gaussian_prior(device)), make_problem((1.0, 1.0), device)
+        separator, problem = SEPARATORS[name](gaussian_prior(device)), two_sources(name, device)
         whole = list(separator.steps(problem, rng_of(device)))
         for at in {0, len(whole) // 2, len(whole) - 1}:
             rest = list(separator.steps(problem, rng_of(device), start=whole[at]))
@@ -158,7 +183,7 @@ class TestSeparator:
             assert [step.stage for step in rest] == [step.stage for step in whole[at + 1:]]
 
     def test_going_on_with_the_same_randomness_is_the_same_run(self, name, device):
-        separator, problem, rng = SEPARATORS[name](gaussian_prior(device)), make_problem((1.0, 1.0), device), rng_of(device)
+        separator, problem, rng = SEPARATORS[name](gaussian_prior(device)), two_sources(name, device), rng_of(device)
         whole = list(separator.steps(problem, rng_of(device)))
         begun = separator.steps(problem, rng)
         half = [next(begun) for _ in range(max(1, len(whole) // 2))]
@@ -183,7 +208,7 @@ class TestSeparator:
     @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 255.0])
     def test_bad_mixtures_are_refused(self, name, bad, device):
         separator = SEPARATORS[name](gaussian_prior(device))
-        problem = Problem(torch.full((1, *SHAPE), bad, device=device), Mixing.sum(2))
+        problem = Problem(torch.full((1, *SHAPE), bad, device=device), Mixing.sum(1 if name in OF_ONE_SOURCE else 2))
         with pytest.raises(SepvizError) as error:
             next(iter(separator.steps(problem, rng_of(device))))
         assert "\n" not in str(error.value)
