@@ -10,7 +10,7 @@ from sepviz.core import Problem, SepvizError
 from sepviz.kernels import paper_kernels, smooth_kernels
 from sepviz.mixing import Mixing, convolve, shifted_copies
 from sepviz.separators import Average, Synthesis
-from sepviz.separators.synthesis import remix_error, solve_filters
+from sepviz.separators.synthesis import nearest_sums, remix_error, solve_filters, typical_filter
 
 SHAPE = (1, 8, 8)
 
@@ -64,8 +64,10 @@ def test_shifted_copies_weighed_by_the_taps_are_the_convolution(device):
 
 @pytest.mark.parametrize("seen", [None, torch.arange(64).reshape(8, 8) % 3 > 0])
 def test_filters_are_the_dense_least_squares(seen, device):
-    """numpy's lstsq on the stacked system [A / sqrt n; sqrt p I] f = [m / sqrt n; 0]."""
+    """numpy's lstsq on the stacked system [A / sqrt n; sqrt p I] f = [m / sqrt n; sqrt p f_0]."""
     import numpy as np
+
+    usual = typical_filter(3).flatten().repeat(2).double()
 
     rng, penalty = rng_of("cpu"), 0.01
     images, mixing = torch.rand((2, 3, 2, *SHAPE), generator=rng), Mixing((1.0, 0.5), 3, seen)
@@ -78,7 +80,8 @@ def test_filters_are_the_dense_least_squares(seen, device):
             design = torch.cat([1.0 * copies[b, s, 0], 0.5 * copies[b, s, 1]])[:, pixels].double().T
             n = len(design)
             stacked = np.vstack([design / n**0.5, penalty**0.5 * np.eye(18)])
-            want = np.linalg.lstsq(stacked, np.concatenate([mixtures[b].flatten()[pixels].double() / n**0.5, np.zeros(18)]), rcond=None)[0]
+            target = np.concatenate([mixtures[b].flatten()[pixels].double() / n**0.5, penalty**0.5 * usual])
+            want = np.linalg.lstsq(stacked, target, rcond=None)[0]
             np.testing.assert_allclose(ours[b, s].flatten(), want, rtol=1e-3, atol=1e-4)
 
 
@@ -97,7 +100,7 @@ def test_the_descent_finds_the_minimum(device):
     """A linear generator without penalties: the remix reaches the mixture's projection onto what the latents can make."""
     prior = Linear(device)
     mixtures = torch.rand((3, *SHAPE), generator=rng_of(device, 3), device=device)
-    separator = Synthesis(prior, starts=3, start_iterations=100, refine_iterations=1500, latent_penalty=0.0, last_rate=0.01)
+    separator = Synthesis(prior, starts=3, start_iterations=100, refine_iterations=1500, latent_penalty=0.0, last_rate=0.01, outlier=0.0)
     step = last(separator, Problem(mixtures, Mixing.sum(2)))
     basis = torch.linalg.qr(prior.weight.T)[0]
     best = mixtures.flatten(1) @ basis @ basis.T
@@ -132,6 +135,40 @@ def test_the_chosen_start_is_the_best_on_what_is_seen(device):
     assert torch.equal(kept.extras["alive"][:, 0], begun.extras["start_error"].argmin(dim=1))
 
 
+def test_the_nearest_sums_are_those_of_a_search_through_all(device):
+    """Two sources: every pair compared by hand. Three: sums that are there exactly are found."""
+    rng = rng_of(device)
+    images, mixtures = torch.rand((12, 30), generator=rng, device=device), 1.5 * torch.rand((4, 30), generator=rng, device=device)
+    for weights in ((1.0, 1.0), (1.0, 0.5)):
+        found = nearest_sums(images, mixtures, weights, 3)
+        sums = weights[0] * images[:, None] + weights[1] * images
+        best = (mixtures[:, None, None] - sums).square().sum(3).flatten(1).amin(1)
+        chosen = (weights[0] * images[found[:, 0, 0]] + weights[1] * images[found[:, 0, 1]] - mixtures).square().sum(1)
+        torch.testing.assert_close(chosen, best, rtol=1e-4, atol=1e-5)
+        for one in found.tolist():
+            assert len({tuple(sorted(pair)) if weights[0] == weights[1] else tuple(pair) for pair in one}) == 3
+    mixture = (images[2] + images[5] + images[9])[None]
+    assert sorted(nearest_sums(images, mixture, (1.0, 1.0, 1.0), 2)[0, 0].tolist()) == [2, 5, 9]
+
+
+def test_a_bank_starts_nearer_than_chance(device):
+    problem = tasks.mix(torch.rand((4, 2, *SHAPE), generator=rng_of(device), device=device))[0]
+    errors = {bank: next(iter(Synthesis(Linear(device), starts=4, bank=bank).steps(problem, rng_of(device)))).extras["start_error"]
+              for bank in (0, 500)}
+    assert bool((errors[500].amax(dim=1) < errors[0].amin(dim=1)).all()), "the worst chosen start beats the best drawn one"
+
+
+def test_a_line_over_the_image_does_not_draw_the_answer(device):
+    """With squares, the bright line pulls; with the outlier scale the image under it comes back."""
+    prior = Linear(device)
+    truth = prior.decode(torch.rand((3, 1, 4), generator=rng_of(device), device=device))
+    lined = truth[:, 0].clone()
+    lined[..., 3, :] += 1.0
+    far = {outlier: float((last(Synthesis(prior, refine_iterations=600, outlier=outlier), Problem(lined, Mixing.sum(1))).sources
+                           - truth).square().mean()) for outlier in (0.0, 0.3)}
+    assert far[0.3] < 0.1 * far[0.0]
+
+
 @pytest.mark.parametrize("update", ["ridge", "gradient"])
 def test_a_run_through_filters_goes_on_from_any_step(update, device):
     problem = Problem(torch.rand((2, *SHAPE), generator=rng_of(device, 4), device=device), Mixing((1.0, 1.0), 3))
@@ -146,10 +183,10 @@ def test_a_run_through_filters_goes_on_from_any_step(update, device):
 
 def test_the_steps_count_the_work(device):
     problem = tasks.mix(torch.rand((1, 2, *SHAPE), device=device))[0]
-    separator = Synthesis(Linear(device), starts=32, start_iterations=4, refine_iterations=3)
+    separator = Synthesis(Linear(device), starts=32, bank=100, start_iterations=4, refine_iterations=3)
     steps = list(separator.steps(problem, rng_of(device)))
     assert len(steps) == separator.total_steps(problem) + 1 == 4 + 4 + 4 + 3 + 1  # 32, 8, 2, then the last
-    assert steps[-1].info["evaluations"] == 4 * 32 + 4 * 8 + 4 * 2 + 3
+    assert steps[-1].info["evaluations"] == 100 / 2 + 4 * 32 + 4 * 8 + 4 * 2 + 3, "the bank is shared by both sources"
     assert [steps[i].info["alive"] for i in (4, 5, 9, 13)] == [32, 8, 2, 1]
     literal = Synthesis(Linear(device), starts=8, **Synthesis.presets["program"])
     assert literal.total_steps(problem) == 201 + 5001

@@ -24,7 +24,7 @@ from sepviz.core import Problem, Separator, SepvizError, Truth, parameters_of
 
 
 class Row(NamedTuple):
-    """One method's figures over n mixtures: PSNR in dB, per_source; a 95% interval of the mean."""
+    """One method's figures over n mixtures: PSNR in dB, in the table's convention; a 95% interval of the mean."""
 
     label: str
     n: int
@@ -36,19 +36,30 @@ class Row(NamedTuple):
     residual: float  # RMS over everything, in pixel units
     evaluations: float  # of the prior, per source
     seconds: float  # per mixture, wall time
+    aligned: float | None = None  # mean PSNR after `metrics.align`, where sources were filtered
+    filters: float | None = None  # median correlation of the aligned filters with the true ones
 
 
-def separate_chunk(separator: Separator, problem: Problem, seed: int) -> tuple[Tensor, float, float]:
-    """The last step's sources, evaluations per source, seconds."""
+class Found(NamedTuple):
+    """What a method made of a chunk."""
+
+    sources: Tensor
+    filters: Tensor | None
+    evaluations: float  # per source
+    seconds: float
+
+
+def separate_chunk(separator: Separator, problem: Problem, seed: int) -> Found:
+    """Run to the last step."""
     rng = Generator(problem.mixtures.device).manual_seed(seed)
     began = time.perf_counter()
     (last,) = collections.deque(separator.steps(problem, rng), maxlen=1)
-    sources = last.sources.cpu()  # waits for a GPU to be done
-    return sources, last.info["evaluations"], time.perf_counter() - began
+    sources, filters = last.sources.cpu(), last.extras.get("filters")  # waits for a GPU to be done
+    return Found(sources, None if filters is None else filters.cpu(), last.info["evaluations"], time.perf_counter() - began)
 
 
 def evaluate(methods: dict[str, Separator], problem: Problem, truth: Truth, *, seed: int = 0, chunk: int = 50,
-             keep: Path | None = None, progress: bool = True) -> list[Row]:
+             keep: Path | None = None, convention: str = "per_source", progress: bool = True) -> list[Row]:
     """Every method on the same mixtures, in turn chunk by chunk, so that a slow spell of the machine hits all alike.
 
     Parameters
@@ -57,6 +68,8 @@ def evaluate(methods: dict[str, Separator], problem: Problem, truth: Truth, *, s
         Chunk i runs with seed + i.
     keep : path, optional
         A folder for finished chunks: a run that was interrupted goes on where it was.
+    convention : {"per_source", "summed_mse"}
+        Of PSNR, see `metrics.psnr`.
 
     Returns
     -------
@@ -78,53 +91,66 @@ def evaluate(methods: dict[str, Separator], problem: Problem, truth: Truth, *, s
             for label, separator in methods.items():
                 bar.set_description(label)
                 setting = [sepviz.__version__, type(separator).__name__, parameters_of(separator), weights[label], digest,
-                           problem.mixing.weights, seed, begin, chunk, part.mixtures.device.type]
+                           problem.mixing.weights, problem.mixing.filter_size, problem.mixing.visible is None, seed, begin, chunk,
+                           part.mixtures.device.type]
                 identity = json.dumps(setting)
                 file = keep / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.npz" if keep else None
                 if file is not None and file.exists():
                     try:
                         with np.load(file) as stored:
-                            estimates = torch.from_numpy(stored["sources"])
-                            evaluations, seconds = float(stored["evaluations"]), float(stored["seconds"])
+                            filters_kept = torch.from_numpy(stored["filters"]) if "filters" in stored else None
+                            found = Found(torch.from_numpy(stored["sources"]), filters_kept, float(stored["evaluations"]),
+                                          float(stored["seconds"]))
                     except (ValueError, KeyError, EOFError, zipfile.BadZipFile):
                         raise SepvizError(f"{file} is damaged: remove it, and its mixtures are run again") from None
                 else:
                     if label not in warm:
                         collections.deque(itertools.islice(separator.steps(part, Generator(part.mixtures.device)), 3), maxlen=0)
                         warm.add(label)
-                    estimates, evaluations, seconds = separate_chunk(separator, part, seed + number)
+                    found = separate_chunk(separator, part, seed + number)
                     if file is not None:
                         file.parent.mkdir(parents=True, exist_ok=True)
                         with open(file.with_suffix(".partial"), "wb") as partial:
-                            np.savez_compressed(partial, sources=estimates.numpy(), evaluations=evaluations, seconds=seconds)
+                            arrays = {name: np.asarray(value) for name, value in found._asdict().items() if value is not None}
+                            np.savez_compressed(partial, **arrays)  # type: ignore[arg-type]
                         os.replace(file.with_suffix(".partial"), file)
                 store = figures[label]
-                store["estimates"].append(estimates)
-                store["evaluations"].append(evaluations)
-                store["seconds"].append(seconds)
-                store["residual"].append(part._replace(mixtures=part.mixtures.cpu()).residuals(estimates))
+                store["found"].append(found)
+                store["residual"].append(part._replace(mixtures=part.mixtures.cpu()).residuals(found.sources, found.filters))
                 bar.update()
             done = min(count, begin + chunk)
     if not done:
         raise KeyboardInterrupt("no chunk was finished" + (f"; those of {keep} stay" if keep else ""))
     rows = []
+    true = Truth(truth.sources[:done].cpu(), None if truth.filters is None else truth.filters[:done].cpu())
     for label, store in figures.items():
         chunks = len(range(0, done, chunk))
-        summary = metrics.summarize(torch.cat(store["estimates"][:chunks]), truth.sources[:done].cpu())
+        found_here: list[Found] = store["found"][:chunks]
+        estimates, aligned, similarity = torch.cat([found.sources for found in found_here]), None, None
+        filters = [found.filters for found in found_here if found.filters is not None]
+        if true.filters is not None:
+            turned = metrics.align(estimates, true.sources, torch.cat(filters) if filters else None)
+            aligned = metrics.summarize(turned.sources, true.sources, convention).mean
+            if turned.filters is not None and turned.filters.shape == true.filters.shape:
+                similarity = float(metrics.filter_correlation(turned.filters, true.filters).median())
+        summary = metrics.summarize(estimates, true.sources, convention)
         rows.append(Row(label, done, summary.mean, summary.interval, summary.median, summary.pooled, summary.ssim,
                         residual=float(torch.cat(store["residual"][:chunks]).square().mean().sqrt()),
-                        evaluations=float(np.mean(store["evaluations"][:chunks])), seconds=sum(store["seconds"][:chunks]) / done))
+                        evaluations=float(np.mean([found.evaluations for found in found_here])),
+                        seconds=sum(found.seconds for found in found_here) / done, aligned=aligned, filters=similarity))
     return rows
 
 
 def table(rows: list[Row], title: str, published: dict[str, str] | None = None) -> str:
     """Rows as text, ``published`` figures beside ours by label."""
+    filtered = any(row.aligned is not None for row in rows)
     head = (f"{'':34} {'paper':>6} {'n':>5} {'mean':>6} {'+-95%':>6} {'median':>7} {'pooled':>7} {'SSIM':>6} "
-            f"{'residual':>9} {'evals':>6} {'s/mixture':>10}")
+            f"{'residual':>9} {'evals':>6} {'s/mixture':>10}" + (f" {'aligned':>8} {'filters':>8}" if filtered else ""))
     lines = [title, head, "-" * len(head)]
     for row in rows:
         lines.append(f"{row.label:34} {(published or {}).get(row.label, ''):>6} {row.n:5d} {row.mean:6.2f} {row.interval:6.2f} "
-                     f"{row.median:7.2f} {row.pooled:7.2f} {row.ssim:6.3f} {row.residual:9.5f} {row.evaluations:6.0f} {row.seconds:10.3f}")
+                     f"{row.median:7.2f} {row.pooled:7.2f} {row.ssim:6.3f} {row.residual:9.5f} {row.evaluations:6.0f} {row.seconds:10.3f}"
+                     + "".join(f" {'-' if value is None else f'{value:.2f}':>8}" for value in (row.aligned, row.filters) if filtered))
     return "\n".join(lines)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,9 +11,12 @@ import torch
 from torch import Generator, Tensor
 
 from sepviz.core import LatentModel, Problem, SepvizError, Step, check_parameters, parameter
-from sepviz.mixing import Mixing, shifted_copies
+from sepviz.mixing import Mixing, convolve, shifted_copies
 
-BETAS, EPSILON = (0.9, 0.999), 1e-8  # Adam's
+AS_PUBLISHED = {"bank": 0, "start_iterations": 201, "keep": 0.0, "refine_iterations": 5001, "learning_rate": 0.01, "last_rate": 1.0,
+                "outlier": 0.0, "beta1": 0.9, "beta2": 0.999, "filter_update": "gradient"}
+EPSILON = 1e-8  # Adam's
+BEAM = 500  # sums of two images that are tried with a third
 STATE = ("latents", "taps", "alive", "start_error", "latents_mean", "latents_square", "taps_mean", "taps_square")  # what a run goes on from
 
 
@@ -27,8 +30,17 @@ class Synthesis:
 
     over the latents z and, where the filters are unknown, over them too. With ``filter_update = "ridge"`` the
     filters are no variables of the descent: each iteration solves for them in closed form,
-    ``f = (A^T A + filter_penalty n I)^-1 A^T m`` with the n x K h w matrix A of the images' shifted copies, and the
-    gradient of z at that solution is that of the whole minimum (variable projection, Golub & Pereyra 1973).
+    ``f = (A^T A + filter_penalty n I)^-1 (A^T m + filter_penalty n f_0)`` with the n x K h w matrix A of the images'
+    shifted copies, and z goes down the slope at that solution (variable projection, Golub & Pereyra 1973). The penalty
+    is then ``|f - f_0|^2`` with the blur f_0 of `typical_filter`, which settles what the mixture leaves open: a shift and
+    a gain that source and filter may trade.
+
+    With an ``outlier`` scale, squares of the residual r become ``s^2 log(1 + r^2 / s^2)`` (Student's t in place of the normal
+    distribution) with s this scale or, if larger, 8 standard deviations of the residual told by its median: the same
+    where r is small, while a line drawn over the image does not draw the answer to itself.
+
+    The starts are the sums of images of a ``bank`` of latents, drawn once for all mixtures, that are nearest to the
+    mixture (`nearest_sums`); with no bank they are drawn blindly, as in the paper.
 
     After each ``start_iterations`` the share ``keep`` of the starts with the least error on the seen pixels goes on, at
     least one (successive halving, Jamieson & Talwalkar 2016); the last one is refined. The truth is never asked.
@@ -36,22 +48,26 @@ class Synthesis:
 
     prior: LatentModel
     starts: int = parameter(8, "latents tried for each mixture", low=1, high=128)
-    start_iterations: int = parameter(40, "iterations before starts are dropped", low=1, high=1000)
+    bank: int = parameter(2000, "latents drawn once, of which every mixture's starts are chosen; 0: starts are drawn blindly",
+                          low=0, high=20_000)
+    start_iterations: int = parameter(20, "iterations before starts are dropped", low=1, high=1000)
     keep: float = parameter(0.25, "share of the starts that goes on; 0: the best alone", low=0.0, high=0.9)
-    refine_iterations: int = parameter(150, "iterations of the last start", low=0, high=10_000)
+    refine_iterations: int = parameter(400, "iterations of the last start", low=0, high=10_000)
     learning_rate: float = parameter(0.1, "Adam's step", low=0.001, high=1.0, log=True)
     last_rate: float = parameter(0.1, "the step at the end, as a share of that at the start", low=0.001, high=1.0, log=True)
-    latent_penalty: float = parameter(1e-3, "weight of mean(z^2)", low=0.0, high=0.1)
+    outlier: float = parameter(0.3, "residual from which a pixel counts less and less; 0: all count alike", low=0.0, high=2.0,
+                               unit="pixel values")
+    beta1: float = parameter(0.8, "Adam's memory of the slope", low=0.0, high=0.999)
+    beta2: float = parameter(0.95, "Adam's memory of the squared slope", low=0.0, high=0.9999)
+    latent_penalty: float = parameter(3e-5, "weight of mean(z^2)", low=0.0, high=0.1)
     filter_penalty: float = parameter(1e-3, "weight of sum(f^2)", low=0.0, high=0.1)
     filter_update: str = parameter("ridge", "how filters are found", choices=("ridge", "gradient"))
     filter_deviation: float = parameter(0.1, "standard deviation of the filters' first taps, for gradient", low=0.01, high=2.0, log=True)
 
     handles: ClassVar[dict[str, bool]] = {"solves_filters": True, "fills_in": True}  # see `Mixing.check`
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "program": {"start_iterations": 201, "keep": 0.0, "refine_iterations": 5001, "learning_rate": 0.01, "last_rate": 1.0,
-                    "latent_penalty": 1e-3, "filter_penalty": 0.0, "filter_update": "gradient", "filter_deviation": 0.1},
-        "paper": {"start_iterations": 201, "keep": 0.0, "refine_iterations": 5001, "learning_rate": 0.01, "last_rate": 1.0,
-                  "latent_penalty": 0.0, "filter_penalty": 1e-3, "filter_update": "gradient", "filter_deviation": 1.0},
+        "program": {**AS_PUBLISHED, "latent_penalty": 1e-3, "filter_penalty": 0.0, "filter_deviation": 0.1},
+        "paper": {**AS_PUBLISHED, "latent_penalty": 0.0, "filter_penalty": 1e-3, "filter_deviation": 1.0},
         "fast": {},
     }
 
@@ -66,7 +82,7 @@ class Synthesis:
         """Yield step 0 (the starts as drawn), then every iteration; from ``start``, those after it.
 
         ``sources`` and ``extras["filters"]`` (B, K, h, w) are those of the start with the least error at present,
-        ``extras["start_error"]`` (B, starts) is the last mean squared error of every start, dropped ones too, and
+        ``extras["start_error"]`` (B, starts) is the last `remix_error` of every start, dropped ones too, and
         ``extras["alive"]`` (B, alive) are the numbers of those that still run.
         """
         mixtures, mixing = problem
@@ -74,9 +90,11 @@ class Synthesis:
         check_parameters(self)
         prior = self.prior.folded() if hasattr(self.prior, "folded") else self.prior
         total, size = self.total_steps(problem), mixing.filter_size
-        state = self._draw(problem, rng) if start is None else {name: start.extras[name].clone() for name in STATE}
-        index, iteration, evaluations, seen = 0, 0, 0, False
-        if start is not None:
+        if start is None:
+            state, index, iteration, seen = self._draw(problem, prior, rng), 0, 0, False
+            evaluations = -(-self.bank // (len(mixtures) * mixing.count))
+        else:
+            state = {name: start.extras[name].clone() for name in STATE}
             index, iteration, evaluations, seen = start.index, int(start.info["iteration"]), int(start.info["evaluations"]), True
         while True:
             z, taps, alive = state["latents"].requires_grad_(True), state["taps"], state["alive"]
@@ -87,7 +105,7 @@ class Synthesis:
                     taps = solve_filters(copies.detach(), mixtures, mixing, self.filter_penalty)
                 descends = size is not None and self.filter_update == "gradient"
                 taps = taps.detach().requires_grad_(descends)
-                error = remix_error(images, copies, taps, mixtures, mixing)
+                error = remix_error(images, copies, taps, mixtures, mixing, self.outlier)
                 loss = error + self.latent_penalty * z.square().mean(dim=(2, 3)) + self.filter_penalty * taps.square().sum(dim=(2, 3))
                 slopes = torch.autograd.grad(loss.sum(), [z, taps] if descends else [z])
             state |= {"latents": z.detach(), "taps": taps.detach()}
@@ -111,10 +129,10 @@ class Synthesis:
             rate = self.learning_rate * self.last_rate ** min(1.0, index / total)
             for name, slope in zip(("latents", "taps"), slopes, strict=False):
                 mean, square = state[f"{name}_mean"], state[f"{name}_square"]
-                mean.lerp_(slope, 1 - BETAS[0])
-                square.lerp_(slope.square(), 1 - BETAS[1])
-                scale = (square / (1 - BETAS[1] ** index)).sqrt() + EPSILON
-                state[name] = state[name] - rate / (1 - BETAS[0] ** index) * mean / scale
+                mean.lerp_(slope, 1 - self.beta1)
+                square.lerp_(slope.square(), 1 - self.beta2)
+                scale = (square / (1 - self.beta2**index)).sqrt() + EPSILON
+                state[name] = state[name] - rate / (1 - self.beta1**index) * mean / scale
 
     def _survivors(self, alive: int) -> int:
         return max(1, math.floor(self.keep * alive))
@@ -125,11 +143,21 @@ class Synthesis:
             return self.start_iterations
         return self.refine_iterations + (self.start_iterations if self.starts == 1 else 0)
 
-    def _draw(self, problem: Problem, rng: Generator) -> dict[str, Tensor]:
+    def _draw(self, problem: Problem, prior: LatentModel, rng: Generator) -> dict[str, Tensor]:
         """Latents, filter taps (K, h w) and Adam's moments of every start."""
         mixtures, mixing = problem
         shape = (len(mixtures), self.starts, mixing.count)
-        z = torch.randn((*shape, self.prior.latent_size), generator=rng, device=mixtures.device)
+        if self.bank:
+            z = torch.randn((max(self.bank, mixing.count * self.starts), self.prior.latent_size), generator=rng, device=mixtures.device)
+            with torch.no_grad():
+                images = torch.cat([prior.decode(part) for part in z.split(500)])
+            if mixing.filter_size is not None:
+                images = convolve(images[None], typical_filter(mixing.filter_size).to(images).expand(1, len(images), -1, -1))[0]
+            if mixing.visible is not None:
+                images = images * mixing.visible.to(images)
+            z = z[nearest_sums(images.flatten(1), mixtures.flatten(1), mixing.weights, self.starts)]
+        else:
+            z = torch.randn((*shape, self.prior.latent_size), generator=rng, device=mixtures.device)
         taps = self.filter_deviation * torch.randn((*shape, (mixing.filter_size or 0) ** 2), generator=rng, device=mixtures.device)
         state = {"latents": z, "taps": taps, "alive": torch.arange(self.starts, device=mixtures.device).repeat(len(mixtures), 1),
                  "start_error": torch.full(shape[:2], math.inf, device=mixtures.device)}
@@ -149,13 +177,58 @@ class Synthesis:
         return Step(index, stage, sources.clone(), extras, {**info, "residual": problem.residual(sources, filters)})
 
 
+def typical_filter(size: int) -> Tensor:
+    """What an unknown filter is taken for before anything is known of it: a Gaussian of sum 1, (size, size)."""
+    along = torch.exp(-0.5 * (torch.arange(size) - size // 2) ** 2 / max(size / 4, 0.5) ** 2)
+    return torch.outer(along, along) / along.sum() ** 2
+
+
+def nearest_sums(images: Tensor, mixtures: Tensor, weights: Sequence[float], count: int) -> Tensor:
+    """The weighted sums of K images that come nearest to each mixture, no two with the same first image.
+
+    For two sources all pairs are compared: ``|m - a x_i - b x_j|^2`` needs no more than the products of the images with
+    each other and with m. A third and later ones are added to the best ``BEAM`` sums.
+
+    Parameters
+    ----------
+    images : Tensor (N, P)
+    mixtures : Tensor (B, P)
+    weights : K floats
+
+    Returns
+    -------
+    Tensor (B, count, K) int64
+        Which images; the nearest sum first.
+    """
+    gram, found = images @ images.T, []
+    square = gram.diagonal()
+    for products in mixtures @ images.T:
+        chosen = torch.arange(len(images), device=images.device)[:, None]
+        cost, left = weights[0] ** 2 * square - 2 * weights[0] * products, products - weights[0] * gram
+        for weight in weights[1:]:
+            if chosen.shape[1] > 1:
+                kept = cost.topk(min(len(cost), max(BEAM, len(weights) * count)), largest=False).indices
+                cost, left, chosen = cost[kept], left[kept], chosen[kept]
+            cost, added = (cost[:, None] + weight**2 * square - 2 * weight * left).min(dim=1)
+            left, chosen = left - weight * gram[added], torch.cat([chosen, added[:, None]], dim=1)
+        order = cost.argsort()[:len(weights) * count]  # the same sum is there at most once for each of its images
+        sums = [tuple(one) for one in chosen[order].tolist()]
+        if len(set(weights)) == 1:
+            sums = list({tuple(sorted(one)): one for one in reversed(sums)}.values())[::-1]
+        found.append(torch.tensor(sums[:count], device=images.device))
+    return torch.stack(found)
+
+
 def pick(values: Tensor, index: Tensor) -> Tensor:
     """``values[b, index[b, i]]``: (B, S, ...) and (B, I) -> (B, I, ...)."""
     return values.gather(1, index.reshape(*index.shape, *[1] * (values.ndim - 2)).expand(-1, -1, *values.shape[2:]))
 
 
-def remix_error(images: Tensor, copies: Tensor | None, taps: Tensor, mixtures: Tensor, mixing: Mixing) -> Tensor:
-    """Mean squared error on the seen pixels: images (B, S, K, C, H, W) or their copies and taps -> (B, S)."""
+def remix_error(images: Tensor, copies: Tensor | None, taps: Tensor, mixtures: Tensor, mixing: Mixing, outlier: float = 0.0) -> Tensor:
+    """Mean squared error on the seen pixels: images (B, S, K, C, H, W) or their copies and taps -> (B, S).
+
+    With an ``outlier`` scale the squares are ``s^2 log(1 + r^2 / s^2)``, see `Synthesis`.
+    """
     weights = mixing.weights_like(mixtures)
     if copies is None:
         left = mixtures[:, None] - (weights * images).sum(dim=2)
@@ -164,11 +237,16 @@ def remix_error(images: Tensor, copies: Tensor | None, taps: Tensor, mixtures: T
         left = mixtures[:, None] - remix.reshape(*remix.shape[:2], *mixtures.shape[1:])
     if mixing.visible is not None:
         left = left[..., mixing.visible.to(left.device)]
-    return left.square().flatten(2).mean(dim=2)
+    left = left.flatten(2)
+    if outlier == 0:
+        return left.square().mean(dim=2)
+    deviation = 1.4826 * left.detach().abs().median(dim=2, keepdim=True).values  # the standard deviation, if most are normal
+    scale = (8 * deviation).clamp_min(outlier)  # so noise all over is fitted by least squares
+    return (scale.square() * (left / scale).square().log1p()).mean(dim=2)
 
 
 def solve_filters(copies: Tensor, mixtures: Tensor, mixing: Mixing, penalty: float) -> Tensor:
-    """The filters that explain the mixture best: ``argmin_f |m - A f|^2 / n + penalty |f|^2``, in closed form.
+    """The filters that explain the mixture best: ``argmin_f |m - A f|^2 / n + penalty |f - f_0|^2``, in closed form.
 
     Parameters
     ----------
@@ -186,6 +264,8 @@ def solve_filters(copies: Tensor, mixtures: Tensor, mixing: Mixing, penalty: flo
         seen = mixing.visible.to(design.device).expand(mixtures.shape[1:]).flatten()
         design, target = design[..., seen], target[:, seen]
     gram = design @ design.mT
-    gram.diagonal(dim1=1, dim2=2).add_(max(penalty, 1e-6) * design.shape[2])
+    pull = max(penalty, 1e-6) * design.shape[2]
+    gram.diagonal(dim1=1, dim2=2).add_(pull)
     right = design @ target.repeat_interleave(starts, 0)[:, :, None]
+    right += pull * typical_filter(math.isqrt(taps)).to(right).flatten().repeat(count)[None, :, None]
     return torch.linalg.solve(gram, right)[:, :, 0].reshape(batch, starts, count, taps)
