@@ -21,7 +21,7 @@ _HOMES = {
     "SplitGibbs": "separators", "Synthesis": "separators",
     "CnnRegressor": "priors", "DictionaryPrior": "priors", "GanPrior": "priors", "GaussianPrior": "priors", "ScorePrior": "priors",
     "Trace": "trace", "record": "trace",
-    "Player": "widgets", "LiveRun": "widgets",
+    "Player": "widgets", "LiveRun": "widgets", "KernelPad": "widgets",
 }
 _MODULES = ("bench", "cli", "core", "data", "figures", "metrics", "mixing", "priors", "separators", "tasks", "trace", "widgets", "zoo")
 

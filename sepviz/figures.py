@@ -294,6 +294,32 @@ def curves(lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], x: str,
     return figure
 
 
+def race(courses: Tensor, x: Sequence[float], chosen: int, *, y: str = "error", title: str | None = None) -> Sheet:
+    """Many courses (steps, runners) of which one is chosen: the chosen one in colour, those that end three times as high dashed."""
+    figure = Sheet(figsize=(7.5, 4.2), facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    ends = courses[-1]
+    stuck = ends > 3 * ends[chosen]
+    named: set[str] = set()
+    for runner in ends.argsort(descending=True).tolist():
+        kind = "chosen" if runner == chosen else "stuck: three times its error" if bool(stuck[runner]) else "others"
+        color, dash, width = {"chosen": (LINES[0][0], "-", 3.0), "others": ("0.6", "-", 1.0)}.get(kind, (LINES[1][0], "--", 1.2))
+        axes.plot(x, courses[:, runner].tolist(), color=color, linestyle=dash, linewidth=width, label=None if kind in named else kind,
+                  zorder=3 if kind == "chosen" else 2)
+        named.add(kind)
+    axes.set_xlabel("iteration", fontsize=13)
+    axes.set_ylabel(y, fontsize=13)
+    axes.set_yscale("log")
+    axes.tick_params(labelsize=11)
+    axes.grid(color="0.9")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=12, frameon=False)
+    if title:
+        figure.suptitle(title, fontsize=14, fontweight="bold")
+    return figure
+
+
 def arrows(fields: Mapping[str, tuple[Tensor, Tensor]], *, points: Mapping[str, tuple[float, float]] | None = None,
            x: str = "", y: str = "", title: str | None = None) -> Sheet:
     """Fields of arrows side by side.

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sepviz import bench, metrics, tasks
-from sepviz.bench import run
+from sepviz.bench import run, sd
 from sepviz.core import SepvizError
 from sepviz.priors import GaussianPrior
 from sepviz.separators import Average, SplitGibbs
@@ -110,6 +110,9 @@ def test_a_stopped_table_is_written_and_ends_the_command(methods, task, tmp_path
     (["basis", "--count", "0"], "count 0"),
     (["race", "--protocol", "split"], "--protocol is not for table race"),
     (["race", "--keep", "somewhere"], "--keep is not for table race"),
+    (["basis", "--starts", "3"], "--starts is not for table basis"),
+    (["sd-table2", "--prior", "score-strokes"], "sd-table2 needs one of the kind gan"),
+    (["sd-table2", "--dataset", "strokes", "--task", "separate"], "no task 'separate' in sd-table2"),
     (["basis", "--sources", "3"], "--sources is not for table basis"),
     (["basis", "--out", "no/such/folder/rows.jsonl"], "no such folder"),
     (["basis", "--dataset", "strokes", "--count", "1", "--methods", "nothing"], "none of the rows"),
@@ -118,3 +121,39 @@ def test_bad_options_are_refused_in_one_line(arguments, words):
     with pytest.raises(SepvizError, match=words) as error:
         bench.main(arguments)
     assert "\n" not in str(error.value)
+
+
+def test_the_tables_of_sd_run_on_a_small_generator(tmp_path, capsys):
+    """Every task and its columns; the figures of so small a network are nobody's."""
+    from sepviz import zoo
+    from sepviz.priors import GanPrior
+
+    torch.manual_seed(0)
+    zoo.save(GanPrior((1, 28, 28), 6, (8, 8, 8), "gan-tiny").eval(), tmp_path / "gan-tiny.safetensors", {})
+    common = ["--dataset", "strokes", "--prior", str(tmp_path / "gan-tiny.safetensors"), "--count", "2", "--starts", "2",
+              "--methods", "synthesis", "--keep", str(tmp_path / "kept"), "--out", str(tmp_path / "rows.jsonl")]
+    bench.main(["sd-table2", *common])
+    bench.main(["sd-table3", *common])
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    assert [row["table"].split(",")[0] for row in rows] == list(sd.TASKS["sd-table2"] + sd.TASKS["sd-table3"])
+    assert [row["filters"] is not None for row in rows] == [False, False, False, True, False, True]
+    assert all(row["n"] == 2 for row in rows)
+    assert all(row["aligned"] is None or row["aligned"] >= row["mean"] - 1e-3 for row in rows)
+    assert "aligned" in capsys.readouterr().out
+    kept = len(list((tmp_path / "kept").glob("*.npz")))
+    bench.main(["sd-table3", *common])
+    assert len(list((tmp_path / "kept").glob("*.npz"))) == kept == 6
+    assert rows[3:] == [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()][6:]
+
+
+def test_the_race_of_sd_is_of_two(tmp_path, capsys, monkeypatch):
+    from sepviz import zoo
+    from sepviz.priors import GanPrior
+    from sepviz.separators import Synthesis
+
+    torch.manual_seed(0)
+    zoo.save(GanPrior((1, 28, 28), 6, (8, 8, 8), "gan-tiny").eval(), tmp_path / "gan-tiny.safetensors", {})
+    short = {**Synthesis.presets["program"], "start_iterations": 2, "refine_iterations": 2}
+    monkeypatch.setitem(Synthesis.presets, "program", short)
+    bench.main(["sd-race", "--dataset", "strokes", "--prior", str(tmp_path / "gan-tiny.safetensors"), "--count", "2", "--starts", "2"])
+    assert "times as fast" in capsys.readouterr().out

@@ -18,7 +18,7 @@ def sources(notebook):
 
 
 def test_there_are_labs():
-    assert {"start_here", "score_prior", "langevin"} <= set(LABS)
+    assert {"start_here", "score_prior", "langevin", "gan_prior", "restarts_and_filters"} <= set(LABS)
     assert sorted(path.stem for path in FOLDER.glob("*.ipynb")) == LABS, "every lab is a pair"
 
 

@@ -192,6 +192,26 @@ def test_the_steps_count_the_work(device):
     assert literal.total_steps(problem) == 201 + 5001
 
 
+@pytest.mark.parametrize("size", [None, 3])
+def test_fewer_starts_would_have_chosen_among_fewer(size, device):
+    problem = Problem(torch.rand((3, *SHAPE), generator=rng_of(device), device=device), Mixing((1.0, 1.0), size))
+    separator = Synthesis(Linear(device), starts=6, bank=0, start_iterations=4, keep=0.0, refine_iterations=2)
+    steps = list(separator.steps(problem, rng_of(device)))
+    step = steps[3]
+    choices = separator.by_number_of_starts(step, problem)
+    assert [choice.index for choice in choices] == [1, 2, 3, 4, 5, 6]
+    torch.testing.assert_close(choices[-1].sources, step.sources)
+    errors = step.extras["start_error"]
+    for count in (1, 4):
+        best = errors[:, :count].argmin(dim=1)
+        want = separator.prior.decode(step.extras["latents"][torch.arange(3, device=device), best])
+        torch.testing.assert_close(choices[count - 1].sources, want)
+    if size:
+        torch.testing.assert_close(choices[-1].extras["filters"], step.extras["filters"])
+    with pytest.raises(SepvizError, match="1 of 6 starts left"):
+        separator.by_number_of_starts(steps[-1], problem)
+
+
 @pytest.mark.parametrize(("mixing", "words"), [
     (Mixing((1.0,), 11), "filter size 11"), (Mixing((1.0,), None, torch.ones(3, 3, dtype=torch.bool)), r"visible of shape \(3, 3\)"),
 ])

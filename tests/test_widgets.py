@@ -16,7 +16,7 @@ from sepviz import metrics
 from sepviz.core import Problem, SepvizError, Truth, parameter
 from sepviz.mixing import Mixing
 from sepviz.trace import record
-from sepviz.widgets import LiveRun, Player
+from sepviz.widgets import KernelPad, LiveRun, Player
 from sepviz.widgets.packing import make_view, pack_frames, thin
 
 
@@ -309,3 +309,23 @@ def test_pause_change_and_reset_in_mid_run(task):  # noqa: F811
 def test_a_class_is_not_a_separator(task):  # noqa: F811
     with pytest.raises(SepvizError, match="instance"):
         LiveRun(Toy, task[0])
+
+
+class TestKernelPad:
+    def test_what_is_painted_is_the_filter(self):
+        pad = KernelPad(3, torch.tensor([[0.0, 0, 0], [0, 1, 1], [0, 0, 0]]))
+        assert torch.equal(pad.kernel, torch.tensor([[0, 0, 0], [0, 0.5, 0.5], [0, 0, 0]]))
+        pad.children[2].children[0].value = True  # a click on the lower left tap
+        assert float(pad.kernel[2, 0]) == pytest.approx(1 / 3) and float(pad.kernel.sum()) == pytest.approx(1)
+
+    def test_it_starts_with_something(self):
+        assert torch.equal(KernelPad().kernel, torch.eye(5) / 5)
+
+    @pytest.mark.parametrize(("arguments", "words"), [((4,), "filter size 4"), ((5, torch.ones(3, 3)), r"\(3, 3\)")])
+    def test_bad_sizes_are_refused(self, arguments, words):
+        with pytest.raises(SepvizError, match=words):
+            KernelPad(*arguments)
+
+    def test_an_empty_filter_is_refused(self):
+        with pytest.raises(SepvizError, match="empty"):
+            _ = KernelPad(3, torch.zeros(3, 3)).kernel

@@ -19,7 +19,7 @@ def main(arguments: list[str] | None = None) -> None:
     """``sepviz bench TABLE [options]``."""
     import importlib
 
-    from sepviz import load_prior
+    from sepviz import load_prior, zoo
     from sepviz.cli import Parser, _device
     from sepviz.core import SepvizError
     from sepviz.suggest import nearest
@@ -55,6 +55,8 @@ def main(arguments: list[str] | None = None) -> None:
     options.device = _device(options.device)
     module, kind, _ = TABLES[options.table]
     prior = load_prior(options.prior or f"{kind}-{options.dataset}", options.device)
+    if not isinstance(prior, zoo.KINDS[kind]):
+        raise SepvizError(f"--prior {options.prior}: table {options.table} needs one of the kind {kind}-...")
     if options.compile:
         prior.network.compile()
     importlib.import_module(f"sepviz.bench.{module}").main(options, prior)

@@ -134,6 +134,29 @@ class Synthesis:
                 scale = (square / (1 - self.beta2**index)).sqrt() + EPSILON
                 state[name] = state[name] - rate / (1 - self.beta1**index) * mean / scale
 
+    def by_number_of_starts(self, step: Step, problem: Problem) -> list[Step]:
+        """What would be chosen at a step if only the first n of its starts had been made, for every n: steps to play.
+
+        Parameters
+        ----------
+        step : Step
+            One of this method's on this problem, with all starts still running.
+        """
+        alive, size = step.extras["alive"], problem.mixing.filter_size
+        if alive.shape[1] < self.starts:
+            raise SepvizError(f"step {step.index} has {alive.shape[1]} of {self.starts} starts left: take one before any was dropped")
+        with torch.no_grad():
+            images = self.prior.decode(step.extras["latents"])
+        errors, chosen = step.extras["start_error"], []
+        for count in range(1, self.starts + 1):
+            best = errors[:, :count].argmin(dim=1, keepdim=True)
+            sources, filters = pick(images, best)[:, 0], None
+            if size is not None:
+                filters = pick(step.extras["taps"], best)[:, 0].unflatten(2, (size, size))
+            info = {"evaluations": step.info["evaluations"] * count / self.starts, "residual": problem.residual(sources, filters)}
+            chosen.append(Step(count, f"best of {count}", sources, {} if filters is None else {"filters": filters}, info))
+        return chosen
+
     def _survivors(self, alive: int) -> int:
         return max(1, math.floor(self.keep * alive))
 

@@ -1,6 +1,7 @@
 """The interactive views: the only place that imports ipywidgets and anywidget."""
 
+from sepviz.widgets.kernel_pad import KernelPad
 from sepviz.widgets.live import LiveRun
 from sepviz.widgets.player import Player
 
-__all__ = ["LiveRun", "Player"]
+__all__ = ["KernelPad", "LiveRun", "Player"]

@@ -1,0 +1,135 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # A GAN as a prior: what it draws, and what it cannot draw
+#
+# A generator $G$ turns a latent vector $z \sim N(0, 1)$ into an image. As a prior it is a sharp one: an image is either in the range of
+# $G$ or it does not exist. So before we separate anything with it, we ask what it leaves out. About a minute on a laptop's CPU.
+
+# %%
+import tempfile
+from itertools import islice
+
+import ipywidgets
+import torch
+
+import sepviz
+from sepviz import Synthesis, figures, metrics, tasks
+from sepviz.data import load
+from sepviz.priors.gan import gan_steps
+
+DATASET = "strokes"  # or "mnist"
+device = sepviz.default_device()  # the environment's SEPVIZ_DEVICE: cpu (the default), cuda or auto
+prior = sepviz.load_prior(f"gan-{DATASET}")
+rng = torch.Generator(device).manual_seed(0)
+
+# %%
+drawn = prior.sample(30, rng)
+figures.images({"": drawn[:10], " ": drawn[10:20], "  ": drawn[20:]}, title="Thirty images that nobody drew")
+
+# %% [markdown]
+# ## 1. Walk through the latent space
+#
+# Between two latents lies a path of images. For two random vectors of a hundred numbers each, the path on the sphere keeps the length
+# that $G$ was trained with.
+
+# %%
+ends = torch.randn((3, 2, prior.latent_size), generator=rng, device=device)
+angles = torch.linspace(0, torch.pi / 2, 11, device=device)[:, None]
+with torch.no_grad():
+    walks = [prior.decode(angles.cos() * first + angles.sin() * last) for first, last in ends]
+figures.images({f"walk {i + 1}": walk for i, walk in enumerate(walks)}, title="From one image to another")
+
+# %% [markdown]
+# **Your turn.** Four directions at right angles through the first image above. Which of them change the digit, which only its shape?
+
+# %%
+directions = torch.linalg.qr(torch.randn((prior.latent_size, 4), generator=rng, device=device))[0].T
+
+
+@torch.no_grad()
+def show(**amounts):
+    moved = ends[0, 0] + sum(amount * direction for amount, direction in zip(amounts.values(), directions, strict=True))
+    return figures.images({"G(z)": prior.decode(moved)[None]})
+
+
+ipywidgets.interactive(show, **{name: (-8.0, 8.0, 0.5) for name in "abcd"})
+
+# %% [markdown]
+# ## 2. The length of z
+#
+# The prior says $|z|^2 \approx 100$, so $|z| \approx 10$. Much shorter latents give fog, much longer ones hard and broken strokes: images
+# that the generator was never asked for. When we search for a $z$ that explains a mixture, nothing but a penalty keeps it at home.
+
+# %%
+unit = ends[:, 0] / ends[:, 0].norm(dim=1, keepdim=True)
+lengths = (0.0, 2.0, 5.0, 10.0, 15.0, 25.0, 50.0)
+with torch.no_grad():
+    stretched = prior.decode(torch.stack([length * unit for length in lengths]))
+figures.images({f"z {i + 1}": stretched[:, i] for i in range(3)}, columns=[f"|z| = {length:g}" for length in lengths],
+               title="Too short, right, too long")
+
+# %% [markdown]
+# ## 3. What it cannot make
+#
+# For images it has never seen, we look for the best $z$ with all the means we have. What is left is the *oracle*: no method that uses
+# this prior can do better. Images that training forgot (mode collapse) show as the worst of them.
+
+# %%
+clean, truth = tasks.separate(DATASET, count=24, sources=1, seed=3, device=device)
+best = sepviz.record(Synthesis(prior), clean, every=50).sources
+oracle = metrics.psnr(best, truth.sources)
+worst = oracle.argsort()[:8].cpu()
+print(f"oracle of 24 images: mean {oracle.mean():.1f} dB, from {oracle.min():.1f} to {oracle.max():.1f} dB")
+figures.images({"image": truth.sources[worst, 0], "best G(z)": best[worst, 0]},
+               columns=[f"{value:.1f} dB" for value in oracle[worst]], title="The eight worst")
+
+# %% [markdown]
+# And images that are no digits of this set at all: mirrored, turned, and negative ones.
+
+# %%
+image = truth.sources[:3]
+strange = torch.cat([image, image.flip(4), image.transpose(3, 4), 1 - image])
+problem = tasks.mix(strange)[0]
+answer = sepviz.record(Synthesis(prior, refine_iterations=200), problem, every=50).sources
+values = metrics.psnr(answer, strange)
+figures.images({"image": strange[:, 0], "best G(z)": answer[:, 0]}, columns=[f"{value:.0f} dB" for value in values],
+               title="As they are, mirrored, transposed, negative")
+
+# %% [markdown]
+# ## 4. Watch one being trained
+#
+# Training is a stream of steps like everything here: a small network, two hundred iterations. The same latents all along. `sepviz train
+# gan` does it in earnest.
+
+# %%
+images = load(DATASET, "train", count=5000).images.to(device)
+with tempfile.TemporaryDirectory() as folder:
+    stream = gan_steps(images, f"{folder}/small.ckpt", iterations=200, widths=(64, 32, 16), batch=64, every=40, shown=10)
+    course = [step for step, _ in islice(stream, 6)]
+figures.images({step.stage: step.sources[0] for step in course}, title="Ten latents learn to draw")
+
+# %%
+# NBVAL_CHECK_OUTPUT
+print([step.info["iteration"] for step in course])
+
+# %% [markdown]
+# ## Questions
+#
+# 1. In section 1, do the walks pass through images that are no digits? What does that say about the classes in the latent space?
+# 2. Section 3's oracle bounds every method with this prior. Compare it with the PSNR of `Synthesis` on two sources: how much is lost to
+#    the prior, how much to the search?
+# 3. A negative digit gets a poor answer, and `Synthesis` still gives one. Which number in the `Step` tells that something is wrong?
+# 4. Mirrored digits come out better than you might expect. Which of them, and why?
