@@ -565,3 +565,16 @@ def test_train_gan(run, fails, monkeypatch, few_images):
     card = json.loads(Path("gan-strokes.json").read_text())
     assert card["iterations"] == 1 and card["oracle_psnr"]["n"] == 30 and card["command"].startswith("sepviz train gan")
     assert isinstance(zoo.load("gan-strokes.safetensors"), GanPrior) and not Path("gan-strokes.ckpt").exists()
+
+
+@pytest.mark.parametrize(("model", "figure"), [("nmf", "rebuilt_psnr"), ("conv-nmf", "rebuilt_psnr"), ("cnn", "denoised_psnr")])
+def test_train_a_baseline_and_use_it(run, fails, few_images, model, figure):
+    fails([f"--minutes is not for {model}", "--iterations"], "train", model, "--minutes", 3)
+    fails([f"--preset is not for {model}"], "train", model, "--preset", "narrow")
+    code, out, _ = run("train", model, "--iterations", 2)
+    assert code == 0 and "held-out images" in out
+    weights = f"{model}-strokes.safetensors"
+    assert figure in json.loads(Path(weights).with_suffix(".json").read_text())
+    run("mix", "--task", "denoise", "--count", 2, "--out", "noisy.npz")
+    assert run("separate", "noisy.npz", "--method", model, "--prior", weights, "--out", "clean.npz")[0] == 0
+    fails([f"{model} needs a", "this is none"], "separate", "noisy.npz", "--method", model, "--prior", "score-strokes", "--out", "o.npz")

@@ -6,6 +6,7 @@ With bases smaller than the image, each may stand at several places: convolutive
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -109,9 +110,12 @@ def fit_convolutive(images: Tensor, count: int, reach: int, iterations: int, rng
 def fit_plain(images: Tensor, count: int, seed: int) -> Tensor:
     """``count`` bases for images (N, C, H, W) by scikit-learn's NMF, of sum 1 each -> (count, C, H, W)."""
     from sklearn.decomposition import NMF
+    from sklearn.exceptions import ConvergenceWarning
 
     model = NMF(count, init="nndsvda", max_iter=400, tol=1e-3, random_state=seed)
-    model.fit(images.flatten(1).cpu().numpy())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the last tenths of a per cent change no picture
+        model.fit(images.flatten(1).cpu().numpy())
     bases = torch.from_numpy(model.components_).to(images).reshape(count, *images.shape[1:])
     return bases / bases.sum(dim=(1, 2, 3), keepdim=True).clamp_min(TINY)
 
