@@ -44,6 +44,11 @@ def digest(prior: Any) -> str | None:
     return total.hexdigest()[:16]
 
 
+def kind_of(prior: Any) -> str:
+    """The name in `KINDS` of a prior's class."""
+    return next(name for name, cls in KINDS.items() if isinstance(prior, cls))
+
+
 def save(prior: torch.nn.Module, path: str | Path, facts: dict[str, Any]) -> Path:
     """Write weights (float16) as safetensors and, beside them, the card with their hash; both or neither.
 
@@ -61,8 +66,7 @@ def save(prior: torch.nn.Module, path: str | Path, facts: dict[str, Any]) -> Pat
     for target in (path, path.with_suffix(".json")):
         files.check_target(target)
     weights = {key: value.detach().half().cpu().contiguous() for key, value in prior.state_dict().items()}
-    kind = next(name for name, cls in KINDS.items() if isinstance(prior, cls))
-    data = to_bytes(weights, metadata={"kind": kind, "settings": json.dumps(prior.settings())})  # type: ignore[operator]
+    data = to_bytes(weights, metadata={"kind": kind_of(prior), "settings": json.dumps(prior.settings())})  # type: ignore[operator]
     text = json.dumps({**facts, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}, indent=1) + "\n"
     files.write(path.with_suffix(".json"), lambda file: file.write(text.encode()))
     return files.write(path, lambda file: file.write(data))

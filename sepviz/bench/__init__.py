@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
     options.device = _device(options.device)
     module, kind, _ = TABLES[options.table]
     prior = load_prior(options.prior or f"{kind}-{options.dataset}", options.device)
-    if not isinstance(prior, zoo.KINDS[kind]):
+    if zoo.kind_of(prior) != kind:
         raise SepvizError(f"--prior {options.prior}: table {options.table} needs one of the kind {kind}-...")
     if options.compile:
         prior.network.compile()
