@@ -18,8 +18,8 @@ class Nmf:
     """The baseline of Kong et al. 2019: find ``h >= 0`` with ``m ~ h W``, the rows of W the bases of all classes.
 
     One step is one multiplicative update of h (Lee & Seung 2001, Theorem 1). A single source is the whole
-    reconstruction; of several, each is what the bases of one class explain, the strongest classes are
-    taken, and half-way the bases of all others are left out. What the filter did to the image, and what the noise, is taken for image.
+    reconstruction. Of several, each is what the bases of one class explain: those of the strongest classes are taken,
+    and half-way the bases of all others are left out. What noise or a filter did to the image is taken for image.
     """
 
     prior: DictionaryPrior
@@ -52,21 +52,17 @@ class Nmf:
             if index:
                 activations = update_activations(activations, atoms, flat, visible)
             if index == self.iterations // 2 and mixing.count > 1:
-                chosen = self._strongest(explained(activations.reshape(shape), atoms), mixing.count)
+                chosen = strongest(explained(activations.reshape(shape), atoms), mixing.count)
                 kept = torch.zeros(shape[:2], device=flat.device).scatter_(1, chosen, 1.0)
                 activations = (activations.reshape(shape) * kept[:, :, None, None]).flatten(1)
             yield self._step(index, activations.reshape(shape), atoms, problem)
-
-    def _strongest(self, images: Tensor, count: int) -> Tensor:
-        """The ``count`` classes whose part (B, classes, pixels) has most energy, strongest first: (B, count)."""
-        return images.square().sum(dim=2).topk(count, dim=1).indices
 
     def _step(self, index: int, activations: Tensor, atoms: Tensor, problem: Problem) -> Step:
         mixing, images = problem.mixing, explained(activations, atoms)
         chosen = None
         if mixing.count > 1:  # the strongest class is the source of the largest weight
             by_weight = sorted(range(mixing.count), key=lambda k: -mixing.weights[k])
-            chosen = self._strongest(images, mixing.count)
+            chosen = strongest(images, mixing.count)
             chosen = torch.empty_like(chosen).index_copy_(1, torch.tensor(by_weight, device=chosen.device), chosen)
         info: dict[str, float] = {"evaluations": index}
         extras = {"activations": activations.clone()}
@@ -86,6 +82,11 @@ class Nmf:
 def explained(activations: Tensor, atoms: Tensor) -> Tensor:
     """What each class explains: (B, classes, bases, places) -> (B, classes, C H W)."""
     return torch.einsum("bca,can->bcn", activations.flatten(2), atoms.reshape(activations.shape[1], -1, atoms.shape[1]))
+
+
+def strongest(images: Tensor, count: int) -> Tensor:
+    """The ``count`` classes whose part (B, classes, C H W) has most energy, strongest first: (B, count)."""
+    return images.square().sum(dim=2).topk(count, dim=1).indices
 
 
 def gather(values: Tensor, chosen: Tensor | None) -> Tensor:
