@@ -69,6 +69,7 @@ def test_updates_are_torchnmfs(device):
     torch.testing.assert_close(flat.cpu().reshape(5, 3, 5, 5), theirs.H.detach(), rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:Maximum number of iterations")
 def test_activations_come_to_scikit_learns():
     from sklearn.decomposition import NMF
 

@@ -158,7 +158,22 @@ def test_the_zoo_is_small_and_every_prior_has_its_card():
         assert (zoo.FOLDER / f"{name}.safetensors").stat().st_size <= 3e6
         card = zoo.card(name)
         assert card["command"].startswith("sepviz train") and card["minutes"] > 0 and "seed" in card
-        assert len(card["held_out_loss_per_sigma"]) >= 5
+        kind = zoo.kind_of(zoo.load(name))
+        if kind == "score":
+            assert len(card["held_out_loss_per_sigma"]) >= 5
+        else:
+            figure = {"gan": "oracle_psnr", "dictionary": "rebuilt_psnr", "cnn": "denoised_psnr"}[kind]
+            assert card[figure]["n"] >= 500 and card[figure]["mean"] > 15
+
+
+def test_the_strokes_oracle_is_what_its_card_says(device):
+    """Other images and half of the starts: the card's figure within three standard errors."""
+    from sepviz.data import floats, load
+    from sepviz.priors.gan import oracle
+
+    images = floats(load("strokes", "test", count=12).images).to(device)
+    found = float(oracle(zoo.load("gan-strokes", device), images, starts=4, progress=False).mean())
+    assert zoo.card("gan-strokes")["oracle_psnr"]["mean"] == pytest.approx(found, abs=1.5)
 
 
 def test_the_strokes_card_tells_the_truth(device):
