@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
@@ -257,6 +258,21 @@ def images(rows: Mapping[str, Tensor], *, columns: Sequence[str] | None = None, 
     return figure
 
 
+def _plot(x: str, y: str, title: str | None) -> tuple[Sheet, Axes]:
+    """A figure with one pair of axes, named."""
+    figure = Sheet(figsize=(7.5, 4.2), facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.set_xlabel(x, fontsize=13)
+    axes.set_ylabel(y, fontsize=13)
+    axes.tick_params(labelsize=11)
+    axes.grid(color="0.9")
+    axes.spines[["top", "right"]].set_visible(False)
+    if title:
+        figure.suptitle(title, fontsize=14, fontweight="bold")
+    return figure, axes
+
+
 def curves(lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], x: str, y: str, *, title: str | None = None,
            log_x: bool = False, log_y: bool = False, marks: bool = False, dots: Sequence[str] = ()) -> Sheet:
     """Curves over one axis, at most five.
@@ -273,32 +289,21 @@ def curves(lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], x: str,
     """
     if not 1 <= len(lines) <= len(LINES):
         raise SepvizError(f"{len(lines)} lines: draw 1 to {len(LINES)}")
-    figure = Sheet(figsize=(7.5, 4.2), facecolor="white", layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    figure, axes = _plot(x, y, title)
     for (name, (across, up)), (color, dash, mark) in zip(lines.items(), LINES, strict=False):
         if name in dots:
             axes.plot(across, up, "o", label=name, color=color, markersize=10, fillstyle="none", markeredgewidth=2, zorder=3)
         else:
             axes.plot(across, up, label=name, color=color, linestyle=dash, linewidth=2.2, marker=mark if marks else None, markersize=7)
-    axes.set_xlabel(x, fontsize=13)
-    axes.set_ylabel(y, fontsize=13)
     axes.set(xscale="log" if log_x else "linear", yscale="log" if log_y else "linear")
-    axes.tick_params(labelsize=11)
-    axes.grid(color="0.9")
-    axes.spines[["top", "right"]].set_visible(False)
     if len(lines) > 1:
         axes.legend(fontsize=12, frameon=False)
-    if title:
-        figure.suptitle(title, fontsize=14, fontweight="bold")
     return figure
 
 
 def race(courses: Tensor, x: Sequence[float], chosen: int, *, y: str = "error", title: str | None = None) -> Sheet:
     """Many courses (steps, runners) of which one is chosen: the chosen one in colour, those that end three times as high dashed."""
-    figure = Sheet(figsize=(7.5, 4.2), facecolor="white", layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    figure, axes = _plot("iteration", y, title)
     ends = courses[-1]
     stuck = ends > 3 * ends[chosen]
     named: set[str] = set()
@@ -308,15 +313,8 @@ def race(courses: Tensor, x: Sequence[float], chosen: int, *, y: str = "error", 
         axes.plot(x, courses[:, runner].tolist(), color=color, linestyle=dash, linewidth=width, label=None if kind in named else kind,
                   zorder=3 if kind == "chosen" else 2)
         named.add(kind)
-    axes.set_xlabel("iteration", fontsize=13)
-    axes.set_ylabel(y, fontsize=13)
     axes.set_yscale("log")
-    axes.tick_params(labelsize=11)
-    axes.grid(color="0.9")
-    axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=12, frameon=False)
-    if title:
-        figure.suptitle(title, fontsize=14, fontweight="bold")
     return figure
 
 

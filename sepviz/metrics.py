@@ -177,6 +177,16 @@ def align(estimates: Tensor, sources: Tensor, filters: Tensor | None = None, rea
     return Aligned(found, turned, permutation, shifts, gain.float())
 
 
+def aligned_figures(estimates: Tensor, sources: Tensor, filters: Tensor | None, true: Tensor,
+                    convention: str = "per_source") -> tuple[float, float | None]:
+    """After `align`: the mean PSNR in dB and, for filters of the true ones' shape, their median correlation."""
+    found = align(estimates, sources, filters)
+    same = None
+    if found.filters is not None and found.filters.shape == true.shape:
+        same = float(filter_correlation(found.filters, true).median())
+    return summarize(found.sources, sources, convention).mean, same
+
+
 def filter_correlation(filters: Tensor, true: Tensor) -> Tensor:
     """Cosine between filters and the true ones, (B, K, h, w) twice -> (B, K); align them first."""
     return functional.cosine_similarity(filters.flatten(2).double(), true.to(filters.device).flatten(2).double(), dim=2).float()

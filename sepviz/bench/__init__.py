@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> None:
         raise SepvizError(f"no table {options.table!r}: {nearest(options.table, TABLES)}")
     if options.count < 1 or options.chunk < 1:
         raise SepvizError(f"count {options.count}, chunk {options.chunk}: both must be at least 1")
-    sd = ("sd-table2", "sd-table3")
+    sd = [name for name, (module, *_) in TABLES.items() if module == "sd"]
     for option, tables in (("protocol", ("basis",)), ("keep", ("basis", "sources", *sd)), ("sources", ("sources",)),
                            ("task", (*sd, "sd-race")), ("starts", (*sd, "sd-race"))):
         if getattr(options, option) and options.table not in tables:

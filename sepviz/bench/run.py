@@ -129,10 +129,8 @@ def evaluate(methods: dict[str, Separator], problem: Problem, truth: Truth, *, s
         estimates, aligned, similarity = torch.cat([found.sources for found in found_here]), None, None
         filters = [found.filters for found in found_here if found.filters is not None]
         if true.filters is not None:
-            turned = metrics.align(estimates, true.sources, torch.cat(filters) if filters else None)
-            aligned = metrics.summarize(turned.sources, true.sources, convention).mean
-            if turned.filters is not None and turned.filters.shape == true.filters.shape:
-                similarity = float(metrics.filter_correlation(turned.filters, true.filters).median())
+            aligned, similarity = metrics.aligned_figures(estimates, true.sources, torch.cat(filters) if filters else None, true.filters,
+                                                          convention)
         summary = metrics.summarize(estimates, true.sources, convention)
         rows.append(Row(label, done, summary.mean, summary.interval, summary.median, summary.pooled, summary.ssim,
                         residual=float(torch.cat(store["residual"][:chunks]).square().mean().sqrt()),

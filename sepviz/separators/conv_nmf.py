@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from torch import Generator, Tensor
 
 from sepviz.core import Problem, SepvizError, Step
-from sepviz.priors.dictionary import place
 from sepviz.separators.nmf import Nmf
 
 
@@ -29,9 +28,9 @@ class ConvNmf(Nmf):
             raise SepvizError(f"filter size {size}: the bases of {self.prior.name} move within {side}x{side}; state that size")
         return super().steps(problem, rng, start)
 
-    def _unfiltered(self, images: Tensor, activations: Tensor, problem: Problem) -> tuple[Tensor, Tensor | None]:
+    def _unfiltered(self, images: Tensor, activations: Tensor, atoms: Tensor, problem: Problem) -> tuple[Tensor, Tensor | None]:
         size = problem.mixing.filter_size
         if size is None:
             return images, None
-        middle = place(self.prior.bases.flatten(0, 1), self.prior.reach)[:, size**2 // 2].unflatten(0, activations.shape[1:3])
+        middle = atoms.reshape(*activations.shape[1:], -1)[:, :, size**2 // 2]
         return (activations.sum(dim=3)[..., None] * middle).sum(dim=2), activations.sum(dim=2).unflatten(2, (size, size))

@@ -66,7 +66,7 @@ class Nmf:
             chosen = torch.empty_like(chosen).index_copy_(1, torch.tensor(by_weight, device=chosen.device), chosen)
         info: dict[str, float] = {"evaluations": index}
         extras = {"activations": activations.clone()}
-        images, filters = self._unfiltered(images, activations, problem)
+        images, filters = self._unfiltered(images, activations, atoms, problem)
         if filters is not None:
             filters = gather(filters, chosen)
             extras["filters"] = filters / filters.sum(dim=(2, 3), keepdim=True).clamp_min(1e-9)
@@ -74,7 +74,7 @@ class Nmf:
         info["residual"] = problem.residual(sources, extras.get("filters"))
         return Step(index, f"update {index}", sources, extras, info)
 
-    def _unfiltered(self, images: Tensor, activations: Tensor, problem: Problem) -> tuple[Tensor, Tensor | None]:
+    def _unfiltered(self, images: Tensor, activations: Tensor, atoms: Tensor, problem: Problem) -> tuple[Tensor, Tensor | None]:
         """What a filter that nobody knows did, taken off: images (B, classes, C H W) and filters; here, nothing."""
         return images, None
 

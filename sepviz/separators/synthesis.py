@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -73,9 +74,9 @@ class Synthesis:
 
     def total_steps(self, problem: Problem) -> int:
         """The number of steps after step 0."""
-        alive, total = self.starts, self.refine_iterations + (self.start_iterations if self.starts == 1 else 0)
+        alive, total = self.starts, self._limit(1)
         while alive > 1:
-            alive, total = self._survivors(alive), total + self.start_iterations
+            alive, total = self._survivors(alive), total + self._limit(alive)
         return total
 
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
@@ -227,13 +228,14 @@ def nearest_sums(images: Tensor, mixtures: Tensor, weights: Sequence[float], cou
     square = gram.diagonal()
     for products in mixtures @ images.T:
         chosen = torch.arange(len(images), device=images.device)[:, None]
-        cost, left = weights[0] ** 2 * square - 2 * weights[0] * products, products - weights[0] * gram
-        for weight in weights[1:]:
+        cost, left = weights[0] ** 2 * square - 2 * weights[0] * products, products
+        for before, weight in itertools.pairwise(weights):
             if chosen.shape[1] > 1:
                 kept = cost.topk(min(len(cost), max(BEAM, len(weights) * count)), largest=False).indices
                 cost, left, chosen = cost[kept], left[kept], chosen[kept]
+            left = left - before * gram[chosen[:, -1]]  # the products with what is left of the mixture
             cost, added = (cost[:, None] + weight**2 * square - 2 * weight * left).min(dim=1)
-            left, chosen = left - weight * gram[added], torch.cat([chosen, added[:, None]], dim=1)
+            chosen = torch.cat([chosen, added[:, None]], dim=1)
         order = cost.argsort()[:len(weights) * count]  # the same sum is there at most once for each of its images
         sums = [tuple(one) for one in chosen[order].tolist()]
         if len(set(weights)) == 1:
