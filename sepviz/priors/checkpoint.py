@@ -1,4 +1,4 @@
-"""A training run's state on disk: taken up by the same run alone, and replaced whole or not at all."""
+"""What a training run starts from, and its state on disk: taken up by the same run alone, replaced whole or not at all."""
 
 from __future__ import annotations
 
@@ -8,8 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from sepviz.core import SepvizError
+
+
+def check_images(images: Tensor, batch: int) -> None:
+    """Refuse what is not at least a batch of uint8 images (N, C, H, W)."""
+    if images.ndim != 4 or images.dtype != torch.uint8 or len(images) < batch:
+        raise SepvizError(f"training images {tuple(images.shape)} {images.dtype}: want at least {batch} uint8 images (N, C, H, W)")
 
 
 def take_up(path: Path, settings: dict, seed: int, device: torch.device) -> dict[str, Any] | None:

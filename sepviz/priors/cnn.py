@@ -9,9 +9,8 @@ from pathlib import Path
 import torch
 from torch import Generator, Tensor, nn
 
-from sepviz.core import SepvizError
 from sepviz.metrics import decibels
-from sepviz.priors.checkpoint import keep, take_up
+from sepviz.priors.checkpoint import check_images, keep, take_up
 from sepviz.priors.score import bfloat16_is_fast
 
 
@@ -67,8 +66,7 @@ def train_cnn(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, itera
     """
     from tqdm.auto import tqdm
 
-    if images.ndim != 4 or images.dtype != torch.uint8 or len(images) < batch:
-        raise SepvizError(f"training images {tuple(images.shape)} {images.dtype}: want at least {batch} uint8 images (N, C, H, W)")
+    check_images(images, batch)
     checkpoint, device = Path(checkpoint), images.device
     torch.manual_seed(seed)
     rng = Generator(device).manual_seed(seed)

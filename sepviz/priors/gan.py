@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from sepviz.core import SepvizError, Step
 from sepviz.metrics import decibels
-from sepviz.priors.checkpoint import keep, take_up
+from sepviz.priors.checkpoint import check_images, keep, take_up
 from sepviz.priors.score import bfloat16_is_fast
 
 PRESETS = {"paper": (512, 256, 128), "narrow": (256, 128, 64)}
@@ -141,8 +141,7 @@ def gan_steps(images: Tensor, checkpoint: str | Path, *, iterations: int = 10_00
     prior : GanPrior
         The generator itself, in eval mode until the next step is asked for.
     """
-    if images.ndim != 4 or images.dtype != torch.uint8 or len(images) < batch:
-        raise SepvizError(f"training images {tuple(images.shape)} {images.dtype}: want at least {batch} uint8 images (N, C, H, W)")
+    check_images(images, batch)
     checkpoint, device = Path(checkpoint), images.device
     torch.manual_seed(seed)
     rng = torch.Generator(device).manual_seed(seed)

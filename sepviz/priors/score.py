@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sepviz.core import SepvizError
-from sepviz.priors.checkpoint import keep, take_up
+from sepviz.priors.checkpoint import check_images, keep, take_up
 
 VALIDATION_SIGMAS = (0.02, 0.05, 0.1, 0.2, 0.35, 0.7, 1.0, 2.0)
 
@@ -293,8 +293,7 @@ def train_score(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, min
     """
     from tqdm.auto import tqdm
 
-    if images.ndim != 4 or images.dtype != torch.uint8 or len(images) < batch:
-        raise SepvizError(f"training images {tuple(images.shape)} {images.dtype}: want at least {batch} uint8 images (N, C, H, W)")
+    check_images(images, batch)
     checkpoint = Path(checkpoint)
     device = images.device
     torch.manual_seed(seed)
