@@ -592,10 +592,10 @@ def _train(arguments: argparse.Namespace) -> int:
         raise SepvizError(f"--out {out}: the name of weights ends in .safetensors")
     for target in (out, out.with_suffix(".json")):
         files.check_target(target)
-    name, images, labels = data.load(arguments.dataset, "train")
+    dataset, images, labels = data.load(arguments.dataset, "train")
     images = images.to(_device(arguments.device))
     aside = 2000 if len(images) >= 20_000 else max(1, len(images) // 10)
-    learned = data.Dataset(name, images[:-aside], labels[:-aside].to(images.device))
+    learned = data.Dataset(dataset, images[:-aside], labels[:-aside].to(images.device))
     checkpoint = out.with_suffix(".ckpt")
     _check_checkpoint(checkpoint)
     try:
@@ -630,6 +630,10 @@ def _train_score(learned: Dataset, held_out: Tensor, checkpoint: Path, name: str
     return prior, card, figures
 
 
+def _held_out(figure: dict[str, Any], what: str) -> str:
+    return f"{what.format(n=figure['n'])}: {figure['mean']:.1f} dB, a tenth of them below {figure['tenth_percentile']:.1f} dB"
+
+
 def _train_gan(learned: Dataset, held_out: Tensor, checkpoint: Path, name: str,
                arguments: argparse.Namespace) -> tuple[Any, dict, list[str]]:
     from sepviz.priors.gan import PRESETS, train_gan
@@ -637,9 +641,7 @@ def _train_gan(learned: Dataset, held_out: Tensor, checkpoint: Path, name: str,
     widths = PRESETS[_choose("preset of gan", arguments.preset or "paper", PRESETS)]
     prior, card = train_gan(learned.images, held_out, checkpoint, iterations=arguments.iterations or 10_000, seed=arguments.seed, name=name,
                             widths=widths, progress=sys.stderr.isatty())
-    found = card["oracle_psnr"]
-    return prior, card, [f"the best image found for {found['n']} held-out ones: {found['mean']:.1f} dB, "
-                         f"a tenth of them below {found['tenth_percentile']:.1f} dB"]
+    return prior, card, [_held_out(card["oracle_psnr"], "the best image found for {n} held-out ones")]
 
 
 def _train_nmf(learned: Dataset, held_out: Tensor, checkpoint: Path, name: str,
@@ -648,9 +650,7 @@ def _train_nmf(learned: Dataset, held_out: Tensor, checkpoint: Path, name: str,
 
     prior, card = train_dictionary(learned.images, learned.labels, held_out, reach=2 if arguments.model == "conv-nmf" else 0,
                                    iterations=arguments.iterations or 300, seed=arguments.seed, name=name, progress=sys.stderr.isatty())
-    found = card["rebuilt_psnr"]
-    return prior, card, [f"{found['n']} held-out images rebuilt from the bases: {found['mean']:.1f} dB, "
-                         f"a tenth of them below {found['tenth_percentile']:.1f} dB"]
+    return prior, card, [_held_out(card["rebuilt_psnr"], "{n} held-out images rebuilt from the bases")]
 
 
 def _train_cnn(learned: Dataset, held_out: Tensor, checkpoint: Path, name: str,
@@ -659,9 +659,7 @@ def _train_cnn(learned: Dataset, held_out: Tensor, checkpoint: Path, name: str,
 
     prior, card = train_cnn(learned.images, held_out, checkpoint, iterations=arguments.iterations or 3000, seed=arguments.seed, name=name,
                             progress=sys.stderr.isatty())
-    found = card["denoised_psnr"]
-    return prior, card, [f"{found['n']} held-out images, noise taken off: {found['mean']:.1f} dB, "
-                         f"a tenth of them below {found['tenth_percentile']:.1f} dB"]
+    return prior, card, [_held_out(card["denoised_psnr"], "{n} held-out images, noise taken off")]
 
 
 TRAINERS: dict[str, Callable[..., tuple[Any, dict, list[str]]]] = {
