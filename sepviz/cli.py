@@ -577,40 +577,71 @@ def _score(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from sepviz import data, files, zoo
+    from sepviz import files, zoo
     from sepviz.core import SepvizError
 
-    _choose("model", arguments.model, TRAINERS)
-    for option, models in (("minutes", ("score",)), ("compile", ("score",)), ("preset", ("gan",))):
+    _choose("model", arguments.model, (*TRAINERS, *MASKS))
+    for option, models in (("minutes", ("score",)), ("compile", ("score",)), ("preset", ("gan", *MASKS)), ("iterations", TRAINERS),
+                           ("dataset", TRAINERS), ("unseen", MASKS), ("observed", MASKS), ("training", MASKS), ("set", MASKS)):
         if getattr(arguments, option) and arguments.model not in models:
-            raise SepvizError(f"--{option} is not for {arguments.model}: leave it out"
-                              + (", and give --iterations" if option == "minutes" else ""))
-    name = Path(arguments.dataset).name
-    out: Path = arguments.out or Path(f"{arguments.model}-{name}.safetensors")
+            instead = {"minutes": ", and give --iterations", "dataset": ", and give --unseen and --observed",
+                       "iterations": ", and give --set"}.get(option, "")
+            raise SepvizError(f"--{option} is not for {arguments.model}: leave it out{instead if arguments.model in MASKS or option == 'minutes' else ''}")
+    name = f"{arguments.model}-{Path(arguments.dataset or 'strokes').name}" if arguments.model in TRAINERS else arguments.model
+    out: Path = arguments.out or Path(f"{name}.safetensors")
     out = out.with_name(out.name + ".safetensors") if not out.suffix else out
     if out.suffix != ".safetensors":
         raise SepvizError(f"--out {out}: the name of weights ends in .safetensors")
     for target in (out, out.with_suffix(".json")):
         files.check_target(target)
-    dataset, images, labels = data.load(arguments.dataset, "train")
-    images = images.to(_device(arguments.device))
-    aside = 2000 if len(images) >= 20_000 else max(1, len(images) // 10)
-    learned = data.Dataset(dataset, images[:-aside], labels[:-aside].to(images.device))
     checkpoint = out.with_suffix(".ckpt")
     _check_checkpoint(checkpoint)
     try:
-        prior, card, figures = TRAINERS[arguments.model](learned, images[-aside:], checkpoint, out.stem, arguments)
+        learn = _learn_mask if arguments.model in MASKS else _learn_prior
+        prior, card, figures = learn(arguments, out.stem, checkpoint)
     except KeyboardInterrupt:
         kept = f"{checkpoint} keeps the run; the same command goes on from there" if checkpoint.exists() else "nothing was kept"
         raise KeyboardInterrupt(kept) from None
-    facts = {"command": arguments.command_line, "dataset": arguments.dataset, "held_out": f"the last {aside} images of the train split",
-             **card, "versions": files.versions()}
-    zoo.save(prior, out, facts)
+    zoo.save(prior, out, {"command": arguments.command_line, **card, "versions": files.versions()})
     checkpoint.unlink(missing_ok=True)
     print(f"{out}: {card['iterations']} iterations in {card['minutes']} minutes on {card['device']}\n")
     for line in figures:
         print(line)
     return 0
+
+
+def _learn_prior(arguments: argparse.Namespace, name: str, checkpoint: Path) -> tuple[Any, dict, list[str]]:
+    """What learns from clean images of one set: the prior, its card, what to tell of it."""
+    from sepviz import data
+
+    dataset, images, labels = data.load(arguments.dataset or "strokes", "train")
+    images = images.to(_device(arguments.device))
+    aside = 2000 if len(images) >= 20_000 else max(1, len(images) // 10)
+    learned = data.Dataset(dataset, images[:-aside], labels[:-aside].to(images.device))
+    prior, card, figures = TRAINERS[arguments.model](learned, images[-aside:], checkpoint, name, arguments)
+    return prior, {"dataset": arguments.dataset or "strokes", "held_out": f"the last {aside} images of the train split", **card}, figures
+
+
+def _learn_mask(arguments: argparse.Namespace, name: str, checkpoint: Path) -> tuple[Any, dict, list[str]]:
+    """What learns from mixtures: a mask network, by the steps of a method."""
+    from sepviz import learning, metrics, tasks
+
+    separator: Any = _separator(arguments.model, arguments.preset, arguments.set, None, _device(arguments.device))
+    unseen, observed = arguments.unseen or "strokes:0-4", arguments.observed or "strokes:5-9"
+    sees = "all" if separator.learns.get("unobserved") else "observed" if separator.learns["observed"] else "mixtures"
+    problem, truth = tasks.unmix(unseen, observed, count=1000, seed=arguments.seed, sees=sees, split="held-out",
+                                 training=arguments.training or 12_000, device=_device(arguments.device))
+    step, minutes = learning.train(separator, problem, checkpoint, arguments.seed, (unseen, observed), progress=sys.stderr.isatty())
+    found = separator.trained(step, tuple(problem.mixtures.shape[1:]), name)
+    estimates = metrics.in_one_order(step.sources, truth.sources) if sees == "mixtures" else step.sources
+    scored = metrics.summarize(estimates[:, :1], truth.sources[:, :1])
+    figure = {"what": f"PSNR in dB and SSIM of {unseen} out of mixtures of held-out images", "n": scored.n, "mean": round(scored.mean, 2),
+              "interval": round(scored.interval, 2), "median": round(scored.median, 2), "ssim": round(scored.ssim, 4)}
+    card = {"unseen": unseen, "observed": observed, "sees": tasks.SEES[sees], "examples": len(problem.examples.mixtures),  # type: ignore[union-attr]
+            "seed": arguments.seed, "minutes": round(minutes, 1), "iterations": step.index,
+            "parameters": sum(weight.numel() for weight in found.parameters()), "device": problem.mixtures.device.type,
+            "held_out": "the last 1000 images of each source in the train split", "unseen_psnr": figure}
+    return found, card, [f"{unseen} out of {scored.n} held-out mixtures: {scored.mean:.1f} dB, SSIM {scored.ssim:.3f}"]
 
 
 def _train_score(learned: Dataset, held_out: Tensor, checkpoint: Path, name: str,
@@ -664,6 +695,7 @@ def _train_cnn(learned: Dataset, held_out: Tensor, checkpoint: Path, name: str,
 
 TRAINERS: dict[str, Callable[..., tuple[Any, dict, list[str]]]] = {
     "score": _train_score, "gan": _train_gan, "nmf": _train_nmf, "conv-nmf": _train_nmf, "cnn": _train_cnn}
+MASKS = ("egg", "supervised", "adversarial-mask", "remix")  # methods whose training leaves a mask network
 
 
 def _check_checkpoint(path: Path) -> None:
@@ -786,12 +818,17 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
     train = command("train", _train, "train a prior", """
         Held-out figures are of the last 2,000 images of the train split (a tenth of a set below 20,000); the test split
         is never touched. Ctrl-C keeps NAME.ckpt beside --out; the same command goes on from there.""")
-    train.add_argument("model", metavar="MODEL", help="score, gan, nmf, conv-nmf or cnn")
-    train.add_argument("--dataset", default="strokes", help="see sepviz data (default: strokes)")
+    train.add_argument("model", metavar="MODEL", help="""score, gan, nmf, conv-nmf or cnn, of clean images; or a mask for mixtures of two
+        sources, by the method egg, adversarial-mask, remix or supervised""")
+    train.add_argument("--dataset", help="see sepviz data (default: strokes)")
+    train.add_argument("--unseen", metavar="SET", help="masks: the source that is never seen clean, as strokes:0-4, fashion-mnist:5,7,9 or a folder")
+    train.add_argument("--observed", metavar="SET", help="masks: the source that is in every mixture (default: strokes:5-9)")
+    train.add_argument("--training", type=_whole, metavar="N", help="masks: images of the observed source, and mixtures (default: 12000)")
+    train.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="masks: a parameter of the method; may be repeated")
     train.add_argument("--minutes", type=_duration, help="score: default 60")
     train.add_argument("--iterations", type=_whole, metavar="N",
                        help="score: in place of --minutes; the others: default 10000 (gan), 3000 (cnn) or 300 (nmf, conv-nmf)")
-    train.add_argument("--preset", help="gan: paper (512, 256 and 128 features) or narrow (half of them)")
+    train.add_argument("--preset", help="gan: paper (512, 256 and 128 features) or narrow (half of them); masks: paper or program")
     train.add_argument("--compile", action="store_true",
                        help="compile the network first: a minute, then 1.2 times as fast; needs a C++ compiler")
     train.add_argument("--out", type=Path, metavar="NAME.safetensors", help="default: MODEL-DATASET.safetensors; its card is NAME.json")

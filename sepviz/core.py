@@ -19,11 +19,20 @@ class SepvizError(ValueError):
     """An error of the user's input: one line that names the value and the mend."""
 
 
+class Examples(NamedTuple):
+    """Unpaired images to learn from: what the setting allows a method to see, and no more."""
+
+    mixtures: Tensor  # (M, C, H, W): other mixtures of the same kind
+    observed: Tensor | None = None  # (N, C, H, W): clean images of the last source, none of them in the mixtures
+    unobserved: Tensor | None = None  # (L, C, H, W): clean images of the first source; for an upper bound alone
+
+
 class Problem(NamedTuple):
     """All that a method may see."""
 
     mixtures: Tensor  # (B, C, H, W)
     mixing: Mixing  # what is known of the forward model
+    examples: Examples | None = None  # for methods that learn from mixtures
 
     def left_over(self, sources: Tensor, filters: Tensor | None = None) -> Tensor:
         """What the remix of sources (B, K, C, H, W) through ``filters`` (B, K, h, w) leaves of the mixtures; 0 where nothing is seen."""

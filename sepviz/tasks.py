@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from sepviz import kernels as filters_of
-from sepviz.core import Problem, SepvizError, Truth
+from sepviz.core import Examples, Problem, SepvizError, Truth
 from sepviz.mixing import Mixing
 
 PROTOCOLS = {
@@ -164,6 +166,98 @@ def hide(problem: Problem, visible: Tensor) -> Problem:
     if tuple(visible.shape) != tuple(problem.mixtures.shape[-2:]):
         raise SepvizError(f"visible of shape {tuple(visible.shape)}: the mixtures are {tuple(problem.mixtures.shape[-2:])}")
     return Problem(problem.mixtures * visible.to(problem.mixtures), mixing)
+
+
+SEES = {
+    "mixtures": "other mixtures and nothing else: blind",
+    "observed": "other mixtures, and clean images of the observed source that are in none of them",
+    "all": "the images that those mixtures were made of as well: for an upper bound",
+}
+HELD_OUT = 1000  # images of each source at the end of the train split that no example is made of
+
+
+def unmix(unseen: str = "strokes:0-4", observed: str = "strokes:5-9", *, count: int = 8, seed: int = 0, sees: str = "observed",
+          training: int = 12_000, split: str = "test", size: int | None = None, invert: bool = False,
+          device: str | torch.device = "cpu") -> tuple[Problem, Truth]:
+    """Sums of an image of a source that is never seen clean and one of a source that is, with examples to learn from.
+
+    The setting of Halperin et al. 2019, section 4.1: images of the observed source fall into two halves, B and those that
+    are mixed with images of the unseen source to give Y. Source 0 is the unseen one. Images of 28x28 are padded to 32x32.
+
+    Parameters
+    ----------
+    unseen, observed : str
+        What the two sources are: a data set's name with classes, as in "mnist:0-4" or "fashion-mnist:5,7,9", or a folder of images.
+    count : int
+        Mixtures to take apart.
+    seed : int
+        Picks the images. What is learned from comes from the train split, whatever ``split`` is.
+    sees : {"mixtures", "observed", "all"}
+        What a method may learn from, see `SEES`.
+    training : int
+        At most so many mixtures Y, and as many images of B; blind, all images of the observed source are mixed.
+    split : {"test", "held-out"}
+        Where the mixtures' images come from; ``held-out`` is the end of the train split, which no example is made of.
+    size : int, optional
+        For folders: resize and crop to this square.
+    invert : bool
+        Take ``1 - image``: for pictures of dark things on white, since masks and sums want a background of 0.
+
+    Returns
+    -------
+    Problem, Truth
+    """
+    if sees not in SEES:
+        raise SepvizError(f"sees {sees!r}: choose one of {', '.join(SEES)}")
+    if split not in ("test", "held-out"):
+        raise SepvizError(f"split {split!r}: choose test or held-out")
+    if count < 1 or training < 2:
+        raise SepvizError(f"count {count}, training {training}: want at least 1 mixture and 2 images to learn from")
+    need = training if sees == "mixtures" else 2 * training
+    learned, new = zip(*(_source(name, wanted, split, size, invert) for name, wanted in ((unseen, training), (observed, need))), strict=True)
+    if learned[0].shape[1:] != learned[1].shape[1:]:
+        raise SepvizError(f"{unseen} has images of (C, H, W) = {tuple(learned[0].shape[1:])}, {observed} of {tuple(learned[1].shape[1:])}: "
+                          "give a size for folders, or choose sets that are alike")
+    rng = torch.Generator().manual_seed(seed)
+    b = learned[1][torch.randperm(len(learned[1]), generator=rng)]
+    b, alone = (b, None) if sees == "mixtures" else (b[len(b) // 2:], b[:len(b) // 2])
+    x = learned[0][_draw(torch.arange(len(learned[0])), len(b), rng)]
+    examples = Examples((x + b).to(device), None if alone is None else alone.to(device), x.to(device) if sees == "all" else None)
+    pick = torch.Generator().manual_seed(seed)
+    truth = torch.stack([images[_draw(torch.arange(len(images)), count, pick)] for images in new], dim=1).to(device)
+    mixing = Mixing.sum(2)
+    return Problem(mixing.apply(truth), mixing, examples), Truth(truth)
+
+
+def _source(name: str, wanted: int, split: str, size: int | None, invert: bool) -> tuple[Tensor, Tensor]:
+    """Images to learn from, at most ``wanted``, and images to mix anew, of "SET" or "SET:CLASSES"."""
+    from sepviz.data import floats, load
+
+    classes, home = None, name
+    if ":" in name and not Path(name).is_dir():
+        home, _, text = name.rpartition(":")
+        classes = _classes(name, text)
+    drawn = wanted + HELD_OUT if home == "strokes" else None  # any number can be had, and each takes time
+    train = load(home, "train", classes=classes, count=drawn, size=size).images
+    if len(train) < 4:
+        raise SepvizError(f"{name}: {len(train)} images to learn from, want at least 4")
+    aside = min(HELD_OUT, len(train) // 4)
+    new = train[-aside:] if split == "held-out" else load(home, split, classes=classes, size=size).images
+    return tuple(_padded(1 - floats(images) if invert else floats(images)) for images in (train[:-aside][:wanted], new))  # type: ignore[return-value]
+
+
+def _classes(name: str, text: str) -> list[int]:
+    """The numbers of "0-4" or "5,7,9"."""
+    try:
+        ranges = [[int(number) for number in part.split("-")] for part in text.split(",")]
+        return [label for bounds in ranges for label in range(bounds[0], bounds[-1] + 1)]
+    except ValueError:
+        raise SepvizError(f"{name}: the classes after the colon are written like 0-4 or 5,7,9") from None
+
+
+def _padded(images: Tensor) -> Tensor:
+    """Images of 28x28 with 2 pixels of 0 on each side, the size of the papers that halve them; others as they are."""
+    return functional.pad(images, (2, 2, 2, 2)) if images.shape[-2:] == (28, 28) else images
 
 
 TASKS: dict[str, Callable[..., tuple[Problem, Truth]]] = {

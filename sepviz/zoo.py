@@ -11,11 +11,11 @@ import torch
 
 from sepviz import files
 from sepviz.core import SepvizError
-from sepviz.priors import CnnRegressor, DictionaryPrior, GanPrior, ScorePrior
+from sepviz.priors import CnnRegressor, DictionaryPrior, GanPrior, MaskNetwork, ScorePrior
 from sepviz.suggest import nearest
 
 FOLDER = Path(__file__).parent / "zoo"
-KINDS: dict[str, type] = {"cnn": CnnRegressor, "dictionary": DictionaryPrior, "gan": GanPrior, "score": ScorePrior}
+KINDS: dict[str, type] = {"cnn": CnnRegressor, "dictionary": DictionaryPrior, "gan": GanPrior, "mask": MaskNetwork, "score": ScorePrior}
 
 
 def names() -> list[str]:

@@ -1,14 +1,22 @@
 """Methods: one file each, named after the method; here, the one export each."""
 
+from sepviz.separators.adversarial_mask import AdversarialMask
 from sepviz.separators.average import Average
 from sepviz.separators.basis import Basis
 from sepviz.separators.cnn import Cnn
+from sepviz.separators.constant import Constant
 from sepviz.separators.conv_nmf import ConvNmf
+from sepviz.separators.egg import Egg
+from sepviz.separators.glo import Glo
+from sepviz.separators.glo_masking import GloMasking
+from sepviz.separators.mask import Mask
 from sepviz.separators.nmf import Nmf
+from sepviz.separators.remix import Remix
 from sepviz.separators.split_gibbs import SplitGibbs
+from sepviz.separators.supervised import Supervised
 from sepviz.separators.synthesis import Synthesis
 
-__all__ = ["Average", "Basis", "Cnn", "ConvNmf", "Nmf", "SplitGibbs", "Synthesis"]
+__all__ = ["AdversarialMask", "Average", "Basis", "Cnn", "Constant", "ConvNmf", "Egg", "Glo", "GloMasking", "Mask", "Nmf", "Remix", "SplitGibbs", "Supervised", "Synthesis"]
 
-METHODS = {"average": Average, "basis": Basis, "cnn": Cnn, "conv-nmf": ConvNmf, "nmf": Nmf, "split-gibbs": SplitGibbs,
-           "synthesis": Synthesis}
+METHODS = {"adversarial-mask": AdversarialMask, "average": Average, "basis": Basis, "cnn": Cnn, "constant": Constant, "conv-nmf": ConvNmf,
+           "egg": Egg, "glo": Glo, "glo-masking": GloMasking, "mask": Mask, "nmf": Nmf, "remix": Remix, "split-gibbs": SplitGibbs, "supervised": Supervised, "synthesis": Synthesis}

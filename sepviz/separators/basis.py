@@ -65,7 +65,7 @@ class Basis:
 
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
         """Yield step 0 (uniform noise), then every Langevin step; from ``start``, those after it."""
-        mixtures, mixing = problem
+        mixtures, mixing, _ = problem
         mixing.check(mixtures, self.prior.image_shape)
         self.check_stable(problem)
         if start is None:

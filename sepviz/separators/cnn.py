@@ -26,7 +26,7 @@ class Cnn:
 
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
         """Yield the one step there is; nothing from a start."""
-        mixtures, mixing = problem
+        mixtures, mixing, _ = problem
         if mixing.count != 1:
             raise SepvizError(f"{mixing.count} sources: a regression from one image to one image; take nmf, synthesis or split-gibbs")
         mixing.check(mixtures, self.prior.image_shape, **self.handles)

@@ -33,7 +33,7 @@ class Nmf:
 
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
         """Yield step 0 (random activations), then every update; ``extras["activations"]`` (B, classes, bases of each, places)."""
-        mixtures, mixing = problem
+        mixtures, mixing, _ = problem
         mixing.check(mixtures, self.prior.image_shape, **self.handles)
         check_parameters(self)
         if min(mixing.weights) < 0:

@@ -86,7 +86,7 @@ class Synthesis:
         ``extras["start_error"]`` (B, starts) is the last `remix_error` of every start, dropped ones too, and
         ``extras["alive"]`` (B, alive) are the numbers of those that still run.
         """
-        mixtures, mixing = problem
+        mixtures, mixing, _ = problem
         mixing.check(mixtures, self.prior.image_shape, **self.handles)
         check_parameters(self)
         prior = self.prior.folded() if hasattr(self.prior, "folded") else self.prior
@@ -169,7 +169,7 @@ class Synthesis:
 
     def _draw(self, problem: Problem, prior: LatentModel, rng: Generator) -> dict[str, Tensor]:
         """Latents, filter taps (K, h w) and Adam's moments of every start."""
-        mixtures, mixing = problem
+        mixtures, mixing, _ = problem
         shape = (len(mixtures), self.starts, mixing.count)
         if self.bank:
             z = torch.randn((max(self.bank, mixing.count * self.starts), self.prior.latent_size), generator=rng, device=mixtures.device)

@@ -1,0 +1,196 @@
+"""What methods that learn from mixtures share: networks from a generator, a step that holds a whole training, its examples."""
+
+from __future__ import annotations
+
+import functools
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from sepviz.core import Examples, Problem, SepvizError, Step, parameters_of
+from sepviz.priors.checkpoint import keep, take_up
+from sepviz.priors.mask import MaskNetwork
+from sepviz.priors.score import bfloat16_is_fast
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def new(make: Callable[[], Module], rng: Generator | None = None) -> Module:
+    """A new module, its first weights and its device those of ``rng`` if given; torch's own random state is left alone."""
+    with torch.random.fork_rng(devices=[]):
+        if rng is None:
+            return make()
+        torch.manual_seed(int(torch.randint(2**31, (1,), generator=rng, device=rng.device)))
+        return make().to(rng.device)
+
+
+def copy_of(step: Step) -> Step:
+    """The step with tensors of its own, to be given out while the method goes on with the first."""
+    return step._replace(sources=step.sources.clone(), extras={name: value.clone() for name, value in step.extras.items()})
+
+
+def pack(*modules: nn.Module) -> Tensor:
+    """The weights and buffers of modules as one vector, to go into a step."""
+    return torch.cat([value.detach().float().flatten() for module in modules for value in module.state_dict().values()])
+
+
+def unpack(vector: Tensor, *modules: nn.Module) -> None:
+    """Give modules the weights that `pack` took from the like."""
+    values = [value for module in modules for value in module.state_dict().values()]
+    if len(vector) != sum(value.numel() for value in values):
+        raise SepvizError(f"a step with {len(vector)} weights: the network has {sum(value.numel() for value in values)}; it is of another run")
+    with torch.no_grad():
+        for value, part in zip(values, vector.split([value.numel() for value in values]), strict=True):
+            value.copy_(part.reshape(value.shape))
+
+
+def pack_moments(*optimizers: torch.optim.Optimizer) -> Tensor:
+    """Both moments that Adam keeps, 0 before its first step, as one vector."""
+    return torch.cat([(optimizer.state[weight][name] if weight in optimizer.state else torch.zeros_like(weight)).detach().flatten()
+                      for optimizer in optimizers for weight in optimizer.param_groups[0]["params"] for name in ("exp_avg", "exp_avg_sq")])
+
+
+def unpack_moments(vector: Tensor, taken: Sequence[int], *optimizers: torch.optim.Adam) -> None:
+    """Give each Adam the moments that `pack_moments` took, after so many steps of each."""
+    begin = 0
+    for optimizer, count in zip(optimizers, taken, strict=True):
+        for weight in optimizer.param_groups[0]["params"]:
+            parts = vector[begin:begin + 2 * weight.numel()].clone().reshape(2, *weight.shape)
+            optimizer.state[weight] = {"step": torch.tensor(float(count)), "exp_avg": parts[0], "exp_avg_sq": parts[1]}
+            begin += 2 * weight.numel()
+
+
+def falling(first: float, last_share: float, progress: float) -> float:
+    """A learning rate that falls along half a cosine from ``first`` to ``last_share`` of it, for ``progress`` from 0 to 1."""
+    return first * (last_share + (1 - last_share) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+
+
+def batches(count: int, size: int, rng: Generator) -> Iterator[Tensor]:
+    """All indices below ``count`` once, in random order; the last batch may be smaller, but is never a single one."""
+    order = torch.randperm(count, generator=rng, device=rng.device)
+    parts = list(order.split(size))
+    if len(parts) > 1 and len(parts[-1]) == 1:
+        parts[-2:] = [torch.cat(parts[-2:])]
+    yield from parts
+
+
+def check_pair(problem: Problem) -> None:
+    """Refuse what a mask cannot say: other than two sources of equal weights, filters, unseen pixels."""
+    problem.mixing.check(problem.mixtures)
+    weights = problem.mixing.weights
+    if len(weights) != 2 or weights[0] != weights[1] or weights[0] < 0:
+        raise SepvizError(f"weights {weights}: a mask shares a mixture out between two sources of the same weight; take split-gibbs")
+
+
+def examples_of(problem: Problem, *, observed: bool, unobserved: bool = False) -> Examples:
+    """The examples of a problem, if they are those that the method may see: no fewer, no more.
+
+    Parameters
+    ----------
+    observed, unobserved : bool
+        Whether the method learns from clean images of the last, and of the first source.
+    """
+    examples = problem.examples
+    if examples is None:
+        raise SepvizError("the problem has no examples to learn from: make it with sepviz.tasks.unmix, or train with sepviz train "
+                          "and separate with --method mask")
+    for name, wanted in (("mixtures", True), ("observed", observed), ("unobserved", unobserved)):
+        images = getattr(examples, name)
+        if images is not None and not wanted:
+            raise SepvizError(f"{len(images)} {name} images are given: this method must not see them; make the problem with another sees=")
+        if wanted and (images is None or len(images) < 2):
+            raise SepvizError(f"{0 if images is None else len(images)} {name} images to learn from: want at least 2, better thousands")
+        if images is not None and images.shape[1:] != problem.mixtures.shape[1:]:
+            raise SepvizError(f"{name} images of (C, H, W) = {tuple(images.shape[1:])} to learn from: "
+                              f"the mixtures are {tuple(problem.mixtures.shape[1:])}; make them alike")
+    return examples
+
+
+def descend(optimizer: torch.optim.Optimizer, loss: Tensor, rate: float) -> None:
+    """One step down the slope of ``loss``, at this learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+
+
+def mask_network(step: Step, image_shape: tuple[int, int, int], network: str, name: str) -> MaskNetwork:
+    """The mask network whose weights a step holds, ready to use."""
+    found = new(functools.partial(MaskNetwork, image_shape, network, name))
+    unpack(step.extras["weights"][:sum(value.numel() for value in found.state_dict().values())], found)
+    return found.eval().requires_grad_(False)
+
+
+class Discriminator(nn.Module):
+    """DCGAN's (Radford et al. 2016): images (N, C, H, W) -> how real each looks (N,); H and W divisible by 8.
+
+    Parameters
+    ----------
+    spectral : bool
+        Layers of spectral norm 1 (Miyato et al. 2018) in place of batch norm.
+    """
+
+    def __init__(self, image_shape: Sequence[int], spectral: bool = False, width: int = 64):
+        super().__init__()
+        channels, height, width_of_image = image_shape
+
+        def layer(inward: int, outward: int, *size: int) -> nn.Module:
+            convolution = nn.Conv2d(inward, outward, *size, bias=spectral)  # type: ignore[arg-type]
+            return spectral_norm(convolution) if spectral else convolution
+
+        layers: list[nn.Module] = [layer(channels, width, 4, 2, 1), nn.LeakyReLU(0.2)]
+        for inward, outward in ((width, 2 * width), (2 * width, 4 * width)):
+            layers += [layer(inward, outward, 4, 2, 1), *([] if spectral else [nn.BatchNorm2d(outward)]), nn.LeakyReLU(0.2)]
+        last = nn.Conv2d(4 * width, 1, (height // 8, width_of_image // 8))
+        self.network = nn.Sequential(*layers, spectral_norm(last) if spectral else last).to(memory_format=torch.channels_last)
+
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16_is_fast(images.device)):
+            return self.network(images.contiguous(memory_format=torch.channels_last)).float().flatten()
+
+
+def train(separator: Any, problem: Problem, checkpoint: Path, seed: int, data: Sequence[str], progress: bool = True) -> tuple[Step, float]:
+    """Run a method that learns to its last step, kept in a file after each, and taken up from there.
+
+    Parameters
+    ----------
+    checkpoint : path
+        Where the newest step is kept; a run that was killed in the middle of a step makes that step again.
+    data : sequence of str
+        Names of what is learned from; a checkpoint of other data, another method or seed is refused.
+
+    Returns
+    -------
+    step : Step
+        The last.
+    minutes : float
+        All runs together.
+    """
+    from tqdm.auto import tqdm
+
+    device = problem.mixtures.device
+    rng = Generator(device).manual_seed(seed)
+    settings = {"method": type(separator).__name__, "data": list(data), **parameters_of(separator)}
+    state, step, elapsed = take_up(checkpoint, settings, seed, device), None, 0.0
+    if state is not None:
+        elapsed = state["elapsed"]
+        step = Step(state["iteration"], state["stage"], state["sources"], state["prior"], state["info"])
+        rng.set_state(state["rng"].cpu())
+    total = separator.total_steps(problem)
+    with tqdm(total=total, initial=step.index if step else 0, unit="step", desc=type(separator).__name__, disable=not progress) as bar:
+        tick = time.monotonic()
+        for step in separator.steps(problem, rng, step):
+            elapsed, tick = elapsed + time.monotonic() - tick, time.monotonic()
+            keep(checkpoint, settings, seed, {"prior": step.extras, "sources": step.sources, "stage": step.stage, "info": step.info,
+                                              "iteration": step.index, "rng": rng.get_state(), "elapsed": elapsed})
+            bar.set_postfix_str(step.stage, refresh=False)
+            bar.update(step.index - bar.n)
+    assert step is not None
+    return step, elapsed / 60

@@ -1,0 +1,36 @@
+"""The same share of every pixel to each source: where Neural Egg Separation starts, and what it must beat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from sepviz.core import Problem, Step, check_parameters, parameter
+from sepviz.learning import check_pair
+
+
+@dataclass(frozen=True)
+class Constant:
+    """``x = share y``, ``b = (1 - share) y`` for a mixture y of two sources of equal weight (Halperin et al. 2019, section 3)."""
+
+    share: float = parameter(0.5, "the first source's share of every pixel", low=0.0, high=1.0)
+
+    def total_steps(self, problem: Problem) -> int:
+        """The number of steps after step 0."""
+        return 0
+
+    def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
+        """Yield the one step there is; nothing from a start."""
+        check_pair(problem)
+        check_parameters(self)
+        if start is None:
+            sources = shared_out(problem.mixtures / problem.mixing.weights[0], self.share)
+            yield Step(0, "constant share", sources, {}, {"evaluations": 0.0, "residual": problem.residual(sources)})
+
+
+def shared_out(mixtures: Tensor, share: float) -> Tensor:
+    """Mixtures (B, C, H, W) -> (B, 2, C, H, W): ``share`` of every pixel, and the rest."""
+    return torch.stack([share * mixtures, (1 - share) * mixtures], dim=1)

@@ -1,0 +1,136 @@
+"""Neural Egg Separation: learn to separate from mixtures made of one's own last estimates (Halperin et al. 2019, Algorithm 1)."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Generator, Tensor
+
+from sepviz import learning
+from sepviz.core import Problem, SepvizError, Step, check_parameters, parameter
+from sepviz.priors.mask import NETWORKS, MaskNetwork
+from sepviz.separators.constant import shared_out
+
+FIRST = ("constant", "adversarial-mask", "glo-masking", "ss-nmf")
+
+
+@dataclass(frozen=True)
+class Egg:
+    """The unseen source, estimated by a network that learns from its own earlier estimates.
+
+    Given mixtures y = x + b and other images b of the observed source, never an x:
+
+        x <- share * y, or another method's estimate
+        repeat: T <- argmin |T(b + x) - b|_1 over pairs of an observed b and any x;  x <- y - T(y)
+
+    with ``T(y) = y m(y)`` and the mask m of a `MaskNetwork`. One step is one such iteration. The network and its optimiser go
+    on from iteration to iteration and the learning rate falls over the whole run: many short iterations in place of the paper's
+    ten long ones, since a network that is trained to the end on poor estimates only learns their faults.
+    """
+
+    iterations: int = parameter(30, "times that the estimates are renewed", low=1, high=100)
+    epochs: int = parameter(1, "passes over the observed images before each renewal", low=1, high=50)
+    first: str = parameter("constant", "where the estimates come from before the first iteration", choices=FIRST)
+    share: float = parameter(0.5, "share of the mixture that the first estimate is, for constant", low=0.01, high=1.0)
+    batch: int = parameter(64, "images a training step", low=2, high=512)
+    learning_rate: float = parameter(3e-3, "Adam's step", low=1e-5, high=0.1, log=True)
+    last_rate: float = parameter(0.01, "the step at the end, as a share of that at the start", low=0.001, high=1.0, log=True)
+    warm: bool = parameter(True, "Adam goes on from iteration to iteration; if not, it starts anew")
+    tolerance: float = parameter(0.0, "end once the estimates move by less than this on average; 0: never", low=0.0, high=0.1,
+                                 unit="pixel values")
+    network: str = parameter("light", "mask network", choices=NETWORKS)
+
+    learns: ClassVar[dict[str, bool]] = {"observed": True}  # see `learning.examples_of`
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "program": {"iterations": 10, "epochs": 25, "batch": 32, "learning_rate": 1e-3, "last_rate": 1.0, "warm": False,
+                    "network": "paper"},
+        "paper": {"iterations": 10, "epochs": 25, "batch": 32, "learning_rate": 1e-2, "last_rate": 1.0, "warm": False,
+                  "network": "paper"},
+        "fast": {},
+    }
+
+    def total_steps(self, problem: Problem) -> int:
+        """The number of steps after step 0."""
+        return self._before(problem) + self.iterations
+
+    def trained(self, step: Step, image_shape: tuple[int, int, int], name: str = "egg") -> MaskNetwork:
+        """The network of a step, to separate other mixtures with (see `Mask`)."""
+        return learning.mask_network(step, image_shape, self.network, name)
+
+    def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
+        """Yield the steps to the first estimate, then every iteration; ``info["change"]`` is how far the estimates moved on average."""
+        learning.check_pair(problem)
+        check_parameters(self)
+        mixtures, weight = problem.mixtures, problem.mixing.weights[0]
+        examples, before = learning.examples_of(problem, **self.learns), self._before(problem)
+        observed, mixed = examples.observed, examples.mixtures / weight
+        assert observed is not None
+        make = functools.partial(MaskNetwork, tuple(mixtures.shape[1:]), self.network, "egg")
+        if start is None or start.index < before:
+            for start in self._first_estimate(problem, rng, start):
+                if start.index == before:
+                    start.extras["weights"] = learning.pack(learning.new(make, rng))
+                yield learning.copy_of(start)
+        assert start is not None
+        network, per_epoch = learning.new(make).to(mixtures.device), -(-len(observed) // self.batch)
+        learning.unpack(start.extras["weights"], network)
+        optimizer = torch.optim.Adam(network.parameters(), betas=(0.5, 0.999))
+        if start.index > before:
+            estimates = network.take_apart(mixed)[:, 0]
+            if self.warm:
+                learning.unpack_moments(start.extras["moments"], [(start.index - before) * self.epochs * per_epoch], optimizer)
+        else:
+            estimates = start.extras["estimates"].float() if before else self.share * mixed
+        for index in range(start.index + 1, before + self.iterations + 1):
+            if not self.warm:
+                optimizer = torch.optim.Adam(network.parameters(), betas=(0.5, 0.999))
+            network.train()
+            losses = []
+            for epoch in range(self.epochs):
+                partners = torch.randint(len(estimates), (len(observed),), generator=rng, device=rng.device)
+                for number, chosen in enumerate(learning.batches(len(observed), self.batch, rng)):
+                    done = (index - before - 1 + (epoch + number / per_epoch) / self.epochs) / self.iterations
+                    b = observed[chosen]
+                    y = b + estimates[partners[chosen]]
+                    loss = (y * network.mask(y) - b).abs().mean()
+                    learning.descend(optimizer, loss, learning.falling(self.learning_rate, self.last_rate, done))
+                    losses.append(loss.detach())
+            renewed = network.take_apart(mixed)[:, 0]
+            change, estimates = float((renewed - estimates).abs().mean()), renewed
+            sources = network.take_apart(mixtures, weight)
+            extras = {"weights": learning.pack(network)} | ({"moments": learning.pack_moments(optimizer)} if self.warm else {})
+            info = {"evaluations": (index - before) * self.epochs * len(observed), "loss": float(torch.stack(losses).mean()),
+                    "change": change, "residual": problem.residual(sources)}
+            yield Step(index, f"egg iteration {index - before}", sources, extras, info)
+            if change < self.tolerance:
+                return
+
+    def _before(self, problem: Problem) -> int:
+        """The steps after step 0 that the method of the first estimate takes."""
+        return 0 if self.first == "constant" else self._first_method().total_steps(problem)
+
+    def _first_method(self) -> Any:
+        from sepviz.separators import METHODS
+
+        if self.first not in FIRST:
+            raise SepvizError(f"first {self.first!r}: choose one of {', '.join(FIRST)}")
+        return METHODS[self.first]()
+
+    def _first_estimate(self, problem: Problem, rng: Generator, start: Step | None) -> Iterator[Step]:
+        """Steps of another method on the problem's mixtures and the examples' together; the last holds estimates for the latter."""
+        mixtures, weight = problem.mixtures, problem.mixing.weights[0]
+        if self.first == "constant":
+            sources = shared_out(mixtures / weight, self.share)
+            yield Step(0, "constant share", sources, {}, {"evaluations": 0, "residual": problem.residual(sources)})
+            return
+        assert problem.examples is not None
+        both = problem._replace(mixtures=torch.cat([mixtures, problem.examples.mixtures]))
+        for step in self._first_method().steps(both, rng, start):
+            sources = step.sources[:len(mixtures)]
+            held = {"estimates": step.sources[len(mixtures):, 0].half()} if step.index == self._before(problem) else step.extras
+            yield Step(step.index, f"{self.first}: {step.stage}", sources, dict(held),
+                       {**step.info, "evaluations": 0, "residual": problem.residual(sources)})

@@ -1,0 +1,20 @@
+"""Two generators whose images add up to the mixtures, with no image of either source alone: GLO as a blind method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from sepviz.core import Problem
+from sepviz.separators.glo_masking import GloMasking
+
+
+@dataclass(frozen=True)
+class Glo(GloMasking):
+    """`GloMasking` without the observed source: both generators learn from the mixtures (the baseline of Hoshen 2019, section 5)."""
+
+    learns: ClassVar[dict[str, bool]] = {"observed": False}  # see `learning.examples_of`
+
+    def total_steps(self, problem: Problem) -> int:
+        """The number of steps after step 0; nothing is learned first."""
+        return self.epochs

@@ -1,0 +1,30 @@
+"""A mask network that was trained before: what `egg`, `remix` and their relatives leave behind, on new mixtures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import Generator
+
+from sepviz.core import Problem, Step
+from sepviz.learning import check_pair
+from sepviz.priors.mask import MaskNetwork
+
+
+@dataclass(frozen=True)
+class Mask:
+    """``b = y m(y)``, ``x = y - b`` in one pass (Halperin et al. 2019, equations 4 and 9); two sources of equal weight."""
+
+    prior: MaskNetwork
+
+    def total_steps(self, problem: Problem) -> int:
+        """The number of steps after step 0."""
+        return 0
+
+    def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
+        """Yield the one step there is; nothing from a start."""
+        check_pair(problem)
+        if start is None:
+            sources = self.prior.take_apart(problem.mixtures, problem.mixing.weights[0])
+            yield Step(0, "mask", sources, {}, {"evaluations": 1.0, "residual": problem.residual(sources)})

@@ -1,0 +1,120 @@
+"""Adversarial Unmix-and-Remix: take two mixtures apart, swap a source, and let nobody tell the remixes from mixtures (Hoshen 2019)."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Generator, Tensor
+
+from sepviz import learning
+from sepviz.core import Problem, SepvizError, Step, check_parameters, parameter
+from sepviz.priors.mask import NETWORKS, MaskNetwork
+
+ENERGIES = ("batch", "image", "pixel")
+
+
+@dataclass(frozen=True)
+class Remix:
+    """A mask m, learned from mixtures alone, and a discriminator D (equations 1 to 10 of Hoshen 2019).
+
+    Of two mixtures, ``x_i = y_i m(y_i)``, ``b_i = y_i - x_i``; the remixes are ``z_1 = x_1 + b_2``, ``z_2 = x_2 + b_1``. In turn,
+
+        D: minimise  mean (D(y) - 1)^2 + mean D(z)^2
+        m: minimise  cycle mean |y' - y| + adversarial mean (D(z) - 1)^2 + energy L_E
+
+    where y' is the remix of the remixes, which is y if z was taken apart into what it was made of. Without L_E, ``m = 1`` would do:
+    x is all of y and nothing is swapped. The paper leaves open what L_E's squares are of: single pixels (least for m = 1/2
+    everywhere), an image's sum, or the batch's sum, see ``energy_of``. Which source is which nobody can know: they come in one order
+    for all mixtures. One step is one epoch.
+    """
+
+    epochs: int = parameter(30, "passes over the mixtures", low=1, high=500)
+    batch: int = parameter(64, "mixtures a training step", low=4, high=512)
+    learning_rate: float = parameter(5e-4, "Adam's step, of both networks", low=1e-5, high=0.1, log=True)
+    last_rate: float = parameter(0.05, "the step at the end, as a share of that at the start", low=0.001, high=1.0, log=True)
+    mask_steps: int = parameter(4, "steps of the mask for each of the discriminator", low=1, high=20)
+    adversarial: float = parameter(5.0, "weight of fooling the discriminator", low=0.0, high=100.0)
+    energy: float = parameter(5.0, "weight of giving both sources as much", low=0.0, high=100.0)
+    energy_of: str = parameter("image", "what must be shared out evenly: a batch's sum, each image's, each pixel", choices=ENERGIES)
+    cycle: float = parameter(1.0, "weight of remixing the remixes to the mixtures", low=0.0, high=100.0)
+    network: str = parameter("light", "mask network", choices=NETWORKS)
+
+    learns: ClassVar[dict[str, bool]] = {"observed": False}  # see `learning.examples_of`
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "paper": {"batch": 32, "learning_rate": 1e-4, "last_rate": 1.0, "network": "paper", "energy_of": "pixel"},
+    }
+
+    def total_steps(self, problem: Problem) -> int:
+        """The number of steps after step 0."""
+        return self.epochs
+
+    def trained(self, step: Step, image_shape: tuple[int, int, int], name: str = "remix") -> MaskNetwork:
+        """The network of a step, to separate other mixtures with (see `Mask`)."""
+        return learning.mask_network(step, image_shape, self.network, name)
+
+    def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
+        """Yield step 0 (the untrained network), then every epoch; ``info`` holds the mean of every loss."""
+        learning.check_pair(problem)
+        check_parameters(self)
+        if self.energy_of not in ENERGIES:
+            raise SepvizError(f"energy_of {self.energy_of!r}: choose one of {', '.join(ENERGIES)}")
+        mixtures, weight = problem.mixtures, problem.mixing.weights[0]
+        mixed = learning.examples_of(problem, **self.learns).mixtures / weight
+        draw, shape = rng if start is None else None, tuple(mixtures.shape[1:])
+        network = learning.new(functools.partial(MaskNetwork, shape, self.network, "remix"), draw).to(mixtures.device)
+        critic = learning.new(functools.partial(learning.Discriminator, shape), draw).to(mixtures.device)
+        optimizers = [torch.optim.Adam(module.parameters(), betas=(0.5, 0.999)) for module in (network, critic)]
+        per_epoch, first = -(-len(mixed) // self.batch), 0
+        if start is not None:
+            learning.unpack(start.extras["weights"], network, critic)
+            taken = start.index * per_epoch
+            learning.unpack_moments(start.extras["moments"], [taken, -(-taken // self.mask_steps)], *optimizers)
+            first = start.index + 1
+        losses: list[Tensor] = []
+        critic_loss = mixed.new_zeros(())
+        for index in range(first, self.epochs + 1):
+            if index:
+                network.train()
+                losses = []
+                for number, chosen in enumerate(learning.batches(len(mixed), self.batch, rng), (index - 1) * per_epoch):
+                    rate = learning.falling(self.learning_rate, self.last_rate, number / (per_epoch * self.epochs))
+                    y = mixed[chosen]
+                    x, b = unmix(network, y)
+                    z = x + b.roll(1, dims=0)  # each with its neighbour's
+                    if number % self.mask_steps == 0:
+                        critic.requires_grad_(True)
+                        critic_loss = (critic(y) - 1).square().mean() + critic(z.detach()).square().mean()
+                        learning.descend(optimizers[1], critic_loss, rate)
+                        critic.requires_grad_(False)  # only looked through
+                    again_x, again_b = unmix(network, z)
+                    parts = torch.stack([(again_x + again_b.roll(-1, dims=0) - y).abs().mean(), (critic(z) - 1).square().mean(),
+                                         unevenness(x, b, self.energy_of)])
+                    loss = (parts * parts.new_tensor([self.cycle, self.adversarial, self.energy])).sum()
+                    learning.descend(optimizers[0], loss, rate)
+                    losses.append(torch.cat([parts.detach(), critic_loss.detach()[None]]))
+            sources = network.take_apart(mixtures, weight)
+            info: dict[str, float] = {"evaluations": index * len(mixed), "residual": problem.residual(sources)}
+            if losses:
+                names = ("cycle_loss", "adversarial_loss", "energy_loss", "discriminator_loss")
+                info |= dict(zip(names, torch.stack(losses).mean(dim=0).tolist(), strict=True))
+            yield Step(index, f"epoch {index}", sources,
+                       {"weights": learning.pack(network, critic), "moments": learning.pack_moments(*optimizers)}, info)
+
+
+def unmix(network: MaskNetwork, mixtures: Tensor) -> tuple[Tensor, Tensor]:
+    """What the mask leaves and what it takes: x = y (1 - m(y)) and b = y m(y)."""
+    b = mixtures * network.mask(mixtures)
+    return mixtures - b, b
+
+
+def unevenness(x: Tensor, b: Tensor, of: str) -> Tensor:
+    """``(|x|^2 + |b|^2) / |x + b|^2`` of pixels, or of the sums over images or over the batch: 1/2 if even, 1 if one has all."""
+    if of == "image":
+        x, b = x.sum(dim=(1, 2, 3)), b.sum(dim=(1, 2, 3))
+    elif of == "batch":
+        x, b = x.sum(), b.sum()
+    return (x.square().mean() + b.square().mean()) / (x + b).square().mean()
