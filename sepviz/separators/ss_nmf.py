@@ -1,0 +1,98 @@
+"""Semi-supervised, sparse NMF: bases of the observed source first, then those of what they leave unexplained (Smaragdis et al. 2007)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Generator, Tensor
+
+from sepviz import learning
+from sepviz.core import Problem, Step, check_parameters, parameter
+from sepviz.separators.constant import shared_out
+
+TINY = 1e-9
+
+
+@dataclass(frozen=True)
+class SsNmf:
+    """``B ~ H W_b``; then ``Y ~ H_b W_b + H_x W_x`` with W_b held (appendix B of Halperin et al. 2019); everything nonnegative.
+
+    Both stages minimise ``|V - H W|^2 + sparsity sum_n (sum_r H_nr)^2`` with bases of length 1, by multiplicative updates (Lee & Seung 2001):
+    one step is one update of all. The result is what the two halves share of each pixel of the mixture.
+    """
+
+    rank: int = parameter(50, "bases of each source", low=1, high=500)
+    observed_iterations: int = parameter(60, "updates on the observed images", low=1, high=2000)
+    iterations: int = parameter(60, "updates on the mixtures", low=1, high=2000)
+    sparsity: float = parameter(0.01, "weight of the squared sum of an image's activations", low=0.0, high=10.0)
+
+    learns: ClassVar[dict[str, bool]] = {"observed": True}  # see `learning.examples_of`
+
+    def total_steps(self, problem: Problem) -> int:
+        """The number of steps after step 0."""
+        return self.observed_iterations + self.iterations
+
+    def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
+        """Yield step 0 (random bases), then every update; ``extras["bases"]`` (1 or 2, rank, C, H, W): of b, of x."""
+        learning.check_pair(problem)
+        check_parameters(self)
+        weight, examples = problem.mixing.weights[0], learning.examples_of(problem, **self.learns)
+        assert examples.observed is not None
+        observed, mixed, mixtures = (images.clamp_min(0).flatten(1) for images in (
+            examples.observed, examples.mixtures / weight, problem.mixtures / weight))
+        shape = problem.mixtures.shape[1:]
+
+        def drawn(*size: int) -> Tensor:
+            return 0.5 + torch.rand(size, generator=rng, device=mixed.device)
+
+        if start is None:
+            bases = unit(drawn(self.rank, mixed.shape[1]))
+            start = self._step(0, problem, bases, drawn(len(observed), self.rank), None)
+            yield learning.copy_of(start)
+        bases = start.extras["bases"].flatten(0, 1).flatten(1).clone()
+        activations = start.extras["activations"].clone()
+        new = start.extras["mixtures_activations"].clone() if len(bases) > self.rank else None
+        for index in range(start.index + 1, self.total_steps(problem) + 1):
+            if index == self.observed_iterations + 1:
+                bases = torch.cat([bases, unit(drawn(self.rank, mixed.shape[1]))])
+                activations, new = drawn(len(mixed), 2 * self.rank), drawn(len(mixtures), 2 * self.rank)
+            images = observed if new is None else mixed
+            activations = sparse_update(activations, bases, images, self.sparsity)
+            updated = bases * (activations.T @ images) / ((activations.T @ activations) @ bases + TINY)
+            bases = torch.cat([bases[:-self.rank], unit(updated[-self.rank:])])
+            if new is not None:
+                new = sparse_update(new, bases, mixtures, self.sparsity)
+            yield self._step(index, problem, bases, activations, new)
+
+    def _step(self, index: int, problem: Problem, bases: Tensor, activations: Tensor, new: Tensor | None) -> Step:
+        weight, shape = problem.mixing.weights[0], problem.mixtures.shape[1:]
+        sources = shared_out(problem.mixtures / weight, 0.5)
+        extras = {"bases": bases.reshape(-1, self.rank, *shape).clone(), "activations": activations.clone()}
+        stage = f"observed alone, update {index}"
+        if new is not None:
+            parts = [new[:, chosen] @ bases[chosen] + TINY for chosen in (slice(self.rank, None), slice(self.rank))]
+            images = torch.stack(parts, dim=1).unflatten(2, shape)
+            sources = (problem.mixtures / weight)[:, None] * images / images.sum(dim=1, keepdim=True)
+            extras["mixtures_activations"], stage = new.clone(), f"update {index - self.observed_iterations}"
+        return Step(index, stage, sources, extras, {"evaluations": index, "residual": problem.residual(sources)})
+
+
+def unit(bases: Tensor) -> Tensor:
+    """Bases (R, pixels) of length 1 each."""
+    return bases / bases.norm(dim=1, keepdim=True).clamp_min(TINY)
+
+
+def sparse_update(activations: Tensor, bases: Tensor, images: Tensor, sparsity: float) -> Tensor:
+    """Lee and Seung's step for ``|V - H W|^2 + sparsity sum_n (sum_r H_nr)^2``, which never lets it grow.
+
+    Parameters
+    ----------
+    activations : Tensor (N, R), positive
+    bases : Tensor (R, pixels)
+    images : Tensor (N, pixels), not negative
+    """
+    crowd = sparsity * activations.sum(dim=1, keepdim=True)
+    return activations * (images @ bases.T) / (activations @ (bases @ bases.T) + crowd + TINY)
