@@ -586,7 +586,8 @@ def _train(arguments: argparse.Namespace) -> int:
         if getattr(arguments, option) and arguments.model not in models:
             instead = {"minutes": ", and give --iterations", "dataset": ", and give --unseen and --observed",
                        "iterations": ", and give --set"}.get(option, "")
-            raise SepvizError(f"--{option} is not for {arguments.model}: leave it out{instead if arguments.model in MASKS or option == 'minutes' else ''}")
+            instead = instead if arguments.model in MASKS or option == "minutes" else ""
+            raise SepvizError(f"--{option} is not for {arguments.model}: leave it out{instead}")
     name = f"{arguments.model}-{Path(arguments.dataset or 'strokes').name}" if arguments.model in TRAINERS else arguments.model
     out: Path = arguments.out or Path(f"{name}.safetensors")
     out = out.with_name(out.name + ".safetensors") if not out.suffix else out
@@ -821,9 +822,11 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
     train.add_argument("model", metavar="MODEL", help="""score, gan, nmf, conv-nmf or cnn, of clean images; or a mask for mixtures of two
         sources, by the method egg, adversarial-mask, remix or supervised""")
     train.add_argument("--dataset", help="see sepviz data (default: strokes)")
-    train.add_argument("--unseen", metavar="SET", help="masks: the source that is never seen clean, as strokes:0-4, fashion-mnist:5,7,9 or a folder")
-    train.add_argument("--observed", metavar="SET", help="masks: the source that is in every mixture (default: strokes:5-9)")
-    train.add_argument("--training", type=_whole, metavar="N", help="masks: images of the observed source, and mixtures (default: 12000)")
+    train.add_argument("--unseen", metavar="SET", help="""masks: the source that is never seen clean, as strokes:0-4 (the default),
+        fashion-mnist:5,7,9 or a folder""")
+    train.add_argument("--observed", metavar="SET", help="masks: the source seen alone too (default: strokes:5-9)")
+    train.add_argument("--training", type=_whole, metavar="N",
+                       help="masks: images of the observed source, and mixtures (default: 12000)")
     train.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="masks: a parameter of the method; may be repeated")
     train.add_argument("--minutes", type=_duration, help="score: default 60")
     train.add_argument("--iterations", type=_whole, metavar="N",

@@ -44,7 +44,8 @@ def unpack(vector: Tensor, *modules: nn.Module) -> None:
     """Give modules the weights that `pack` took from the like."""
     values = [value for module in modules for value in module.state_dict().values()]
     if len(vector) != sum(value.numel() for value in values):
-        raise SepvizError(f"a step with {len(vector)} weights: the network has {sum(value.numel() for value in values)}; it is of another run")
+        raise SepvizError(f"a step with {len(vector)} weights: the network has {sum(value.numel() for value in values)}; "
+                          "it is of another run, or of another network")
     with torch.no_grad():
         for value, part in zip(values, vector.split([value.numel() for value in values]), strict=True):
             value.copy_(part.reshape(value.shape))
@@ -141,15 +142,16 @@ class Discriminator(nn.Module):
         super().__init__()
         channels, height, width_of_image = image_shape
 
-        def layer(inward: int, outward: int, *size: int) -> nn.Module:
-            convolution = nn.Conv2d(inward, outward, *size, bias=spectral)  # type: ignore[arg-type]
+        def halving(inward: int, outward: int) -> nn.Module:
+            convolution = nn.Conv2d(inward, outward, 4, stride=2, padding=1, bias=spectral)
             return spectral_norm(convolution) if spectral else convolution
 
-        layers: list[nn.Module] = [layer(channels, width, 4, 2, 1), nn.LeakyReLU(0.2)]
+        layers: list[nn.Module] = [halving(channels, width), nn.LeakyReLU(0.2)]
         for inward, outward in ((width, 2 * width), (2 * width, 4 * width)):
-            layers += [layer(inward, outward, 4, 2, 1), *([] if spectral else [nn.BatchNorm2d(outward)]), nn.LeakyReLU(0.2)]
+            layers += [halving(inward, outward), *([] if spectral else [nn.BatchNorm2d(outward)]), nn.LeakyReLU(0.2)]
         last = nn.Conv2d(4 * width, 1, (height // 8, width_of_image // 8))
-        self.network = nn.Sequential(*layers, spectral_norm(last) if spectral else last).to(memory_format=torch.channels_last)
+        network = nn.Sequential(*layers, spectral_norm(last) if spectral else last)
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor) -> Tensor:
         with torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16_is_fast(images.device)):
@@ -186,7 +188,8 @@ def train(separator: Any, problem: Problem, checkpoint: Path, seed: int, data: S
     total = separator.total_steps(problem)
     with tqdm(total=total, initial=step.index if step else 0, unit="step", desc=type(separator).__name__, disable=not progress) as bar:
         tick = time.monotonic()
-        for step in separator.steps(problem, rng, step):
+        for newest in separator.steps(problem, rng, step):
+            step = newest
             elapsed, tick = elapsed + time.monotonic() - tick, time.monotonic()
             keep(checkpoint, settings, seed, {"prior": step.extras, "sources": step.sources, "stage": step.stage, "info": step.info,
                                               "iteration": step.index, "rng": rng.get_state(), "elapsed": elapsed})

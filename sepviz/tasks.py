@@ -214,7 +214,8 @@ def unmix(unseen: str = "strokes:0-4", observed: str = "strokes:5-9", *, count: 
     if count < 1 or training < 2:
         raise SepvizError(f"count {count}, training {training}: want at least 1 mixture and 2 images to learn from")
     need = training if sees == "mixtures" else 2 * training
-    learned, new = zip(*(_source(name, wanted, split, size, invert) for name, wanted in ((unseen, training), (observed, need))), strict=True)
+    pools = [_source(name, wanted, split, size, invert) for name, wanted in ((unseen, training), (observed, need))]
+    learned, new = zip(*pools, strict=True)
     if learned[0].shape[1:] != learned[1].shape[1:]:
         raise SepvizError(f"{unseen} has images of (C, H, W) = {tuple(learned[0].shape[1:])}, {observed} of {tuple(learned[1].shape[1:])}: "
                           "give a size for folders, or choose sets that are alike")

@@ -5,10 +5,9 @@ import dataclasses
 import pytest
 import torch
 
-from sepviz import tasks
 from sepviz import separators as methods
-from sepviz.core import Examples, Problem, ScoreModel, SepvizError, Step
-from sepviz.mixing import Mixing
+from sepviz import tasks
+from sepviz.core import Examples, ScoreModel, SepvizError, Step
 from sepviz.priors import CnnRegressor, DictionaryPrior, GaussianPrior, MaskNetwork, ScorePrior
 from sepviz.separators import METHODS, Average, Basis, Cnn, ConvNmf, Nmf, SplitGibbs, Synthesis
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator
 
 from sepviz import learning
 from sepviz.core import Problem, SepvizError, Step, check_parameters, parameter
@@ -71,10 +71,11 @@ class Egg:
         assert observed is not None
         make = functools.partial(MaskNetwork, tuple(mixtures.shape[1:]), self.network, "egg")
         if start is None or start.index < before:
-            for start in self._first_estimate(problem, rng, start):
-                if start.index == before:
-                    start.extras["weights"] = learning.pack(learning.new(make, rng))
-                yield learning.copy_of(start)
+            for step in self._first_estimate(problem, rng, start):
+                if step.index == before:
+                    step.extras["weights"] = learning.pack(learning.new(make, rng))
+                start = step
+                yield learning.copy_of(step)
         assert start is not None
         network, per_epoch = learning.new(make).to(mixtures.device), -(-len(observed) // self.batch)
         learning.unpack(start.extras["weights"], network)

@@ -36,7 +36,8 @@ class GloMasking:
     batch: int = parameter(64, "images a training step", low=2, high=512)
     learning_rate: float = parameter(2e-3, "Adam's step for the generators", low=1e-5, high=0.1, log=True)
     code_rate: float = parameter(0.02, "Adam's step for the latents", low=1e-4, high=1.0, log=True)
-    last_rate: float = parameter(0.1, "both steps at the end of either stage, as a share of those at its start", low=0.001, high=1.0, log=True)
+    last_rate: float = parameter(0.1, "both steps at the end of either stage, as a share of those at its start", low=0.001, high=1.0,
+                                 log=True)
     latent_size: int = parameter(64, "length of a latent", low=2, high=512)
     width: int = parameter(32, "features before a generator's last layer", low=4, high=128)
 

@@ -20,8 +20,8 @@ TINY = 1e-9
 class SsNmf:
     """``B ~ H W_b``; then ``Y ~ H_b W_b + H_x W_x`` with W_b held (appendix B of Halperin et al. 2019); everything nonnegative.
 
-    Both stages minimise ``|V - H W|^2 + sparsity sum_n (sum_r H_nr)^2`` with bases of length 1, by multiplicative updates (Lee & Seung 2001):
-    one step is one update of all. The result is what the two halves share of each pixel of the mixture.
+    Both stages minimise ``|V - H W|^2 + sparsity sum_n (sum_r H_nr)^2`` with bases of length 1, by multiplicative
+    updates (Lee & Seung 2001): one step is one update of all. The result is what the two halves share of each pixel of the mixture.
     """
 
     rank: int = parameter(50, "bases of each source", low=1, high=500)
@@ -43,7 +43,6 @@ class SsNmf:
         assert examples.observed is not None
         observed, mixed, mixtures = (images.clamp_min(0).flatten(1) for images in (
             examples.observed, examples.mixtures / weight, problem.mixtures / weight))
-        shape = problem.mixtures.shape[1:]
 
         def drawn(*size: int) -> Tensor:
             return 0.5 + torch.rand(size, generator=rng, device=mixed.device)

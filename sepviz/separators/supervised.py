@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Generator
+from torch import Generator, Tensor
 
 from sepviz import learning
 from sepviz.core import Problem, Step, check_parameters, parameter
@@ -49,7 +49,8 @@ class Supervised:
         network = learning.new(functools.partial(MaskNetwork, tuple(mixtures.shape[1:]), self.network, "supervised"),
                                rng if start is None else None).to(mixtures.device)
         optimizer = torch.optim.Adam(network.parameters(), betas=(0.5, 0.999))
-        per_epoch, first, losses = -(-len(observed) // self.batch), 0, []
+        per_epoch, first = -(-len(observed) // self.batch), 0
+        losses: list[Tensor] = []
         if start is not None:
             learning.unpack(start.extras["weights"], network)
             learning.unpack_moments(start.extras["moments"], [start.index * per_epoch], optimizer)
