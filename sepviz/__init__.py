@@ -15,15 +15,18 @@ __version__ = "0.1.0"
 # Loaded when first asked for: `import sepviz` costs nothing beyond torch, and the widgets' libraries
 # are only needed where widgets are.
 _HOMES = {
-    "Problem": "core", "Truth": "core", "Step": "core", "SepvizError": "core",
+    "Examples": "core", "Problem": "core", "Truth": "core", "Step": "core", "SepvizError": "core",
     "Mixing": "mixing",
-    "Average": "separators", "Basis": "separators", "Cnn": "separators", "ConvNmf": "separators", "Nmf": "separators",
-    "SplitGibbs": "separators", "Synthesis": "separators",
-    "CnnRegressor": "priors", "DictionaryPrior": "priors", "GanPrior": "priors", "GaussianPrior": "priors", "ScorePrior": "priors",
+    "AdversarialMask": "separators", "Average": "separators", "Basis": "separators", "Cnn": "separators", "Constant": "separators",
+    "ConvNmf": "separators", "Egg": "separators", "Glo": "separators", "GloMasking": "separators", "Mask": "separators",
+    "Nmf": "separators", "Remix": "separators", "Rpca": "separators", "SplitGibbs": "separators", "SsNmf": "separators",
+    "Supervised": "separators", "Synthesis": "separators",
+    "CnnRegressor": "priors", "DictionaryPrior": "priors", "GanPrior": "priors", "GaussianPrior": "priors",
+    "MaskNetwork": "priors", "ScorePrior": "priors",
     "Trace": "trace", "record": "trace",
     "Player": "widgets", "LiveRun": "widgets", "KernelPad": "widgets",
 }
-_MODULES = ("bench", "cli", "core", "data", "figures", "metrics", "mixing", "priors", "separators", "tasks", "trace", "widgets", "zoo")
+_MODULES = ("bench", "cli", "core", "data", "figures", "learning", "metrics", "mixing", "priors", "separators", "tasks", "trace", "widgets", "zoo")
 
 __all__ = ["default_device", "load_prior", *_HOMES, *_MODULES]
 

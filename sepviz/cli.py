@@ -37,7 +37,8 @@ RESULTS = ("filters", "start_error")  # extras of a method's last step that are 
 SAVE_EVERY = 60.0  # seconds between two savings of a run in progress
 SEED_STRIDE = 1_000_003  # chunk i runs from seed + i * SEED_STRIDE; the first from the seed itself, as `sepviz.record` does
 WANTED = {"LatentModel": "a prior that decodes latents (gan-...)", "ScoreModel": "a prior that denoises (score-...)",
-          "DictionaryPrior": "a dictionary (nmf-..., conv-nmf-...)", "CnnRegressor": "a regression (cnn-...)"}
+          "DictionaryPrior": "a dictionary (nmf-..., conv-nmf-...)", "CnnRegressor": "a regression (cnn-...)",
+          "MaskNetwork": "a mask (egg-..., remix-..., supervised-...)"}
 MANIFEST = ".sepviz-labs.json"
 
 
@@ -402,7 +403,8 @@ def _separate(arguments: argparse.Namespace) -> int:
     settings = [*arguments.set, *([] if arguments.starts is None else [f"starts={arguments.starts}"])]
     separator = _separator(arguments.method, arguments.preset, settings, arguments.prior, device)
     prior = getattr(separator, "prior", None)
-    problem.mixing.check(problem.mixtures, getattr(prior, "image_shape", None), **getattr(separator, "handles", {}))
+    knows = None if hasattr(prior, "mask") else getattr(prior, "image_shape", None)  # a mask network pads, and says what it cannot
+    problem.mixing.check(problem.mixtures, knows, **getattr(separator, "handles", {}))
     if hasattr(separator, "check_stable"):  # before a bar is drawn
         separator.check_stable(problem)
     run = {"method": arguments.method, "prior": None if prior is None else arguments.prior, "prior_digest": zoo.digest(prior),
@@ -582,7 +584,8 @@ def _train(arguments: argparse.Namespace) -> int:
 
     _choose("model", arguments.model, (*TRAINERS, *MASKS))
     for option, models in (("minutes", ("score",)), ("compile", ("score",)), ("preset", ("gan", *MASKS)), ("iterations", TRAINERS),
-                           ("dataset", TRAINERS), ("unseen", MASKS), ("observed", MASKS), ("training", MASKS), ("set", MASKS)):
+                           ("dataset", TRAINERS), ("unseen", MASKS), ("observed", MASKS), ("training", MASKS), ("set", MASKS),
+                           ("trace", MASKS)):
         if getattr(arguments, option) and arguments.model not in models:
             instead = {"minutes": ", and give --iterations", "dataset": ", and give --unseen and --observed",
                        "iterations": ", and give --set"}.get(option, "")
@@ -625,21 +628,30 @@ def _learn_prior(arguments: argparse.Namespace, name: str, checkpoint: Path) -> 
 
 def _learn_mask(arguments: argparse.Namespace, name: str, checkpoint: Path) -> tuple[Any, dict, list[str]]:
     """What learns from mixtures: a mask network, by the steps of a method."""
-    from sepviz import learning, metrics, tasks
+    from sepviz import files, learning, metrics, tasks
+    from sepviz.core import Problem, parameters_of
+    from sepviz.trace import Trace
 
     separator: Any = _separator(arguments.model, arguments.preset, arguments.set, None, _device(arguments.device))
     unseen, observed = arguments.unseen or "strokes:0-4", arguments.observed or "strokes:5-9"
     sees = "all" if separator.learns.get("unobserved") else "observed" if separator.learns["observed"] else "mixtures"
     problem, truth = tasks.unmix(unseen, observed, count=1000, seed=arguments.seed, sees=sees, split="held-out",
-                                 training=arguments.training or 12_000, device=_device(arguments.device))
-    step, minutes = learning.train(separator, problem, checkpoint, arguments.seed, (unseen, observed), progress=sys.stderr.isatty())
+                                 training=arguments.training or (25_000 if sees == "mixtures" else 12_000),
+                                 device=_device(arguments.device))
+    if arguments.trace:
+        files.check_target(arguments.trace)
+    done = learning.train(separator, problem, checkpoint, arguments.seed, (unseen, observed), progress=sys.stderr.isatty())
+    step = done.step
+    if arguments.trace:
+        few = Problem(problem.mixtures[:learning.SHOWN].cpu(), problem.mixing)
+        Trace(few, done.shown, type(separator).__name__, parameters_of(separator), arguments.seed, 60 * done.minutes).save(arguments.trace)
     found = separator.trained(step, tuple(problem.mixtures.shape[1:]), name)
     estimates = metrics.in_one_order(step.sources, truth.sources) if sees == "mixtures" else step.sources
     scored = metrics.summarize(estimates[:, :1], truth.sources[:, :1])
     figure = {"what": f"PSNR in dB and SSIM of {unseen} out of mixtures of held-out images", "n": scored.n, "mean": round(scored.mean, 2),
               "interval": round(scored.interval, 2), "median": round(scored.median, 2), "ssim": round(scored.ssim, 4)}
     card = {"unseen": unseen, "observed": observed, "sees": tasks.SEES[sees], "examples": len(problem.examples.mixtures),  # type: ignore[union-attr]
-            "seed": arguments.seed, "minutes": round(minutes, 1), "iterations": step.index,
+            "seed": arguments.seed, "minutes": round(done.minutes, 1), "iterations": step.index,
             "parameters": sum(weight.numel() for weight in found.parameters()), "device": problem.mixtures.device.type,
             "held_out": "the last 1000 images of each source in the train split", "unseen_psnr": figure}
     return found, card, [f"{unseen} out of {scored.n} held-out mixtures: {scored.mean:.1f} dB, SSIM {scored.ssim:.3f}"]
@@ -794,7 +806,8 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
         gray or RGB, one mixture each: a PNG's values v in [0, 1] are taken for the mean picture of the sources, the
         mixture is v times the sum of the weights""")
     separate.add_argument("--method", default="split-gibbs",
-                          help="average, basis, cnn, conv-nmf, nmf, split-gibbs or synthesis (default: split-gibbs)")
+                          help="""average, basis, cnn, constant, conv-nmf, mask, nmf, rpca, split-gibbs or synthesis (default: split-gibbs);
+                          masks are learned by sepviz train""")
     separate.add_argument("--preset", help="named parameters of the method: paper, program, ...")
     separate.add_argument("--prior", help="a shipped prior (score-strokes, ...) or the path of a .safetensors file")
     separate.add_argument("--sources", type=_whole, metavar="K", help="for a file that does not say it; else it must agree")
@@ -824,10 +837,12 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
     train.add_argument("--dataset", help="see sepviz data (default: strokes)")
     train.add_argument("--unseen", metavar="SET", help="""masks: the source that is never seen clean, as strokes:0-4 (the default),
         fashion-mnist:5,7,9 or a folder""")
-    train.add_argument("--observed", metavar="SET", help="masks: the source seen alone too (default: strokes:5-9)")
+    train.add_argument("--observed", metavar="SET", help="masks: the other source (default: strokes:5-9)")
     train.add_argument("--training", type=_whole, metavar="N",
-                       help="masks: images of the observed source, and mixtures (default: 12000)")
-    train.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="masks: a parameter of the method; may be repeated")
+                       help="masks: images of the observed source, and mixtures (default: 12000; remix: 25000)")
+    train.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="masks: a parameter of the method")
+    train.add_argument("--trace", type=Path, metavar="TRACE.npz",
+                       help="masks: also write what every step made of the first 6 held-out mixtures")
     train.add_argument("--minutes", type=_duration, help="score: default 60")
     train.add_argument("--iterations", type=_whole, metavar="N",
                        help="score: in place of --minutes; the others: default 10000 (gan), 3000 (cnn) or 300 (nmf, conv-nmf)")

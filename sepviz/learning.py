@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Generator, Tensor, nn
@@ -18,6 +18,7 @@ from sepviz.priors.checkpoint import keep, take_up
 from sepviz.priors.mask import MaskNetwork
 from sepviz.priors.score import bfloat16_is_fast
 
+SHOWN = 6  # mixtures whose way through a training is kept to be looked at
 Module = TypeVar("Module", bound=nn.Module)
 
 
@@ -158,7 +159,15 @@ class Discriminator(nn.Module):
             return self.network(images.contiguous(memory_format=torch.channels_last)).float().flatten()
 
 
-def train(separator: Any, problem: Problem, checkpoint: Path, seed: int, data: Sequence[str], progress: bool = True) -> tuple[Step, float]:
+class Trained(NamedTuple):
+    """What `train` leaves."""
+
+    step: Step  # the last
+    shown: list[Step]  # every step's sources of the first `SHOWN` mixtures, to play
+    minutes: float  # of all runs together
+
+
+def train(separator: Any, problem: Problem, checkpoint: Path, seed: int, data: Sequence[str], progress: bool = True) -> Trained:
     """Run a method that learns to its last step, kept in a file after each, and taken up from there.
 
     Parameters
@@ -167,13 +176,6 @@ def train(separator: Any, problem: Problem, checkpoint: Path, seed: int, data: S
         Where the newest step is kept; a run that was killed in the middle of a step makes that step again.
     data : sequence of str
         Names of what is learned from; a checkpoint of other data, another method or seed is refused.
-
-    Returns
-    -------
-    step : Step
-        The last.
-    minutes : float
-        All runs together.
     """
     from tqdm.auto import tqdm
 
@@ -181,8 +183,10 @@ def train(separator: Any, problem: Problem, checkpoint: Path, seed: int, data: S
     rng = Generator(device).manual_seed(seed)
     settings = {"method": type(separator).__name__, "data": list(data), **parameters_of(separator)}
     state, step, elapsed = take_up(checkpoint, settings, seed, device), None, 0.0
+    shown: list[Step] = []
     if state is not None:
         elapsed = state["elapsed"]
+        shown = [Step(*fields) for fields in state["shown"]]
         step = Step(state["iteration"], state["stage"], state["sources"], state["prior"], state["info"])
         rng.set_state(state["rng"].cpu())
     total = separator.total_steps(problem)
@@ -191,9 +195,11 @@ def train(separator: Any, problem: Problem, checkpoint: Path, seed: int, data: S
         for newest in separator.steps(problem, rng, step):
             step = newest
             elapsed, tick = elapsed + time.monotonic() - tick, time.monotonic()
-            keep(checkpoint, settings, seed, {"prior": step.extras, "sources": step.sources, "stage": step.stage, "info": step.info,
-                                              "iteration": step.index, "rng": rng.get_state(), "elapsed": elapsed})
+            shown.append(step._replace(sources=step.sources[:SHOWN].cpu().half(), extras={}))
+            keep(checkpoint, settings, seed, {
+                "prior": step.extras, "sources": step.sources, "stage": step.stage, "info": step.info, "iteration": step.index,
+                "shown": [tuple(one) for one in shown], "rng": rng.get_state(), "elapsed": elapsed})
             bar.set_postfix_str(step.stage, refresh=False)
             bar.update(step.index - bar.n)
     assert step is not None
-    return step, elapsed / 60
+    return Trained(step, shown, elapsed / 60)

@@ -13,6 +13,7 @@ from sepviz import files
 from sepviz.core import SepvizError
 from sepviz.priors import CnnRegressor, DictionaryPrior, GanPrior, MaskNetwork, ScorePrior
 from sepviz.suggest import nearest
+from sepviz.trace import Trace
 
 FOLDER = Path(__file__).parent / "zoo"
 KINDS: dict[str, type] = {"cnn": CnnRegressor, "dictionary": DictionaryPrior, "gan": GanPrior, "mask": MaskNetwork, "score": ScorePrior}
@@ -21,6 +22,20 @@ KINDS: dict[str, type] = {"cnn": CnnRegressor, "dictionary": DictionaryPrior, "g
 def names() -> list[str]:
     """The names of the shipped priors."""
     return sorted(path.stem for path in FOLDER.glob("*.safetensors"))
+
+
+def recorded(name: str) -> Trace:
+    """A recorded training that is shipped for the labs, so that nobody waits for it: a trace to play.
+
+    Parameters
+    ----------
+    name : str
+        Of the mask whose training it is, for example "egg-strokes-high".
+    """
+    path, known = FOLDER / f"{name}.trace.npz", sorted(path.name.removesuffix(".trace.npz") for path in FOLDER.glob("*.trace.npz"))
+    if not path.is_file():
+        raise SepvizError(f"no recorded training {name!r}: {nearest(name, known)}")
+    return Trace.load(path)
 
 
 def card(name: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import torch
 from sepviz import cli, data, files, tasks, zoo
 from sepviz.priors import GanPrior, ScorePrior
 from sepviz.separators import METHODS
+from sepviz.trace import Trace
 
 FEW = [word for setting in ("levels=2", "sweeps=3", "cycles=1", "sigma_average=0") for word in ("--set", setting)]
 
@@ -578,3 +579,50 @@ def test_train_a_baseline_and_use_it(run, fails, few_images, model, figure):
     run("mix", "--task", "denoise", "--count", 2, "--out", "noisy.npz")
     assert run("separate", "noisy.npz", "--method", model, "--prior", weights, "--out", "clean.npz")[0] == 0
     fails([f"{model} needs a", "this is none"], "separate", "noisy.npz", "--method", model, "--prior", "score-strokes", "--out", "o.npz")
+
+
+def test_train_a_mask_and_use_it(run, fails, few_images, monkeypatch):
+    monkeypatch.setattr("sepviz.tasks.HELD_OUT", 10)
+    fails(["--dataset is not for egg", "--unseen"], "train", "egg", "--dataset", "strokes")
+    fails(["--unseen is not for gan"], "train", "gan", "--unseen", "strokes:0-4")
+    fails(["strokes:0-x", "0-4"], "train", "egg", "--unseen", "strokes:0-x")
+    fails(["no field of egg 'epoch'"], "train", "egg", "--set", "epoch=1")
+    words = ["train", "egg", "--training", 20, "--set", "iterations=1", "--set", "batch=8"]
+    words += ["--out", "mine.safetensors", "--trace", "run.npz"]
+    code, out, _ = run(*words)
+    assert code == 0 and "held-out mixtures" in out
+    card = json.loads(Path("mine.json").read_text())
+    assert card["iterations"] == 1 and card["examples"] == 20 and card["unseen"] == "strokes:0-4" and card["unseen_psnr"]["n"] == 1000
+    trace = Trace.load("run.npz")
+    assert len(trace) == 2 and trace.problem.mixtures.shape == (6, 1, 32, 32) and trace.parameters["iterations"] == 1
+    run("mix", "--count", 2, "--protocol", "split")
+    code, _, err = run("separate", "problem.npz", "--method", "mask", "--prior", "mine.safetensors")
+    assert code == 0, err
+    fails(["a mask (egg-"], "separate", "problem.npz", "--method", "mask", "--prior", "score-strokes", "--out", "other.npz")
+    fails(["no examples to learn from", "sepviz train"], "separate", "problem.npz", "--method", "egg", "--out", "other.npz")
+
+
+def test_train_a_mask_goes_on_after_a_stop(run, few_images, monkeypatch):
+    from sepviz.separators import Egg
+
+    monkeypatch.setattr("sepviz.tasks.HELD_OUT", 10)
+    whole = Egg.steps
+
+    def stopped(self, problem, rng, start=None):
+        for step in whole(self, problem, rng, start):
+            if step.index == 2:
+                raise KeyboardInterrupt
+            yield step
+
+    words = ["train", "egg", "--training", 20, "--set", "iterations=2", "--set", "batch=8"]
+    monkeypatch.setattr(Egg, "steps", stopped)
+    code, _, err = run(*words)
+    assert code == 130 and "egg.ckpt keeps the run" in err and not Path("egg.safetensors").exists()
+    monkeypatch.setattr(Egg, "steps", whole)
+    assert run(*words)[0] == 0
+    stopped_run = Path("egg.safetensors").read_bytes()
+    assert run(*words, "--out", "whole.safetensors")[0] == 0
+    from safetensors.torch import load
+
+    one, other = load(stopped_run), load(Path("whole.safetensors").read_bytes())
+    assert all(bool((one[name] == other[name]).all()) for name in one) and not Path("egg.ckpt").exists()

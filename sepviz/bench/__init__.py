@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-# name -> module, kind of prior, what it is
-TABLES = {
+# name -> module, kind of prior if one for all rows, what it is
+TABLES: dict[str, tuple[str, str | None, str]] = {
     "basis": ("basis", "score", "BASIS, Table 2: pairs of digits, class split and class agnostic"),
     "race": ("race", "score", "basis against split-gibbs, same network, same mixtures, one process"),
     "sources": ("sources", "score", "three, four and ten sources"),
     "sd-table2": ("sd", "gan", "S-D, Table 2: denoise, inpaint, complete"),
     "sd-table3": ("sd", "gan", "S-D, Table 3: deconvolve, separate, both"),
     "sd-race": ("sd_race", "gan", "the fast synthesis against the authors' program, same generator, same mixtures, one process"),
+    "nes-table1": ("nes", None, "Neural Egg Separation, Table 1: one source seen clean, the other never"),
+    "remix-table1": ("nes", None, "Unmix-and-Remix, Table 1: no source seen clean"),
+    "egg-race": ("egg_race", None, "the fast egg against the authors' schedule, same examples, one process"),
 }
 
 
@@ -46,7 +49,10 @@ def main(arguments: list[str] | None = None) -> None:
     if options.count < 1 or options.chunk < 1:
         raise SepvizError(f"count {options.count}, chunk {options.chunk}: both must be at least 1")
     sd = [name for name, (module, *_) in TABLES.items() if module == "sd"]
-    for option, tables in (("protocol", ("basis",)), ("keep", ("basis", "sources", *sd)), ("sources", ("sources",)),
+    nes = [name for name, (module, *_) in TABLES.items() if module == "nes"]
+    with_prior = [name for name, (_, kind, _) in TABLES.items() if kind]
+    for option, tables in (("prior", with_prior), ("compile", with_prior), ("protocol", ("basis",)),
+                           ("keep", ("basis", "sources", *sd, *nes)), ("sources", ("sources",)),
                            ("task", (*sd, "sd-race")), ("starts", (*sd, "sd-race"))):
         if getattr(options, option) and options.table not in tables:
             raise SepvizError(f"--{option} is not for table {options.table}: leave it out")
@@ -54,9 +60,9 @@ def main(arguments: list[str] | None = None) -> None:
         raise SepvizError(f"--out {options.out}: there is no such folder, make it first")
     options.device = _device(options.device)
     module, kind, _ = TABLES[options.table]
-    prior = load_prior(options.prior or f"{kind}-{options.dataset}", options.device)
-    if zoo.kind_of(prior) != kind:
+    prior = load_prior(options.prior or f"{kind}-{options.dataset}", options.device) if kind else None
+    if kind and zoo.kind_of(prior) != kind:
         raise SepvizError(f"--prior {options.prior}: table {options.table} needs one of the kind {kind}-...")
-    if options.compile:
+    if options.compile and prior is not None:
         prior.network.compile()
     importlib.import_module(f"sepviz.bench.{module}").main(options, prior)

@@ -26,26 +26,30 @@ class Remix:
         D: minimise  mean (D(y) - 1)^2 + mean D(z)^2
         m: minimise  cycle mean |y' - y| + adversarial mean (D(z) - 1)^2 + energy L_E
 
-    where y' is the remix of the remixes, which is y if z was taken apart into what it was made of. Without L_E, ``m = 1`` would do:
-    x is all of y and nothing is swapped. The paper leaves open what L_E's squares are of: single pixels (least for m = 1/2
-    everywhere), an image's sum, or the batch's sum, see ``energy_of``. Which source is which nobody can know: they come in one order
-    for all mixtures. One step is one epoch.
+    where y' is the remix of the remixes, which is y if z was taken apart into what it was made of. Without L_E, ``m = 1`` would do: x is
+    all of y and nothing is swapped. The paper leaves open what L_E's squares are of: single pixels (least for m = 1/2 everywhere), an
+    image's sum, or the batch's sum, see ``energy_of``. The discriminator must be the quicker of the two: with the paper's four mask
+    steps to one of its own it never told a remix from a mixture. Which source is which nobody can know: they come in one order for
+    all mixtures. One step is one epoch.
     """
 
-    epochs: int = parameter(30, "passes over the mixtures", low=1, high=500)
+    epochs: int = parameter(24, "passes over the mixtures", low=1, high=500)
     batch: int = parameter(64, "mixtures a training step", low=4, high=512)
-    learning_rate: float = parameter(5e-4, "Adam's step, of both networks", low=1e-5, high=0.1, log=True)
-    last_rate: float = parameter(0.05, "the step at the end, as a share of that at the start", low=0.001, high=1.0, log=True)
-    mask_steps: int = parameter(4, "steps of the mask for each of the discriminator", low=1, high=20)
+    learning_rate: float = parameter(5e-4, "Adam's step for the mask", low=1e-5, high=0.1, log=True)
+    critic_rate: float = parameter(2e-3, "Adam's step for the discriminator", low=1e-5, high=0.1, log=True)
+    last_rate: float = parameter(0.05, "both steps at the end, as a share of those at the start", low=0.001, high=1.0, log=True)
+    mask_steps: int = parameter(1, "steps of the mask for each of the discriminator", low=1, high=20)
     adversarial: float = parameter(5.0, "weight of fooling the discriminator", low=0.0, high=100.0)
     energy: float = parameter(5.0, "weight of giving both sources as much", low=0.0, high=100.0)
     energy_of: str = parameter("image", "what must be shared out evenly: a batch's sum, each image's, each pixel", choices=ENERGIES)
-    cycle: float = parameter(1.0, "weight of remixing the remixes to the mixtures", low=0.0, high=100.0)
+    cycle: float = parameter(0.0, "weight of remixing the remixes to the mixtures; 0 saves a third of the time", low=0.0, high=100.0)
+    spectral: bool = parameter(True, "a discriminator of spectral norm 1; if not, with batch norm")
     network: str = parameter("light", "mask network", choices=NETWORKS)
 
     learns: ClassVar[dict[str, bool]] = {"observed": False}  # see `learning.examples_of`
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "paper": {"batch": 32, "learning_rate": 1e-4, "last_rate": 1.0, "network": "paper", "energy_of": "pixel"},
+        "paper": {"batch": 32, "learning_rate": 1e-4, "critic_rate": 1e-4, "last_rate": 1.0, "mask_steps": 4, "network": "paper",
+                  "energy_of": "pixel", "cycle": 1.0, "spectral": False},
     }
 
     def total_steps(self, problem: Problem) -> int:
@@ -55,6 +59,13 @@ class Remix:
     def trained(self, step: Step, image_shape: tuple[int, int, int], name: str = "remix") -> MaskNetwork:
         """The network of a step, to separate other mixtures with (see `Mask`)."""
         return learning.mask_network(step, image_shape, self.network, name)
+
+    def critic(self, step: Step, image_shape: tuple[int, int, int]) -> learning.Discriminator:
+        """The discriminator of a step: mixtures (N, C, H, W) -> how real it takes each for, 1 for a mixture and 0 for a remix."""
+        network, critic = learning.new(functools.partial(MaskNetwork, image_shape, self.network)), learning.new(
+            functools.partial(learning.Discriminator, image_shape, self.spectral))
+        learning.unpack(step.extras["weights"], network, critic)
+        return critic.eval().requires_grad_(False)
 
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
         """Yield step 0 (the untrained network), then every epoch; ``info`` holds the mean of every loss."""
@@ -66,7 +77,7 @@ class Remix:
         mixed = learning.examples_of(problem, **self.learns).mixtures / weight
         draw, shape = rng if start is None else None, tuple(mixtures.shape[1:])
         network = learning.new(functools.partial(MaskNetwork, shape, self.network, "remix"), draw).to(mixtures.device)
-        critic = learning.new(functools.partial(learning.Discriminator, shape), draw).to(mixtures.device)
+        critic = learning.new(functools.partial(learning.Discriminator, shape, self.spectral), draw).to(mixtures.device)
         optimizers = [torch.optim.Adam(module.parameters(), betas=(0.5, 0.999)) for module in (network, critic)]
         per_epoch, first = -(-len(mixed) // self.batch), 0
         if start is not None:
@@ -81,20 +92,20 @@ class Remix:
                 network.train()
                 losses = []
                 for number, chosen in enumerate(learning.batches(len(mixed), self.batch, rng), (index - 1) * per_epoch):
-                    rate = learning.falling(self.learning_rate, self.last_rate, number / (per_epoch * self.epochs))
+                    fall = learning.falling(1.0, self.last_rate, number / (per_epoch * self.epochs))
                     y = mixed[chosen]
                     x, b = unmix(network, y)
                     z = x + b.roll(1, dims=0)  # each with its neighbour's
                     if number % self.mask_steps == 0:
                         critic.requires_grad_(True)
                         critic_loss = (critic(y) - 1).square().mean() + critic(z.detach()).square().mean()
-                        learning.descend(optimizers[1], critic_loss, rate)
+                        learning.descend(optimizers[1], critic_loss, self.critic_rate * fall)
                         critic.requires_grad_(False)  # only looked through
-                    again_x, again_b = unmix(network, z)
+                    again_x, again_b = unmix(network, z) if self.cycle else (x, b.roll(1, dims=0))
                     parts = torch.stack([(again_x + again_b.roll(-1, dims=0) - y).abs().mean(), (critic(z) - 1).square().mean(),
                                          unevenness(x, b, self.energy_of)])
                     loss = (parts * parts.new_tensor([self.cycle, self.adversarial, self.energy])).sum()
-                    learning.descend(optimizers[0], loss, rate)
+                    learning.descend(optimizers[0], loss, self.learning_rate * fall)
                     losses.append(torch.cat([parts.detach(), critic_loss.detach()[None]]))
             sources = network.take_apart(mixtures, weight)
             info: dict[str, float] = {"evaluations": index * len(mixed), "residual": problem.residual(sources)}

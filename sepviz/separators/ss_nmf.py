@@ -20,14 +20,15 @@ TINY = 1e-9
 class SsNmf:
     """``B ~ H W_b``; then ``Y ~ H_b W_b + H_x W_x`` with W_b held (appendix B of Halperin et al. 2019); everything nonnegative.
 
-    Both stages minimise ``|V - H W|^2 + sparsity sum_n (sum_r H_nr)^2`` with bases of length 1, by multiplicative
-    updates (Lee & Seung 2001): one step is one update of all. The result is what the two halves share of each pixel of the mixture.
+    Both stages minimise ``|V - H W|^2 + sparsity sum_n (sum_r H_nr)^2`` with bases of length 1, column by column, each in closed form
+    (hierarchical alternating least squares, Cichocki & Phan 2009): one step is one sweep over all. The result is what the two halves
+    share of each pixel of the mixture.
     """
 
     rank: int = parameter(50, "bases of each source", low=1, high=500)
-    observed_iterations: int = parameter(60, "updates on the observed images", low=1, high=2000)
-    iterations: int = parameter(60, "updates on the mixtures", low=1, high=2000)
-    sparsity: float = parameter(0.01, "weight of the squared sum of an image's activations", low=0.0, high=10.0)
+    observed_iterations: int = parameter(40, "sweeps over the observed images", low=1, high=2000)
+    iterations: int = parameter(80, "sweeps over the mixtures", low=1, high=2000)
+    sparsity: float = parameter(0.1, "weight of the squared sum of an image's activations", low=0.0, high=10.0)
 
     learns: ClassVar[dict[str, bool]] = {"observed": True}  # see `learning.examples_of`
 
@@ -59,11 +60,10 @@ class SsNmf:
                 bases = torch.cat([bases, unit(drawn(self.rank, mixed.shape[1]))])
                 activations, new = drawn(len(mixed), 2 * self.rank), drawn(len(mixtures), 2 * self.rank)
             images = observed if new is None else mixed
-            activations = sparse_update(activations, bases, images, self.sparsity)
-            updated = bases * (activations.T @ images) / ((activations.T @ activations) @ bases + TINY)
-            bases = torch.cat([bases[:-self.rank], unit(updated[-self.rank:])])
+            update_activations(activations, bases, images, self.sparsity)
+            update_last(bases, activations, images, self.rank)
             if new is not None:
-                new = sparse_update(new, bases, mixtures, self.sparsity)
+                update_activations(new, bases, mixtures, self.sparsity)
             yield self._step(index, problem, bases, activations, new)
 
     def _step(self, index: int, problem: Problem, bases: Tensor, activations: Tensor, new: Tensor | None) -> Step:
@@ -84,14 +84,24 @@ def unit(bases: Tensor) -> Tensor:
     return bases / bases.norm(dim=1, keepdim=True).clamp_min(TINY)
 
 
-def sparse_update(activations: Tensor, bases: Tensor, images: Tensor, sparsity: float) -> Tensor:
-    """Lee and Seung's step for ``|V - H W|^2 + sparsity sum_n (sum_r H_nr)^2``, which never lets it grow.
+def update_activations(activations: Tensor, bases: Tensor, images: Tensor, sparsity: float) -> None:
+    """The best column of H after the other, in place, for ``|V - H W|^2 + sparsity sum_n (sum_r H_nr)^2``, H >= 0.
 
     Parameters
     ----------
-    activations : Tensor (N, R), positive
+    activations : Tensor (N, R)
     bases : Tensor (R, pixels)
-    images : Tensor (N, pixels), not negative
+    images : Tensor (N, pixels)
     """
-    crowd = sparsity * activations.sum(dim=1, keepdim=True)
-    return activations * (images @ bases.T) / (activations @ (bases @ bases.T) + crowd + TINY)
+    gram, products = bases @ bases.T + sparsity, images @ bases.T
+    for r in range(len(bases)):
+        left = products[:, r] - activations @ gram[:, r]
+        activations[:, r] = (activations[:, r] + left / gram[r, r].clamp_min(TINY)).clamp_min(0)
+
+
+def update_last(bases: Tensor, activations: Tensor, images: Tensor, count: int) -> None:
+    """The best of each of the last ``count`` rows of W after the other, in place, nonnegative and of length 1."""
+    gram, products = activations.T @ activations, activations.T @ images
+    for r in range(len(bases) - count, len(bases)):
+        left = products[r] - gram[r] @ bases
+        bases[r] = unit((bases[r] + left / gram[r, r].clamp_min(TINY)).clamp_min(0)[None])[0]
