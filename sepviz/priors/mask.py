@@ -95,13 +95,17 @@ class MaskNetwork(nn.Module):
 
     @torch.no_grad()
     def take_apart(self, mixtures: Tensor, weight: float = 1.0, batch: int = 256) -> Tensor:
-        """Both sources of mixtures ``weight (x + b)``: (N, C, H, W) -> (N, 2, C, H, W), x first; in eval mode."""
+        """Both sources of mixtures ``weight (x + b)``: (N, C, H, W) -> (N, 2, C, H, W), x first; in eval mode.
+
+        Where a mixture is brighter than 1, neither source can have more than 1 of it, nor less than what the other cannot hold.
+        """
         training = self.training
         self.eval()
         shares = torch.cat([self.mask(part / weight) for part in mixtures.split(batch)])
         self.train(training)
-        observed = mixtures / weight * shares
-        return torch.stack([mixtures / weight - observed, observed], dim=1)
+        sums = mixtures / weight
+        observed = (sums * shares).clamp_max(1).maximum(sums - 1)
+        return torch.stack([sums - observed, observed], dim=1)
 
     def settings(self) -> dict:
         """What `MaskNetwork` must be called with to take these weights back."""
