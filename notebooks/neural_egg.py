@@ -78,7 +78,8 @@ figures.curves({"unseen source": (range(len(trace)), unseen_psnr(trace))}, x="it
 # mixtures. **Which one wins? Write it down, then run the cell.**
 
 # %%
-runs = {"half": zoo.recorded("egg-strokes-half"), "a twentieth": zoo.recorded("egg-strokes-small"), "GLO masks": zoo.recorded("egg-strokes-glo")}
+runs = {name: zoo.recorded(f"egg-strokes-{short}") for name, short in
+        {"half": "half", "a twentieth": "small", "GLO masks": "glo"}.items()}
 eggs = {name: [step for step in run if step.stage.startswith("egg")] for name, run in runs.items()}
 figures.curves({name: (range(1, len(steps) + 1), unseen_psnr(steps)) for name, steps in eggs.items()}, x="iteration", y="PSNR in dB",
                title="The unseen source, from three beginnings")

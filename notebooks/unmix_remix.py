@@ -82,7 +82,8 @@ figures.curves({"both sources": (range(len(trace)), curve)}, x="epoch", y="PSNR 
 # %%
 quick = {"epochs": 10, "batch": 32}
 variants = {"all losses": Remix(**quick), "no energy equity": Remix(**quick, energy=0.0),
-            "no adversary": Remix(**quick, adversarial=0.0), "no adversary, pixels even": Remix(**quick, adversarial=0.0, energy_of="pixel")}
+            "no adversary": Remix(**quick, adversarial=0.0),
+            "no adversary, pixels even": Remix(**quick, adversarial=0.0, energy_of="pixel")}
 finals = {name: sepviz.record(method, problem, every=10, progress=False).final for name, method in variants.items()}
 for name, step in finals.items():
     mask = (step.sources[:, 1] / y)[y > 0.2]

@@ -26,7 +26,8 @@ _HOMES = {
     "Trace": "trace", "record": "trace",
     "Player": "widgets", "LiveRun": "widgets", "KernelPad": "widgets",
 }
-_MODULES = ("bench", "cli", "core", "data", "figures", "learning", "metrics", "mixing", "priors", "separators", "tasks", "trace", "widgets", "zoo")
+_MODULES = ("bench", "cli", "core", "data", "figures", "learning", "metrics", "mixing", "priors", "separators", "tasks", "trace",
+            "widgets", "zoo")
 
 __all__ = ["default_device", "load_prior", *_HOMES, *_MODULES]
 

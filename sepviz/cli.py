@@ -585,7 +585,7 @@ def _train(arguments: argparse.Namespace) -> int:
     _choose("model", arguments.model, (*TRAINERS, *MASKS))
     for option, models in (("minutes", ("score",)), ("compile", ("score",)), ("preset", ("gan", *MASKS)), ("iterations", TRAINERS),
                            ("dataset", TRAINERS), ("unseen", MASKS), ("observed", MASKS), ("training", MASKS), ("set", MASKS),
-                           ("trace", MASKS)):
+                           ("trace", MASKS), ("size", MASKS), ("invert", MASKS)):
         if getattr(arguments, option) and arguments.model not in models:
             instead = {"minutes": ", and give --iterations", "dataset": ", and give --unseen and --observed",
                        "iterations": ", and give --set"}.get(option, "")
@@ -637,6 +637,7 @@ def _learn_mask(arguments: argparse.Namespace, name: str, checkpoint: Path) -> t
     sees = "all" if separator.learns.get("unobserved") else "observed" if separator.learns["observed"] else "mixtures"
     problem, truth = tasks.unmix(unseen, observed, count=1000, seed=arguments.seed, sees=sees, split="held-out",
                                  training=arguments.training or (25_000 if sees == "mixtures" else 12_000),
+                                 size=arguments.size, invert=arguments.invert,
                                  device=_device(arguments.device))
     if arguments.trace:
         files.check_target(arguments.trace)
@@ -838,6 +839,8 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
     train.add_argument("--unseen", metavar="SET", help="""masks: the source that is never seen clean, as strokes:0-4 (the default),
         fashion-mnist:5,7,9 or a folder""")
     train.add_argument("--observed", metavar="SET", help="masks: the other source (default: strokes:5-9)")
+    train.add_argument("--size", type=_whole, metavar="N", help="masks of folders: resize and crop the images to N by N, N divisible by 8")
+    train.add_argument("--invert", action="store_true", help="masks: take 1 - image, for pictures of dark things on white")
     train.add_argument("--training", type=_whole, metavar="N",
                        help="masks: images of the observed source, and mixtures (default: 12000; remix: 25000)")
     train.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="masks: a parameter of the method")

@@ -2,8 +2,10 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Generator
 
 from sepviz import learning, separators, tasks, zoo
@@ -55,6 +57,26 @@ class TestUnmix:
     def test_bad_input(self, arguments, message):
         with pytest.raises(SepvizError, match=message):
             tasks.unmix(**{"training": 12, **arguments})
+
+
+    def test_of_two_folders_of_inverted_colour_pictures(self, tmp_path):
+        rng = np.random.default_rng(0)
+        for name in ("shoes", "bags"):
+            (tmp_path / name).mkdir()
+            for number in range(8):
+                picture = np.full((20, 30, 3), 255, np.uint8)
+                picture[5:15, 8:22] = rng.integers(0, 100, (10, 14, 3))
+                Image.fromarray(picture).save(tmp_path / name / f"{number}.png")
+        problem, truth = tasks.unmix(str(tmp_path / "shoes"), str(tmp_path / "bags"), count=2, training=3, size=16, invert=True,
+                                     split="held-out")
+        assert problem.mixtures.shape == (2, 3, 16, 16) and len(problem.examples.observed) >= 2
+        assert float(truth.sources[..., 0, 0].max()) < 0.1 and float(truth.sources.max()) > 0.5
+
+    def test_two_sets_that_are_not_alike(self, tmp_path):
+        for number in range(8):
+            Image.fromarray(np.zeros((16, 16), np.uint8)).save(tmp_path / f"{number}.png")
+        with pytest.raises(SepvizError, match="give a size"):
+            tasks.unmix("strokes:0-4", str(tmp_path), count=1, training=3, split="held-out")
 
 
 class TestExamples:
@@ -120,6 +142,13 @@ class TestParts:
         codes.descend(torch.arange(7), torch.randn(7, 2, 5, generator=Generator().manual_seed(1)), 10.0, 1)
         assert float(codes.latents.norm(dim=-1).max()) <= 1 + 1e-6
         assert torch.equal(into_ball(torch.full((1, 4), 0.1)), torch.full((1, 4), 0.1))
+
+    def test_a_latent_outside_the_ball_is_refused(self, setting):
+        separator = GloMasking(observed_epochs=2, epochs=2, batch=8, inference=1, width=4)
+        steps = list(separator.steps(setting[0], Generator().manual_seed(0)))
+        steps[1].extras["latents"][0] *= 3
+        with pytest.raises(SepvizError, match="unit ball"):
+            next(separator.steps(setting[0], Generator().manual_seed(0), start=steps[1]))
 
     def test_energy_is_least_where_it_is_shared_evenly(self):
         y = torch.rand((6, 1, 4, 4), generator=Generator().manual_seed(0))

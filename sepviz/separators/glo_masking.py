@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 
 from sepviz import learning
-from sepviz.core import Problem, Step, check_parameters, parameter
+from sepviz.core import Problem, SepvizError, Step, check_parameters, parameter
 from sepviz.priors.gan import GanPrior
 from sepviz.separators.constant import shared_out
 
@@ -77,6 +77,10 @@ class GloMasking:
                 codes = Codes.draw((len(targets), 1 if alone else 2, self.latent_size), rng)
             else:
                 codes = Codes(*(start.extras[name].clone() for name in Codes._fields))
+                longest = float(codes.latents.norm(dim=-1).max())
+                if longest > 1.001:
+                    raise SepvizError(f"a latent of length {longest:.3g} in step {start.index}: latents lie in the unit ball, "
+                                      "divide it by its length")
                 learning.unpack_moments(start.extras["moments"], [(epoch - 1) * per_epoch], optimizer)
             for generator in generators:
                 generator.train(any(generator is one for one in taught))
