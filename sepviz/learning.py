@@ -123,7 +123,7 @@ def descend(optimizer: torch.optim.Optimizer, loss: Tensor, rate: float) -> None
     optimizer.step()
 
 
-def mask_network(step: Step, image_shape: tuple[int, int, int], network: str, name: str) -> MaskNetwork:
+def mask_network(step: Step, image_shape: Sequence[int], network: str, name: str) -> MaskNetwork:
     """The mask network whose weights a step holds, ready to use."""
     found = new(functools.partial(MaskNetwork, image_shape, network, name))
     unpack(step.extras["weights"][:sum(value.numel() for value in found.state_dict().values())], found)

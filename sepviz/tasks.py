@@ -230,6 +230,19 @@ def unmix(unseen: str = "strokes:0-4", observed: str = "strokes:5-9", *, count: 
     return Problem(mixing.apply(truth), mixing, examples), Truth(truth)
 
 
+def blind(*sources: str, count: int = 8, seed: int = 0, training: int = 12_000, split: str = "test",
+          device: str | torch.device = "cpu") -> tuple[Problem, Truth]:
+    """Sums of one image of each of K sets, and other such sums to learn from; arguments as of `unmix`, which is the case K = 2."""
+    if len(sources) < 2:
+        raise SepvizError(f"{len(sources)} sets of images: want two or more, as in blind('strokes:0-2', 'strokes:3-5', 'strokes:6-9')")
+    pools = [_source(name, training, split, None, False) for name in sources]
+    rng = torch.Generator().manual_seed(seed)
+    learned = torch.stack([images[_draw(torch.arange(len(images)), training, rng)] for images, _ in pools], dim=1)
+    truth = torch.stack([images[_draw(torch.arange(len(images)), count, rng)] for _, images in pools], dim=1).to(device)
+    mixing = Mixing.sum(len(sources))
+    return Problem(mixing.apply(truth), mixing, Examples(learned.sum(dim=1).to(device))), Truth(truth)
+
+
 def _source(name: str, wanted: int, split: str, size: int | None, invert: bool) -> tuple[Tensor, Tensor]:
     """Images to learn from, at most ``wanted``, and images to mix anew, of "SET" or "SET:CLASSES"."""
     from sepviz.data import floats, load

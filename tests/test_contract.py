@@ -72,6 +72,8 @@ SEPARATORS = {
     "glo-masking": lambda prior: methods.GloMasking(observed_epochs=2, epochs=2, batch=4, inference=2, width=4),
     "mask": lambda prior: methods.Mask(mask_network(device_of(prior))),
     "remix": lambda prior: methods.Remix(epochs=2, batch=4, mask_steps=2),
+    "remix-tree": lambda prior: methods.RemixTree(epochs=2, batch=4, stop=1.0),
+    "remix-tree, taken back": lambda prior: methods.RemixTree(epochs=2, batch=4, stop=0.0),
     "rpca": lambda prior: methods.Rpca(iterations=4),
     "ss-nmf": lambda prior: methods.SsNmf(rank=3, observed_iterations=2, iterations=3),
     "supervised": lambda prior: methods.Supervised(epochs=2, batch=4),
@@ -85,8 +87,8 @@ SEPARATORS = {
 }
 WITHOUT_CHANCE = ("average", "cnn", "constant", "mask", "rpca")
 OF_ONE_SOURCE = ("cnn",)
-OF_TWO_SOURCES = ("adversarial-mask", "constant", "egg", "egg, literal", "egg, from another", "glo", "glo-masking", "mask", "remix", "rpca",
-                  "ss-nmf", "supervised")
+OF_TWO_SOURCES = ("adversarial-mask", "constant", "egg", "egg, literal", "egg, from another", "glo", "glo-masking", "mask", "remix",
+                  "remix-tree", "remix-tree, taken back", "rpca", "ss-nmf", "supervised")
 
 
 @pytest.fixture(autouse=True)

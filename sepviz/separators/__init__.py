@@ -12,15 +12,16 @@ from sepviz.separators.glo_masking import GloMasking
 from sepviz.separators.mask import Mask
 from sepviz.separators.nmf import Nmf
 from sepviz.separators.remix import Remix
+from sepviz.separators.remix_tree import RemixTree
 from sepviz.separators.rpca import Rpca
 from sepviz.separators.split_gibbs import SplitGibbs
 from sepviz.separators.ss_nmf import SsNmf
 from sepviz.separators.supervised import Supervised
 from sepviz.separators.synthesis import Synthesis
 
-__all__ = ["AdversarialMask", "Average", "Basis", "Cnn", "Constant", "ConvNmf", "Egg", "Glo", "GloMasking", "Mask", "Nmf", "Remix", "Rpca",
-           "SplitGibbs", "SsNmf", "Supervised", "Synthesis"]
+__all__ = ["AdversarialMask", "Average", "Basis", "Cnn", "Constant", "ConvNmf", "Egg", "Glo", "GloMasking", "Mask", "Nmf", "Remix",
+           "RemixTree", "Rpca", "SplitGibbs", "SsNmf", "Supervised", "Synthesis"]
 
 METHODS = {"adversarial-mask": AdversarialMask, "average": Average, "basis": Basis, "cnn": Cnn, "constant": Constant, "conv-nmf": ConvNmf,
-           "egg": Egg, "glo": Glo, "glo-masking": GloMasking, "mask": Mask, "nmf": Nmf, "remix": Remix, "rpca": Rpca,
-           "split-gibbs": SplitGibbs, "ss-nmf": SsNmf, "supervised": Supervised, "synthesis": Synthesis}
+           "egg": Egg, "glo": Glo, "glo-masking": GloMasking, "mask": Mask, "nmf": Nmf, "remix": Remix, "remix-tree": RemixTree,
+           "rpca": Rpca, "split-gibbs": SplitGibbs, "ss-nmf": SsNmf, "supervised": Supervised, "synthesis": Synthesis}

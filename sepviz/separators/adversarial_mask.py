@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -39,7 +39,7 @@ class AdversarialMask:
         """The number of steps after step 0."""
         return self.epochs
 
-    def trained(self, step: Step, image_shape: tuple[int, int, int], name: str = "adversarial-mask") -> MaskNetwork:
+    def trained(self, step: Step, image_shape: Sequence[int], name: str = "adversarial-mask") -> MaskNetwork:
         """The network of a step, to separate other mixtures with (see `Mask`)."""
         return learning.mask_network(step, image_shape, self.network, name)
 

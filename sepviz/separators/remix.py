@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -56,11 +56,11 @@ class Remix:
         """The number of steps after step 0."""
         return self.epochs
 
-    def trained(self, step: Step, image_shape: tuple[int, int, int], name: str = "remix") -> MaskNetwork:
+    def trained(self, step: Step, image_shape: Sequence[int], name: str = "remix") -> MaskNetwork:
         """The network of a step, to separate other mixtures with (see `Mask`)."""
         return learning.mask_network(step, image_shape, self.network, name)
 
-    def critic(self, step: Step, image_shape: tuple[int, int, int]) -> learning.Discriminator:
+    def critic(self, step: Step, image_shape: Sequence[int]) -> learning.Discriminator:
         """The discriminator of a step: mixtures (N, C, H, W) -> how real it takes each for, 1 for a mixture and 0 for a remix."""
         network, critic = learning.new(functools.partial(MaskNetwork, image_shape, self.network)), learning.new(
             functools.partial(learning.Discriminator, image_shape, self.spectral))
