@@ -629,7 +629,7 @@ def _learn_prior(arguments: argparse.Namespace, name: str, checkpoint: Path) -> 
 def _learn_mask(arguments: argparse.Namespace, name: str, checkpoint: Path) -> tuple[Any, dict, list[str]]:
     """What learns from mixtures: a mask network, by the steps of a method."""
     from sepviz import files, learning, metrics, tasks
-    from sepviz.core import Problem, parameters_of
+    from sepviz.core import Problem, Truth, parameters_of
     from sepviz.trace import Trace
 
     separator: Any = _separator(arguments.model, arguments.preset, arguments.set, None, _device(arguments.device))
@@ -639,13 +639,16 @@ def _learn_mask(arguments: argparse.Namespace, name: str, checkpoint: Path) -> t
                                  training=arguments.training or (25_000 if sees == "mixtures" else 12_000),
                                  size=arguments.size, invert=arguments.invert,
                                  device=_device(arguments.device))
-    if arguments.trace:
-        files.check_target(arguments.trace)
+    beside = arguments.trace and arguments.trace.with_name(arguments.trace.name.removesuffix(".npz") + ".problem.npz")
+    for target in (arguments.trace, beside):
+        if target:
+            files.check_target(target)
     done = learning.train(separator, problem, checkpoint, arguments.seed, (unseen, observed), progress=sys.stderr.isatty())
     step = done.step
     if arguments.trace:
         few = Problem(problem.mixtures[:learning.SHOWN].cpu(), problem.mixing)
         Trace(few, done.shown, type(separator).__name__, parameters_of(separator), arguments.seed, 60 * done.minutes).save(arguments.trace)
+        files.save_problem(beside, few, Truth(truth.sources[:learning.SHOWN].cpu()))
     found = separator.trained(step, tuple(problem.mixtures.shape[1:]), name)
     estimates = metrics.in_one_order(step.sources, truth.sources) if sees == "mixtures" else step.sources
     scored = metrics.summarize(estimates[:, :1], truth.sources[:, :1])
@@ -845,7 +848,8 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
                        help="masks: images of the observed source, and mixtures (default: 12000; remix: 25000)")
     train.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="masks: a parameter of the method")
     train.add_argument("--trace", type=Path, metavar="TRACE.npz",
-                       help="masks: also write what every step made of the first 6 held-out mixtures")
+                       help="""masks: also write what every step made of 6 held-out mixtures, and these, with their truth, as
+                       TRACE.problem.npz""")
     train.add_argument("--minutes", type=_duration, help="score: default 60")
     train.add_argument("--iterations", type=_whole, metavar="N",
                        help="score: in place of --minutes; the others: default 10000 (gan), 3000 (cnn) or 300 (nmf, conv-nmf)")

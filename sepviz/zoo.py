@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from sepviz import files
-from sepviz.core import SepvizError
+from sepviz.core import SepvizError, Truth
 from sepviz.priors import CnnRegressor, DictionaryPrior, GanPrior, MaskNetwork, ScorePrior
 from sepviz.suggest import nearest
 from sepviz.trace import Trace
@@ -24,8 +24,8 @@ def names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.safetensors"))
 
 
-def recorded(name: str) -> Trace:
-    """A recorded training that is shipped for the labs, so that nobody waits for it: a trace to play.
+def recorded(name: str) -> tuple[Trace, Truth]:
+    """A recorded training that is shipped for the labs, so that nobody waits for it: a trace to play, and the truth of its mixtures.
 
     Parameters
     ----------
@@ -35,7 +35,9 @@ def recorded(name: str) -> Trace:
     path, known = FOLDER / f"{name}.trace.npz", sorted(path.name.removesuffix(".trace.npz") for path in FOLDER.glob("*.trace.npz"))
     if not path.is_file():
         raise SepvizError(f"no recorded training {name!r}: {nearest(name, known)}")
-    return Trace.load(path)
+    truth = files.load_problem([path.with_suffix(".problem.npz")])[1]
+    assert truth is not None
+    return Trace.load(path), truth
 
 
 def card(name: str) -> dict[str, Any]:

@@ -594,6 +594,8 @@ def test_train_a_mask_and_use_it(run, fails, few_images, monkeypatch):
     card = json.loads(Path("mine.json").read_text())
     assert card["iterations"] == 1 and card["examples"] == 20 and card["unseen"] == "strokes:0-4" and card["unseen_psnr"]["n"] == 1000
     trace = Trace.load("run.npz")
+    mixed, truth = files.load_problem("run.problem.npz")
+    assert torch.equal(mixed.mixtures, truth.sources.sum(dim=1)) and torch.allclose(mixed.mixtures, trace.problem.mixtures, atol=1e-3)
     assert len(trace) == 2 and trace.problem.mixtures.shape == (6, 1, 32, 32) and trace.parameters["iterations"] == 1
     run("mix", "--count", 2, "--protocol", "split")
     code, _, err = run("separate", "problem.npz", "--method", "mask", "--prior", "mine.safetensors")
