@@ -69,7 +69,7 @@ Player(trace, seen)
 # %%
 info = trace.final.info
 print({name: round(value, 3) for name, value in info.items() if name.endswith("loss")})
-curve = [metrics.summarize(metrics.in_one_order(step.sources, seen.sources), seen.sources).mean for step in trace]
+curve = [metrics.summarize(step.sources, seen.sources, one_order=True).mean for step in trace]
 figures.curves({"both sources": (range(len(trace)), curve)}, x="epoch", y="PSNR in dB", title="Six mixtures, one order for all")
 
 # %% [markdown]
@@ -115,7 +115,7 @@ methods = {"robust PCA": Rpca(), "GLO, 640 mixtures": Glo(epochs=4), "remix": Ma
 results = {name: metrics.in_one_order(sepviz.record(method, new, every=100, progress=False).sources, new_truth.sources)
            for name, method in methods.items()}
 for name, sources in results.items():
-    found = metrics.summarize(sources, new_truth.sources)
+    found = metrics.summarize(sources, new_truth.sources, one_order=True)
     print(f"{name:<20} {found.mean:5.1f} +- {found.interval:.1f} dB   SSIM {found.ssim:.3f}")
 display(figures.compare(new, results, new_truth, count=4, title="New mixtures"))
 

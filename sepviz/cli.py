@@ -650,15 +650,17 @@ def _learn_mask(arguments: argparse.Namespace, name: str, checkpoint: Path) -> t
         Trace(few, done.shown, type(separator).__name__, parameters_of(separator), arguments.seed, 60 * done.minutes).save(arguments.trace)
         files.save_problem(beside, few, Truth(truth.sources[:learning.SHOWN].cpu()))
     found = separator.trained(step, tuple(problem.mixtures.shape[1:]), name)
-    estimates = metrics.in_one_order(step.sources, truth.sources) if sees == "mixtures" else step.sources
-    scored = metrics.summarize(estimates[:, :1], truth.sources[:, :1])
-    figure = {"what": f"PSNR in dB and SSIM of {unseen} out of mixtures of held-out images", "n": scored.n, "mean": round(scored.mean, 2),
+    blind = sees == "mixtures"  # then which is which cannot be known
+    scored = (metrics.summarize(step.sources, truth.sources, one_order=True) if blind
+              else metrics.summarize(step.sources[:, :1], truth.sources[:, :1]))
+    what = f"both sources out of mixtures of {unseen} and {observed}" if blind else f"{unseen} out of mixtures with {observed}"
+    figure = {"what": f"PSNR in dB and SSIM, {what}, held-out images", "n": scored.n, "mean": round(scored.mean, 2),
               "interval": round(scored.interval, 2), "median": round(scored.median, 2), "ssim": round(scored.ssim, 4)}
     card = {"unseen": unseen, "observed": observed, "sees": tasks.SEES[sees], "examples": len(problem.examples.mixtures),  # type: ignore[union-attr]
             "seed": arguments.seed, "minutes": round(done.minutes, 1), "iterations": step.index,
             "parameters": sum(weight.numel() for weight in found.parameters()), "device": problem.mixtures.device.type,
-            "held_out": "the last 1000 images of each source in the train split", "unseen_psnr": figure}
-    return found, card, [f"{unseen} out of {scored.n} held-out mixtures: {scored.mean:.1f} dB, SSIM {scored.ssim:.3f}"]
+            "held_out": tasks.HELD_OUT_IS, "unseen_psnr": figure}
+    return found, card, [f"{what}, {scored.n} held-out mixtures: {scored.mean:.1f} dB, SSIM {scored.ssim:.3f}"]
 
 
 def _train_score(learned: Dataset, held_out: Tensor, checkpoint: Path, name: str,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from sepviz.core import Examples, Problem, SepvizError, Step, parameters_of
+from sepviz.mixing import Mixing
 from sepviz.priors.checkpoint import keep, take_up
 from sepviz.priors.mask import MaskNetwork
 from sepviz.priors.score import bfloat16_is_fast
@@ -27,7 +29,7 @@ def new(make: Callable[[], Module], rng: Generator | None = None) -> Module:
     with torch.random.fork_rng(devices=[]):
         if rng is None:
             return make()
-        torch.manual_seed(int(torch.randint(2**31, (1,), generator=rng, device=rng.device)))
+        torch.default_generator.manual_seed(int(torch.randint(2**31, (1,), generator=rng, device=rng.device)))
         return make().to(rng.device)
 
 
@@ -61,6 +63,9 @@ def pack_moments(*optimizers: torch.optim.Optimizer) -> Tensor:
 def unpack_moments(vector: Tensor, taken: Sequence[int], *optimizers: torch.optim.Adam) -> None:
     """Give each Adam the moments that `pack_moments` took, after so many steps of each."""
     begin = 0
+    need = sum(2 * weight.numel() for optimizer in optimizers for weight in optimizer.param_groups[0]["params"])
+    if len(vector) != need:
+        raise SepvizError(f"a step with {len(vector)} moments: the optimiser has {need}; it is of another stage or network")
     for optimizer, count in zip(optimizers, taken, strict=True):
         for weight in optimizer.param_groups[0]["params"]:
             parts = vector[begin:begin + 2 * weight.numel()].clone().reshape(2, *weight.shape)
@@ -80,6 +85,11 @@ def batches(count: int, size: int, rng: Generator) -> Iterator[Tensor]:
     if len(parts) > 1 and len(parts[-1]) == 1:
         parts[-2:] = [torch.cat(parts[-2:])]
     yield from parts
+
+
+def batches_in(count: int, size: int) -> int:
+    """How many `batches` there are."""
+    return count // size if count > size and count % size == 1 else -(-count // size)
 
 
 def check_pair(problem: Problem) -> None:
@@ -108,9 +118,11 @@ def examples_of(problem: Problem, *, observed: bool, unobserved: bool = False) -
             raise SepvizError(f"{len(images)} {name} images are given: this method must not see them; make the problem with another sees=")
         if wanted and (images is None or len(images) < 2):
             raise SepvizError(f"{0 if images is None else len(images)} {name} images to learn from: want at least 2, better thousands")
-        if images is not None and images.shape[1:] != problem.mixtures.shape[1:]:
+        if images is not None and tuple(images.shape[1:]) != tuple(problem.mixtures.shape[1:]):
             raise SepvizError(f"{name} images of (C, H, W) = {tuple(images.shape[1:])} to learn from: "
                               f"the mixtures are {tuple(problem.mixtures.shape[1:])}; make them alike")
+        if images is not None:
+            (problem.mixing if name == "mixtures" else Mixing.sum(1)).check(images)
     return examples
 
 
@@ -123,11 +135,21 @@ def descend(optimizer: torch.optim.Optimizer, loss: Tensor, rate: float) -> None
     optimizer.step()
 
 
-def mask_network(step: Step, image_shape: Sequence[int], network: str, name: str) -> MaskNetwork:
-    """The mask network whose weights a step holds, ready to use."""
+def mask_network(step: Step, image_shape: Sequence[int], network: str, name: str, *beside: nn.Module) -> MaskNetwork:
+    """The mask network whose weights a step holds, ready to use; modules packed ``beside`` it get theirs as well."""
     found = new(functools.partial(MaskNetwork, image_shape, network, name))
-    unpack(step.extras["weights"][:sum(value.numel() for value in found.state_dict().values())], found)
-    return found.eval().requires_grad_(False)
+    unpack(held(step, "weights"), found, *beside)
+    for module in (found, *beside):
+        module.to(step.sources.device).eval().requires_grad_(False)
+    return found
+
+
+def held(step: Step, name: str) -> Tensor:
+    """What a run goes on from, of a step's extras; an error where the step is of a run that left no such thing."""
+    if name not in step.extras:
+        raise SepvizError(f"step {step.index} ({step.stage}) holds no {name}: it is of another method, stage or setting; "
+                          "start from a step of a run with these parameters")
+    return step.extras[name]
 
 
 class Discriminator(nn.Module):
@@ -181,12 +203,16 @@ def train(separator: Any, problem: Problem, checkpoint: Path, seed: int, data: S
 
     device = problem.mixtures.device
     rng = Generator(device).manual_seed(seed)
-    settings = {"method": type(separator).__name__, "data": list(data), **parameters_of(separator)}
+    assert problem.examples is not None
+    images = [part for part in (problem.mixtures, *problem.examples) if part is not None]
+    digest = hashlib.sha256(b"".join(part.cpu().numpy().tobytes() for part in images)).hexdigest()[:16]
+    settings = {"method": type(separator).__name__, "data": [*data, digest], "device": device.type, **parameters_of(separator)}
     state, step, elapsed = take_up(checkpoint, settings, seed, device), None, 0.0
     shown: list[Step] = []
     if state is not None:
         elapsed = state["elapsed"]
         shown = [Step(*fields) for fields in state["shown"]]
+        shown = [one._replace(sources=one.sources.cpu()) for one in shown]
         step = Step(state["iteration"], state["stage"], state["sources"], state["prior"], state["info"])
         rng.set_state(state["rng"].cpu())
     total = separator.total_steps(problem)

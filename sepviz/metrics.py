@@ -215,9 +215,24 @@ class Summary(NamedTuple):
     convention: str
 
 
-def summarize(estimates: Tensor, sources: Tensor, convention: str = "per_source") -> Summary:
-    """All the figures of a set of separations (B, K, C, H, W); a mean of PSNRs alone over-weights easy items."""
+def _interval(values: Tensor) -> float:
+    """Half width of the mean's 95% interval."""
+    return 1.96 * float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+
+
+def summarize(estimates: Tensor, sources: Tensor, convention: str = "per_source", *, one_order: bool = False) -> Summary:
+    """All the figures of a set of separations (B, K, C, H, W); a mean of PSNRs alone over-weights easy items.
+
+    Parameters
+    ----------
+    one_order : bool
+        Match estimates and sources once for the whole set, see `in_one_order`, and not for each mixture; per_source.
+    """
+    if one_order:
+        ours, true = (images.flatten(0, 1)[:, None] for images in (in_one_order(estimates, sources), sources))  # K = 1: no choice left
+        values = psnr(ours, true).reshape(sources.shape[:2]).mean(dim=1)
+        return Summary(len(values), float(values.mean()), _interval(values), float(values.median()), pooled_psnr(ours, true),
+                       float(ssim(ours, true).mean()), "per_source")
     values = psnr(estimates, sources, convention)
-    spread = float(values.std()) if len(values) > 1 else math.nan
-    return Summary(len(values), float(values.mean()), 1.96 * spread / math.sqrt(len(values)), float(values.median()),
+    return Summary(len(values), float(values.mean()), _interval(values), float(values.median()),
                    pooled_psnr(estimates, sources), float(ssim(estimates, sources).mean()), convention)

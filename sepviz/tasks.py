@@ -173,7 +173,9 @@ SEES = {
     "observed": "other mixtures, and clean images of the observed source that are in none of them",
     "all": "the images that those mixtures were made of as well: for an upper bound",
 }
-HELD_OUT = 1000  # images of each source at the end of the train split that no example is made of
+HELD_OUT = 1000  # images of each source that no example is made of
+HELD_OUT_SEED = 1_618_033_988  # of strokes, which are endless
+HELD_OUT_IS = "strokes: 1,000 of each source, drawn for this; else the last 1,000 of each in the train split, or a quarter of fewer"
 
 
 def unmix(unseen: str = "strokes:0-4", observed: str = "strokes:5-9", *, count: int = 8, seed: int = 0, sees: str = "observed",
@@ -197,7 +199,7 @@ def unmix(unseen: str = "strokes:0-4", observed: str = "strokes:5-9", *, count: 
     training : int
         At most so many mixtures Y, and as many images of B; blind, all images of the observed source are mixed.
     split : {"test", "held-out"}
-        Where the mixtures' images come from; ``held-out`` is the end of the train split, which no example is made of.
+        Where the mixtures' images come from; ``held-out`` are images that no example is ever made of, nor of the test split.
     size : int, optional
         For folders: resize and crop to this square.
     invert : bool
@@ -215,10 +217,8 @@ def unmix(unseen: str = "strokes:0-4", observed: str = "strokes:5-9", *, count: 
         raise SepvizError(f"count {count}, training {training}: want at least 1 mixture and 2 images to learn from")
     need = training if sees == "mixtures" else 2 * training
     pools = [_source(name, wanted, split, size, invert) for name, wanted in ((unseen, training), (observed, need))]
+    _check_alike((unseen, observed), pools)
     learned, new = zip(*pools, strict=True)
-    if learned[0].shape[1:] != learned[1].shape[1:]:
-        raise SepvizError(f"{unseen} has images of (C, H, W) = {tuple(learned[0].shape[1:])}, {observed} of {tuple(learned[1].shape[1:])}: "
-                          "give a size for folders, or choose sets that are alike")
     rng = torch.Generator().manual_seed(seed)
     b = learned[1][torch.randperm(len(learned[1]), generator=rng)]
     b, alone = (b, None) if sees == "mixtures" else (b[len(b) // 2:], b[:len(b) // 2])
@@ -235,7 +235,10 @@ def blind(*sources: str, count: int = 8, seed: int = 0, training: int = 12_000, 
     """Sums of one image of each of K sets, and other such sums to learn from; arguments as of `unmix`, which is the case K = 2."""
     if len(sources) < 2:
         raise SepvizError(f"{len(sources)} sets of images: want two or more, as in blind('strokes:0-2', 'strokes:3-5', 'strokes:6-9')")
+    if split not in ("test", "held-out") or count < 1 or training < 2:
+        raise SepvizError(f"split {split!r}, count {count}, training {training}: want test or held-out, at least 1 and at least 2")
     pools = [_source(name, training, split, None, False) for name in sources]
+    _check_alike(sources, pools)
     rng = torch.Generator().manual_seed(seed)
     learned = torch.stack([images[_draw(torch.arange(len(images)), training, rng)] for images, _ in pools], dim=1)
     truth = torch.stack([images[_draw(torch.arange(len(images)), count, rng)] for _, images in pools], dim=1).to(device)
@@ -245,19 +248,34 @@ def blind(*sources: str, count: int = 8, seed: int = 0, training: int = 12_000, 
 
 def _source(name: str, wanted: int, split: str, size: int | None, invert: bool) -> tuple[Tensor, Tensor]:
     """Images to learn from, at most ``wanted``, and images to mix anew, of "SET" or "SET:CLASSES"."""
-    from sepviz.data import floats, load
+    from sepviz.data import NAMES, floats, load, strokes
 
     classes, home = None, name
     if ":" in name and not Path(name).is_dir():
         home, _, text = name.rpartition(":")
         classes = _classes(name, text)
-    drawn = wanted + HELD_OUT if home == "strokes" else None  # any number can be had, and each takes time
-    train = load(home, "train", classes=classes, count=drawn, size=size).images
-    if len(train) < 4:
-        raise SepvizError(f"{name}: {len(train)} images to learn from, want at least 4")
-    aside = min(HELD_OUT, len(train) // 4)
-    new = train[-aside:] if split == "held-out" else load(home, split, classes=classes, size=size).images
-    return tuple(_padded(1 - floats(images) if invert else floats(images)) for images in (train[:-aside][:wanted], new))  # type: ignore[return-value]
+    size = None if home in NAMES else size
+    if home == "strokes":  # any number can be had, and each takes time
+        train = load(home, "train", classes=classes, count=wanted).images
+        new = strokes(HELD_OUT, HELD_OUT_SEED, classes).images if split == "held-out" else load(home, split, classes=classes).images
+    else:
+        train = load(home, "train", classes=classes, size=size).images
+        if len(train) < 4:
+            raise SepvizError(f"{name}: {len(train)} images to learn from, want at least 4")
+        aside = min(HELD_OUT, len(train) // 4)
+        new = train[-aside:] if split == "held-out" else load(home, split, classes=classes, size=size).images
+        train = train[:-aside][:wanted]
+    first, second = (_padded(1 - floats(images) if invert else floats(images)) for images in (train, new))
+    return first, second
+
+
+def _check_alike(names: Sequence[str], pools: Sequence[tuple[Tensor, Tensor]]) -> None:
+    """Refuse sets whose images cannot be added up."""
+    for name, pool in zip(names, pools, strict=True):
+        for images in pool:
+            if images.shape[1:] != pools[0][0].shape[1:]:
+                raise SepvizError(f"{names[0]} has images of (C, H, W) = {tuple(pools[0][0].shape[1:])}, {name} of "
+                                  f"{tuple(images.shape[1:])}: give a size for folders, or choose sets that are alike")
 
 
 def _classes(name: str, text: str) -> list[int]:

@@ -33,6 +33,10 @@ def last(separator, problem, seed=0):
     return list(separator.steps(problem, Generator().manual_seed(seed)))[-1]
 
 
+def last_of_fork(separator, problem, start):
+    return list(separator.steps(problem, Generator().manual_seed(0), start=start))[-1]
+
+
 class TestUnmix:
     def test_is_a_sum_of_the_two_sets_in_32x32(self):
         problem, truth = tasks.unmix("strokes:0-4", "strokes:5-9", count=3, training=20)
@@ -98,6 +102,12 @@ class TestExamples:
         with pytest.raises(SepvizError, match="want at least 2"):
             last(Egg(), problem._replace(examples=problem.examples._replace(**change)))
 
+    @pytest.mark.parametrize("bad", [float("nan"), 255.0])
+    def test_values_that_are_no_images(self, bad, setting):
+        problem = setting[0]
+        with pytest.raises(SepvizError):
+            last(Egg(), problem._replace(examples=problem.examples._replace(observed=torch.full((5, 1, 32, 32), bad))))
+
     def test_another_size(self, setting):
         problem = setting[0]
         with pytest.raises(SepvizError, match=r"\(1, 28, 28\)"):
@@ -127,6 +137,11 @@ class TestEgg:
         """x = 0 is a fixed point: then b + x is b, and the mask that is learned is 1."""
         end = last(Egg(iterations=3, batch=8, share=0.01), setting[0])
         assert float(end.sources[:, 0].mean()) < float(last(Constant(0.5), setting[0]).sources[:, 0].mean())
+
+    def test_a_run_that_ended_early_stays_ended(self, setting):
+        separator = Egg(iterations=5, batch=8, tolerance=0.09)
+        step = last(separator, setting[0])
+        assert not list(separator.steps(setting[0], Generator().manual_seed(0), start=step))
 
     def test_mean_mixing_is_the_same_problem(self, setting):
         problem = setting[0]
@@ -179,6 +194,10 @@ class TestParts:
         found = last(Rpca(iterations=80), Problem(low + sparse, Mixing.sum(2))).sources
         assert float((found[:, 0] - sparse).abs().max()) < 0.01 and float((found[:, 1] - low).abs().max()) < 0.01
 
+    def test_robust_pca_runs_for_as_long_as_its_slider_allows(self):
+        problem = Problem(torch.rand((1, 1, 16, 16), generator=Generator().manual_seed(0)), Mixing.sum(2))
+        assert bool(torch.isfinite(last(Rpca(iterations=400, growth=2.0), problem).sources).all())
+
     def test_weights_of_another_network_are_refused(self):
         with pytest.raises(SepvizError, match="another network"):
             learning.unpack(learning.pack(MaskNetwork()), MaskNetwork(network="paper"))
@@ -207,6 +226,38 @@ class TestMaskNetwork:
 
 
 class TestTraining:
+    @pytest.mark.parametrize("separator", [Egg(iterations=3, batch=8), AdversarialMask(epochs=3, batch=8), Supervised(epochs=3, batch=8)],
+                             ids=lambda one: type(one).__name__)
+    def test_goes_on_exactly_where_a_single_image_is_left_over(self, separator, setting):
+        problem = setting[0]
+        mixed = problem.examples.mixtures[:17]
+        if isinstance(separator, Supervised):
+            problem = problem._replace(examples=Examples(mixed, mixed, mixed))
+        else:
+            problem = problem._replace(examples=Examples(mixed, torch.cat([problem.examples.observed, mixed[:1]])))
+        rng = Generator().manual_seed(0)
+        begun = separator.steps(problem, rng)
+        half = [next(begun) for _ in range(3)][-1]
+        assert torch.equal(list(separator.steps(problem, rng, start=half))[-1].sources, last(separator, problem).sources)
+
+    def test_a_fork_of_another_stage_or_network_is_refused_in_a_line(self, setting):
+        problem = setting[0]
+        step = last(Egg(iterations=1, batch=8, warm=False), problem)
+        with pytest.raises(SepvizError, match="holds no moments"):
+            last_of_fork(Egg(iterations=2, batch=8), problem, step)
+        with pytest.raises(SepvizError, match="another network"):
+            Egg(network="paper").trained(step, (1, 32, 32))
+        bases = last(SsNmf(rank=3, observed_iterations=1, iterations=2), problem)
+        with pytest.raises(SepvizError, match="another rank"):
+            last_of_fork(SsNmf(rank=3, observed_iterations=5), problem, bases)
+
+    def test_a_checkpoint_of_other_examples_is_refused(self, setting, tmp_path):
+        problem = setting[0]
+        learning.train(Egg(iterations=1, batch=8), problem, tmp_path / "one.ckpt", 0, ("a",), progress=False)
+        fewer = problem._replace(examples=problem.examples._replace(observed=problem.examples.observed[:9]))
+        with pytest.raises(SepvizError, match="another data set"):
+            learning.train(Egg(iterations=1, batch=8), fewer, tmp_path / "one.ckpt", 0, ("a",), progress=False)
+
     def test_a_run_that_was_killed_ends_the_same(self, setting, tmp_path):
         problem, separator = setting[0], Egg(iterations=4, batch=8)
 

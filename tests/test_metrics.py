@@ -77,3 +77,16 @@ def test_summary_counts_and_bounds():
 def test_shapes_that_disagree_are_refused():
     with pytest.raises(SepvizError, match=r"\(1, 2, 1, 12, 12\).*\(1, 3, 1, 12, 12\)"):
         metrics.psnr(torch.zeros(1, 2, 1, 12, 12), torch.zeros(1, 3, 1, 12, 12))
+
+
+def test_one_order_for_all_is_not_one_for_each():
+    """A blind method that swaps the sources of some mixtures is not forgiven."""
+    rng = torch.Generator().manual_seed(0)
+    sources = torch.rand((10, 2, 1, 16, 16), generator=rng)
+    estimates = (sources + 0.05 * torch.randn(sources.shape, generator=rng)).flip(1)
+    whole = metrics.summarize(estimates, sources, one_order=True)
+    assert whole.mean == pytest.approx(metrics.summarize(estimates, sources).mean, abs=1e-4)
+    assert whole.ssim == pytest.approx(metrics.summarize(estimates, sources).ssim, abs=1e-4) and whole.n == 10
+    estimates[:4] = estimates[:4].flip(1)
+    assert metrics.summarize(estimates, sources).mean == pytest.approx(whole.mean, abs=1e-4)
+    assert metrics.summarize(estimates, sources, one_order=True).mean < whole.mean - 5

@@ -41,7 +41,8 @@ class AdversarialMask:
 
     def trained(self, step: Step, image_shape: Sequence[int], name: str = "adversarial-mask") -> MaskNetwork:
         """The network of a step, to separate other mixtures with (see `Mask`)."""
-        return learning.mask_network(step, image_shape, self.network, name)
+        critic = learning.new(functools.partial(learning.Discriminator, image_shape, spectral=True))
+        return learning.mask_network(step, image_shape, self.network, name, critic)
 
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
         """Yield step 0 (the untrained network), then every epoch; ``info`` holds the losses of both networks."""
@@ -55,10 +56,10 @@ class AdversarialMask:
         network = learning.new(functools.partial(MaskNetwork, shape, self.network, "adversarial-mask"), draw).to(mixtures.device)
         critic = learning.new(functools.partial(learning.Discriminator, shape, spectral=True), draw).to(mixtures.device)
         optimizers = [torch.optim.Adam(module.parameters(), betas=(0.5, 0.999)) for module in (network, critic)]
-        per_epoch, first = -(-len(mixed) // self.batch), 0
+        per_epoch, first = learning.batches_in(len(mixed), self.batch), 0
         if start is not None:
-            learning.unpack(start.extras["weights"], network, critic)
-            learning.unpack_moments(start.extras["moments"], [start.index * per_epoch] * 2, *optimizers)
+            learning.unpack(learning.held(start, "weights"), network, critic)
+            learning.unpack_moments(learning.held(start, "moments"), [start.index * per_epoch] * 2, *optimizers)
             first = start.index + 1
         losses: list[torch.Tensor] = []
         for index in range(first, self.epochs + 1):

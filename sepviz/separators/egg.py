@@ -77,15 +77,17 @@ class Egg:
                 start = step
                 yield learning.copy_of(step)
         assert start is not None
-        network, per_epoch = learning.new(make).to(mixtures.device), -(-len(observed) // self.batch)
-        learning.unpack(start.extras["weights"], network)
+        if start.index > before and start.info.get("change", 1.0) < self.tolerance:
+            return
+        network, per_epoch = learning.new(make).to(mixtures.device), learning.batches_in(len(observed), self.batch)
+        learning.unpack(learning.held(start, "weights"), network)
         optimizer = torch.optim.Adam(network.parameters(), betas=(0.5, 0.999))
         if start.index > before:
             estimates = network.take_apart(mixed)[:, 0]
             if self.warm:
-                learning.unpack_moments(start.extras["moments"], [(start.index - before) * self.epochs * per_epoch], optimizer)
+                learning.unpack_moments(learning.held(start, "moments"), [(start.index - before) * self.epochs * per_epoch], optimizer)
         else:
-            estimates = start.extras["estimates"].float() if before else self.share * mixed
+            estimates = learning.held(start, "estimates").float() if before else self.share * mixed
         for index in range(start.index + 1, before + self.iterations + 1):
             if not self.warm:
                 optimizer = torch.optim.Adam(network.parameters(), betas=(0.5, 0.999))

@@ -64,7 +64,7 @@ class GloMasking:
             start = Step(0, "untrained", sources, {"weights": learning.pack(*generators)},
                          {"evaluations": 0, "residual": problem.residual(sources)})
             yield learning.copy_of(start)
-        learning.unpack(start.extras["weights"], *generators)
+        learning.unpack(learning.held(start, "weights"), *generators)
         for index in range(start.index + 1, total + 1):
             alone = index <= learned_first
             epoch, epochs = (index, learned_first) if alone else (index - learned_first, self.epochs)
@@ -72,18 +72,21 @@ class GloMasking:
             assert targets is not None
             taught = generators[1:] if alone else generators if observed is None else generators[:1]
             optimizer = torch.optim.Adam([weight for generator in taught for weight in generator.parameters()], betas=BETAS)
-            per_epoch, losses = -(-len(targets) // self.batch), []
+            per_epoch, losses = learning.batches_in(len(targets), self.batch), []
             if epoch == 1:
                 codes = Codes.draw((len(targets), 1 if alone else 2, self.latent_size), rng)
             else:
-                codes = Codes(*(start.extras[name].clone() for name in Codes._fields))
+                codes = Codes(*(learning.held(start, name).clone() for name in Codes._fields))
+                if codes.latents.shape != (len(targets), 1 if alone else 2, self.latent_size):
+                    raise SepvizError(f"latents of shape {tuple(codes.latents.shape)} in step {start.index}: it is of another stage, or of "
+                                      "other images; start from a step of a run with these parameters")
                 longest = float(codes.latents.norm(dim=-1).max())
                 if longest > 1.001:
                     raise SepvizError(f"a latent of length {longest:.3g} in step {start.index}: latents lie in the unit ball, "
                                       "divide it by its length")
-                learning.unpack_moments(start.extras["moments"], [(epoch - 1) * per_epoch], optimizer)
+                learning.unpack_moments(learning.held(start, "moments"), [(epoch - 1) * per_epoch], optimizer)
             for generator in generators:
-                generator.train(any(generator is one for one in taught))
+                generator.train(any(generator is one for one in taught)).requires_grad_(generator.training)
             for number, chosen in enumerate(learning.batches(len(targets), self.batch, rng)):
                 fall = learning.falling(1.0, self.last_rate, (epoch - 1 + number / per_epoch) / epochs)
                 z = codes.latents[chosen].requires_grad_(True)

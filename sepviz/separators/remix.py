@@ -21,12 +21,12 @@ ENERGIES = ("batch", "image", "pixel")
 class Remix:
     """A mask m, learned from mixtures alone, and a discriminator D (equations 1 to 10 of Hoshen 2019).
 
-    Of two mixtures, ``x_i = y_i m(y_i)``, ``b_i = y_i - x_i``; the remixes are ``z_1 = x_1 + b_2``, ``z_2 = x_2 + b_1``. In turn,
+    Of two mixtures, ``b_i = y_i m(y_i)``, ``x_i = y_i - b_i``; the remixes are ``z_1 = x_1 + b_2``, ``z_2 = x_2 + b_1``. In turn,
 
         D: minimise  mean (D(y) - 1)^2 + mean D(z)^2
         m: minimise  cycle mean |y' - y| + adversarial mean (D(z) - 1)^2 + energy L_E
 
-    where y' is the remix of the remixes, which is y if z was taken apart into what it was made of. Without L_E, ``m = 1`` would do: x is
+    where y' is the remix of the remixes, which is y if z was taken apart into what it was made of. Without L_E, ``m = 0`` would do: x is
     all of y and nothing is swapped. The paper leaves open what L_E's squares are of: single pixels (least for m = 1/2 everywhere), an
     image's sum, or the batch's sum, see ``energy_of``. The discriminator must be the quicker of the two: with the paper's four mask
     steps to one of its own it never told a remix from a mixture. Which source is which nobody can know: they come in one order for
@@ -58,14 +58,14 @@ class Remix:
 
     def trained(self, step: Step, image_shape: Sequence[int], name: str = "remix") -> MaskNetwork:
         """The network of a step, to separate other mixtures with (see `Mask`)."""
-        return learning.mask_network(step, image_shape, self.network, name)
+        critic = learning.new(functools.partial(learning.Discriminator, image_shape, self.spectral))
+        return learning.mask_network(step, image_shape, self.network, name, critic)
 
     def critic(self, step: Step, image_shape: Sequence[int]) -> learning.Discriminator:
         """The discriminator of a step: mixtures (N, C, H, W) -> how real it takes each for, 1 for a mixture and 0 for a remix."""
-        network, critic = learning.new(functools.partial(MaskNetwork, image_shape, self.network)), learning.new(
-            functools.partial(learning.Discriminator, image_shape, self.spectral))
-        learning.unpack(step.extras["weights"], network, critic)
-        return critic.eval().requires_grad_(False)
+        critic = learning.new(functools.partial(learning.Discriminator, image_shape, self.spectral))
+        learning.mask_network(step, image_shape, self.network, "remix", critic)
+        return critic
 
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
         """Yield step 0 (the untrained network), then every epoch; ``info`` holds the mean of every loss."""
@@ -79,18 +79,18 @@ class Remix:
         network = learning.new(functools.partial(MaskNetwork, shape, self.network, "remix"), draw).to(mixtures.device)
         critic = learning.new(functools.partial(learning.Discriminator, shape, self.spectral), draw).to(mixtures.device)
         optimizers = [torch.optim.Adam(module.parameters(), betas=(0.5, 0.999)) for module in (network, critic)]
-        per_epoch, first = -(-len(mixed) // self.batch), 0
+        per_epoch, first = learning.batches_in(len(mixed), self.batch), 0
         if start is not None:
-            learning.unpack(start.extras["weights"], network, critic)
+            learning.unpack(learning.held(start, "weights"), network, critic)
             taken = start.index * per_epoch
-            learning.unpack_moments(start.extras["moments"], [taken, -(-taken // self.mask_steps)], *optimizers)
+            learning.unpack_moments(learning.held(start, "moments"), [taken, -(-taken // self.mask_steps)], *optimizers)
             first = start.index + 1
         losses: list[Tensor] = []
-        critic_loss = mixed.new_zeros(())
+        critic_losses: list[Tensor] = []
         for index in range(first, self.epochs + 1):
             if index:
                 network.train()
-                losses = []
+                losses, critic_losses = [], []
                 for number, chosen in enumerate(learning.batches(len(mixed), self.batch, rng), (index - 1) * per_epoch):
                     fall = learning.falling(1.0, self.last_rate, number / (per_epoch * self.epochs))
                     y = mixed[chosen]
@@ -100,18 +100,21 @@ class Remix:
                         critic.requires_grad_(True)
                         critic_loss = (critic(y) - 1).square().mean() + critic(z.detach()).square().mean()
                         learning.descend(optimizers[1], critic_loss, self.critic_rate * fall)
+                        critic_losses.append(critic_loss.detach())
                         critic.requires_grad_(False)  # only looked through
                     again_x, again_b = unmix(network, z) if self.cycle else (x, b.roll(1, dims=0))
                     parts = torch.stack([(again_x + again_b.roll(-1, dims=0) - y).abs().mean(), (critic(z) - 1).square().mean(),
                                          unevenness(x, b, self.energy_of)])
                     loss = (parts * parts.new_tensor([self.cycle, self.adversarial, self.energy])).sum()
                     learning.descend(optimizers[0], loss, self.learning_rate * fall)
-                    losses.append(torch.cat([parts.detach(), critic_loss.detach()[None]]))
+                    losses.append(parts.detach())
             sources = network.take_apart(mixtures, weight)
             info: dict[str, float] = {"evaluations": index * len(mixed), "residual": problem.residual(sources)}
             if losses:
-                names = ("cycle_loss", "adversarial_loss", "energy_loss", "discriminator_loss")
+                names = ("cycle_loss", "adversarial_loss", "energy_loss")
                 info |= dict(zip(names, torch.stack(losses).mean(dim=0).tolist(), strict=True))
+            if critic_losses:
+                info["discriminator_loss"] = float(torch.stack(critic_losses).mean())
             yield Step(index, f"epoch {index}", sources,
                        {"weights": learning.pack(network, critic), "moments": learning.pack_moments(*optimizers)}, info)
 
@@ -128,4 +131,4 @@ def unevenness(x: Tensor, b: Tensor, of: str) -> Tensor:
         x, b = x.sum(dim=(1, 2, 3)), b.sum(dim=(1, 2, 3))
     elif of == "batch":
         x, b = x.sum(), b.sum()
-    return (x.square().mean() + b.square().mean()) / (x + b).square().mean()
+    return (x.square().mean() + b.square().mean()) / (x + b).square().mean().clamp_min(1e-9)

@@ -83,7 +83,7 @@ class RemixTree:
         """Images (N, C, H, W) taken apart by the splits that were kept."""
         parts, weight = [images], pair.weights[0]
         for chosen, weights in zip(state.extras["split"].tolist(), state.extras["networks"], strict=True):
-            network = method.trained(state._replace(extras={"weights": weights}), tuple(images.shape[1:])).to(images.device)
+            network = method.trained(state._replace(extras={"weights": weights}), tuple(images.shape[1:]))
             parts[chosen:chosen + 1] = (weight * network.take_apart(parts[chosen], weight)).unbind(dim=1)
         return parts
 
@@ -100,8 +100,8 @@ class RemixTree:
     @torch.no_grad()
     def _gap(self, method: Remix, step: Step, images: Tensor, weight: float) -> float:
         """How much more real the discriminator takes originals for than remixes, on average."""
-        network = method.trained(step, tuple(images.shape[1:])).to(images.device)
-        critic = method.critic(step, tuple(images.shape[1:])).to(images.device)
+        network = method.trained(step, tuple(images.shape[1:]))
+        critic = method.critic(step, tuple(images.shape[1:]))
         gaps = []
         for part in (images / weight).split(256):
             x, b = unmix(network, part)

@@ -11,6 +11,8 @@ from torch import Generator, Tensor
 from sepviz import learning
 from sepviz.core import Problem, Step, check_parameters, parameter
 
+LARGEST = 1e7  # growth of mu, as in Lin et al.
+
 
 @dataclass(frozen=True)
 class Rpca:
@@ -46,7 +48,7 @@ class Rpca:
         else:
             yield self._step(0, problem, sparse, torch.zeros_like(y), multiplier)
         for index in range(start.index + 1 if start else 1, self.iterations + 1):
-            mu = 1.25 / length * self.growth ** (index - 1)
+            mu = 1.25 / length * min(self.growth ** (index - 1), LARGEST)
             left, values, right = torch.linalg.svd(y - sparse + multiplier / mu, full_matrices=False)
             low_rank = (left * (values - 1 / mu[..., 0]).clamp_min(0)[..., None, :]) @ right
             sparse = shrunk(y - low_rank + multiplier / mu, weight / mu)

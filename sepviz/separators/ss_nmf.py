@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Generator, Tensor
 
 from sepviz import learning
-from sepviz.core import Problem, Step, check_parameters, parameter
+from sepviz.core import Problem, SepvizError, Step, check_parameters, parameter
 from sepviz.separators.constant import shared_out
 
 TINY = 1e-9
@@ -31,6 +31,7 @@ class SsNmf:
     sparsity: float = parameter(0.1, "weight of the squared sum of an image's activations", low=0.0, high=10.0)
 
     learns: ClassVar[dict[str, bool]] = {"observed": True}  # see `learning.examples_of`
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {"sparsity": 1.0}}  # whose figures are far lower here
 
     def total_steps(self, problem: Problem) -> int:
         """The number of steps after step 0."""
@@ -52,9 +53,12 @@ class SsNmf:
             bases = unit(drawn(self.rank, mixed.shape[1]))
             start = self._step(0, problem, bases, drawn(len(observed), self.rank), None)
             yield learning.copy_of(start)
-        bases = start.extras["bases"].flatten(0, 1).flatten(1).clone()
-        activations = start.extras["activations"].clone()
-        new = start.extras["mixtures_activations"].clone() if len(bases) > self.rank else None
+        bases, activations = (learning.held(start, name).clone() for name in ("bases", "activations"))
+        if bases.shape[1] != self.rank or (len(bases) > 1) != (start.index > self.observed_iterations):
+            raise SepvizError(f"bases {tuple(bases.shape)} in step {start.index}: it is of a run with another rank or other "
+                              "observed_iterations; start from a step of a run with these parameters")
+        bases = bases.flatten(0, 1).flatten(1)
+        new = learning.held(start, "mixtures_activations").clone() if len(bases) > self.rank else None
         for index in range(start.index + 1, self.total_steps(problem) + 1):
             if index == self.observed_iterations + 1:
                 bases = torch.cat([bases, unit(drawn(self.rank, mixed.shape[1]))])

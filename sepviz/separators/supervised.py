@@ -49,11 +49,11 @@ class Supervised:
         network = learning.new(functools.partial(MaskNetwork, tuple(mixtures.shape[1:]), self.network, "supervised"),
                                rng if start is None else None).to(mixtures.device)
         optimizer = torch.optim.Adam(network.parameters(), betas=(0.5, 0.999))
-        per_epoch, first = -(-len(observed) // self.batch), 0
+        per_epoch, first = learning.batches_in(len(observed), self.batch), 0
         losses: list[Tensor] = []
         if start is not None:
-            learning.unpack(start.extras["weights"], network)
-            learning.unpack_moments(start.extras["moments"], [start.index * per_epoch], optimizer)
+            learning.unpack(learning.held(start, "weights"), network)
+            learning.unpack_moments(learning.held(start, "moments"), [start.index * per_epoch], optimizer)
             first = start.index + 1
         for index in range(first, self.epochs + 1):
             if index:
