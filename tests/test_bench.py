@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from sepviz import bench, metrics, tasks
+from sepviz import bench, metrics, separators, tasks
 from sepviz.bench import run, sd
 from sepviz.core import SepvizError
 from sepviz.priors import GaussianPrior
@@ -157,3 +157,37 @@ def test_the_race_of_sd_is_of_two(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(Synthesis.presets, "program", short)
     bench.main(["sd-race", "--dataset", "strokes", "--prior", str(tmp_path / "gan-tiny.safetensors"), "--count", "2", "--starts", "2"])
     assert "times as fast" in capsys.readouterr().out
+
+
+def test_tables_of_what_learns_from_mixtures(monkeypatch, capsys, tmp_path):
+    """Shipped masks are looked up; what is not shipped is trained, kept and taken up."""
+    monkeypatch.setattr("sepviz.bench.nes.LEARNERS", {
+        "nes-table1": {"constant": separators.Constant(1.0), "ss-nmf": separators.SsNmf(rank=4, observed_iterations=2, iterations=2),
+                       "egg": separators.Egg(), "supervised": separators.Supervised()},
+        "remix-table1": {"rpca": separators.Rpca(iterations=5), "adversarial-mask": separators.AdversarialMask(epochs=1)}})
+    whole = tasks.unmix
+    monkeypatch.setattr(tasks, "unmix", lambda *names, **options: whole(*names, **{**options, "training": 20}))
+    bench.main(["nes-table1", "--dataset", "strokes", "--count", "30", "--keep", str(tmp_path), "--out", str(tmp_path / "rows.jsonl")])
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    figures = {(row["table"][:11], row["label"]): row["mean"] for row in rows}
+    for unseen in ("strokes:0-4", "strokes:5-9"):
+        assert figures[unseen, "constant"] < 16 and figures[unseen, "egg"] > 24 and figures[unseen, "supervised"] > 24
+    assert "the shipped egg-strokes-high" in capsys.readouterr().out and len(list(tmp_path.glob("*ss-nmf*.ckpt"))) == 2
+
+
+def test_blind_tables_are_scored_in_one_order(monkeypatch, tmp_path):
+    whole = tasks.unmix
+    monkeypatch.setattr(tasks, "unmix", lambda *names, **options: whole(*names, **{**options, "training": 20}))
+    monkeypatch.setattr("sepviz.bench.nes.LEARNERS", {"remix-table1": {"rpca": separators.Rpca(iterations=3)}})
+    bench.main(["remix-table1", "--dataset", "strokes", "--count", "20", "--out", str(tmp_path / "rows.jsonl")])
+    (row,) = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    problem, truth = tasks.unmix("strokes:0-4", "strokes:5-9", count=20, seed=1000, sees="mixtures", training=20)
+    (*_, step) = separators.Rpca(iterations=3).steps(problem, torch.Generator())
+    assert row["mean"] == pytest.approx(metrics.summarize(step.sources, truth.sources, one_order=True).mean, abs=1e-4)
+
+
+def test_tables_that_learn_know_their_options():
+    with pytest.raises(SepvizError, match="--prior is not for"):
+        bench.main(["nes-table1", "--prior", "score-strokes"])
+    with pytest.raises(SepvizError, match="--dataset cifar"):
+        bench.main(["remix-table1", "--dataset", "cifar"])

@@ -59,9 +59,10 @@ def evaluate(label: str, separator: Any, unseen: str, observed: str, setting: st
     blind = options.table == "remix-table1"
     learns = getattr(separator, "learns", {"observed": False})
     sees = "all" if learns.get("unobserved") else "observed" if learns["observed"] else "mixtures"
-    problem, truth = tasks.unmix(unseen, observed, count=options.count, seed=options.seed, sees=sees, device=options.device,
-                                 training=25_000 if blind else 12_000)
     shipped, evaluations, flipped = f"{label}-{setting if label == 'egg' else options.dataset}", None, False
+    training = 2 if shipped in zoo.names() else 25_000 if blind else 12_000
+    problem, truth = tasks.unmix(unseen, observed, count=options.count, seed=options.seed, sees=sees, device=options.device,
+                                 training=training)
     name = f"{options.table}-{setting}-{label}".replace(" ", "-")
     if shipped in zoo.names():
         separator = Mask(load_prior(shipped, options.device))
