@@ -162,7 +162,7 @@ def test_the_zoo_is_small_and_every_prior_has_its_card():
         if kind == "score":
             assert len(card["held_out_loss_per_sigma"]) >= 5
         else:
-            figure = {"gan": "oracle_psnr", "dictionary": "rebuilt_psnr", "cnn": "denoised_psnr"}[kind]
+            figure = {"gan": "oracle_psnr", "dictionary": "rebuilt_psnr", "cnn": "denoised_psnr", "mask": "unseen_psnr"}[kind]
             assert card[figure]["n"] >= 500 and card[figure]["mean"] > 15
 
 

@@ -33,7 +33,7 @@ class Toy:
         return self.count + 1
 
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
-        mixtures, mixing = problem
+        mixtures, mixing, _ = problem
         if start is None:
             sources = torch.rand((len(mixtures), mixing.count, *mixtures.shape[1:]), generator=rng)
             yield Step(0, "start", sources.clone(), {}, {"sigma": 1.0})

@@ -21,6 +21,7 @@ from sepviz.core import Problem, SepvizError, Step, Truth
 
 ITEMS = 8  # mixtures of one player
 BUDGET = 16 * 2**20  # bytes of frames of one player; a saved notebook holds them
+EXACT = 1e-6  # a residual below this is rounding, and its curve would be noise
 SIGNED = {"prior_force": "prior force", "data_force": "data force", "noise": "noise", "filters": "filters"}  # the extras that are shown
 
 
@@ -132,9 +133,11 @@ def pack_frames(view: View, steps: Iterable[Step], permutation: Tensor | None = 
             chunks.append(data)
         # What the method said, if it did: frames are stored in float16, whose rounding alone leaves a residual of 1e-4.
         rests = view.problem.residuals(sources, filters).tolist()
-        values = {"residual": [_short(step.info.get("residual", rest)) for rest in rests]}
-        if "sigma" in step.info:
-            values["sigma"] = [_short(step.info["sigma"])] * len(view.items)
+        rests = [step.info.get("residual", rest) for rest in rests]
+        values = {"residual": [None if rest < EXACT else _short(rest) for rest in rests]}
+        for name in ("sigma", "loss"):
+            if name in step.info:
+                values[name] = [_short(step.info[name])] * len(view.items)
         if psnrs is not None:
             values["psnr"] = psnrs[i]
         records.append({"index": step.index, "stage": step.stage, "scales": scales, "values": values, "order": order,

@@ -5,6 +5,7 @@ const RATES = [2, 5, 10, 25, 50, 0]; // frames per second; 0: one per screen ref
 const CURVES = {
   residual: { label: "residual (RMS)", log: true },
   sigma: { label: "sigma", log: true },
+  loss: { label: "loss of the training", log: true },
   psnr: { label: "PSNR (dB)", log: false },
 };
 
