@@ -90,8 +90,9 @@ for name, step in finals.items():
 figures.images({name: step.sources[:, 0] for name, step in finals.items()}, title="The first source of each")
 
 # %% [markdown]
-# Without energy equity the mask drifts to one side, and in a longer run one source gets all. Without the adversary any even share will do, and with evenness asked of every
-# pixel the mask is one half everywhere: that is the reading of the paper's $L_E$ that cannot be meant alone.
+# Without energy equity the mask drifts to one side, and in a longer run one source gets all. Without the adversary any even share will
+# do, and with evenness asked of every pixel the mask is one half everywhere: that is the reading of the paper's $L_E$ that cannot be
+# meant alone.
 #
 # ## 4. The discriminator's view
 #
