@@ -11,7 +11,10 @@ from sepviz.separators.glo_masking import GloMasking
 
 @dataclass(frozen=True)
 class Glo(GloMasking):
-    """`GloMasking` without the observed source: both generators learn from the mixtures (the baseline of Hoshen 2019, section 5)."""
+    """`GloMasking` without the observed source: both generators learn from the mixtures (the baseline of Hoshen 2019, section 5).
+
+    Nothing is learned first, so ``observed_epochs`` has no effect here.
+    """
 
     learns: ClassVar[dict[str, bool]] = {"observed": False}  # see `learning.examples_of`
 

@@ -30,7 +30,7 @@ class GloMasking:
     generated, since they are blurred. One step is one epoch.
     """
 
-    observed_epochs: int = parameter(15, "passes over the observed images, for their generator", low=0, high=500)
+    observed_epochs: int = parameter(15, "passes over the observed images, for their generator", low=1, high=500)
     epochs: int = parameter(15, "passes over the mixtures", low=1, high=500)
     inference: int = parameter(30, "iterations for the latents of new mixtures", low=1, high=500)
     batch: int = parameter(64, "images a training step", low=2, high=512)
