@@ -813,7 +813,8 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
         mixture is v times the sum of the weights""")
     separate.add_argument("--method", default="split-gibbs",
                           help="""average, basis, cnn, constant, conv-nmf, mask, nmf, rpca, split-gibbs or synthesis (default: split-gibbs);
-                          masks are learned by sepviz train""")
+                          adversarial-mask, egg, remix and supervised learn a mask by sepviz train, and with glo, glo-masking, remix-tree
+                          and ss-nmf need examples that a file does not hold: see sepviz.tasks.unmix""")
     separate.add_argument("--preset", help="named parameters of the method: paper, program, ...")
     separate.add_argument("--prior", help="a shipped prior (score-strokes, ...) or the path of a .safetensors file")
     separate.add_argument("--sources", type=_whole, metavar="K", help="for a file that does not say it; else it must agree")

@@ -256,7 +256,7 @@ def _source(name: str, wanted: int, split: str, size: int | None, invert: bool) 
         classes = _classes(name, text)
     size = None if home in NAMES else size
     if home == "strokes":  # any number can be had, and each takes time
-        train = load(home, "train", classes=classes, count=wanted).images
+        train = load(home, "train", classes=classes, count=wanted).images[:wanted]
         new = strokes(HELD_OUT, HELD_OUT_SEED, classes).images if split == "held-out" else load(home, split, classes=classes).images
     else:
         train = load(home, "train", classes=classes, size=size).images
