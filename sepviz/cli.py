@@ -634,7 +634,7 @@ def _learn_mask(arguments: argparse.Namespace, name: str, checkpoint: Path) -> t
 
     separator: Any = _separator(arguments.model, arguments.preset, arguments.set, None, _device(arguments.device))
     unseen, observed = arguments.unseen or "strokes:0-4", arguments.observed or "strokes:5-9"
-    sees = "all" if separator.learns.get("unobserved") else "observed" if separator.learns["observed"] else "mixtures"
+    sees = learning.sees(separator)
     problem, truth = tasks.unmix(unseen, observed, count=1000, seed=arguments.seed, sees=sees, split="held-out",
                                  training=arguments.training or (25_000 if sees == "mixtures" else 12_000),
                                  size=arguments.size, invert=arguments.invert,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +13,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from sepviz import files
 from sepviz.core import Examples, Problem, SepvizError, Step, parameters_of
 from sepviz.mixing import Mixing
 from sepviz.priors.checkpoint import keep, take_up
@@ -135,6 +135,39 @@ def descend(optimizer: torch.optim.Optimizer, loss: Tensor, rate: float) -> None
     optimizer.step()
 
 
+def pass_over_pairs(network: MaskNetwork, optimizer: torch.optim.Optimizer, observed: Tensor, others: Tensor, size: int, rng: Generator,
+                    rate: Callable[[float], float]) -> list[Tensor]:
+    """One epoch of ``min |T(b + x) - b|_1``, ``T(y) = y m(y)``, over every observed b, each with any x (Halperin et al. 2019, equation 3).
+
+    Parameters
+    ----------
+    observed, others : Tensor (N, C, H, W), (M, C, H, W)
+        Images b, and images x or what they are taken for.
+    rate : callable
+        The learning rate after a share of the epoch.
+
+    Returns
+    -------
+    list of Tensor
+        The loss of every step.
+    """
+    losses, steps = [], batches_in(len(observed), size)
+    partners = torch.randint(len(others), (len(observed),), generator=rng, device=rng.device)
+    for number, chosen in enumerate(batches(len(observed), size, rng)):
+        b = observed[chosen]
+        y = b + others[partners[chosen]]
+        loss = (y * network.mask(y) - b).abs().mean()
+        descend(optimizer, loss, rate(number / steps))
+        losses.append(loss.detach())
+    return losses
+
+
+def sees(separator: Any) -> str:
+    """What examples a method may learn from, in the words of `sepviz.tasks.SEES`."""
+    learns = getattr(separator, "learns", {"observed": False})
+    return "all" if learns.get("unobserved") else "observed" if learns["observed"] else "mixtures"
+
+
 def mask_network(step: Step, image_shape: Sequence[int], network: str, name: str, *beside: nn.Module) -> MaskNetwork:
     """The mask network whose weights a step holds, ready to use; modules packed ``beside`` it get theirs as well."""
     found = new(functools.partial(MaskNetwork, image_shape, network, name))
@@ -204,15 +237,13 @@ def train(separator: Any, problem: Problem, checkpoint: Path, seed: int, data: S
     device = problem.mixtures.device
     rng = Generator(device).manual_seed(seed)
     assert problem.examples is not None
-    images = [part for part in (problem.mixtures, *problem.examples) if part is not None]
-    digest = hashlib.sha256(b"".join(part.cpu().numpy().tobytes() for part in images)).hexdigest()[:16]
-    settings = {"method": type(separator).__name__, "data": [*data, digest], "device": device.type, **parameters_of(separator)}
+    digests = [files.digest(images) for images in (problem.mixtures, *problem.examples) if images is not None]
+    settings = {"method": type(separator).__name__, "data": [*data, *digests], "device": device.type, **parameters_of(separator)}
     state, step, elapsed = take_up(checkpoint, settings, seed, device), None, 0.0
     shown: list[Step] = []
     if state is not None:
         elapsed = state["elapsed"]
-        shown = [Step(*fields) for fields in state["shown"]]
-        shown = [one._replace(sources=one.sources.cpu()) for one in shown]
+        shown = [one._replace(sources=one.sources.cpu()) for one in map(Step._make, state["shown"])]
         step = Step(state["iteration"], state["stage"], state["sources"], state["prior"], state["info"])
         rng.set_state(state["rng"].cpu())
     total = separator.total_steps(problem)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import collections
-import time
 from typing import Any
-
-from torch import Generator
 
 from sepviz import metrics, tasks
 from sepviz.bench import run
@@ -25,12 +21,10 @@ def main(options: Any, prior: Any = None) -> None:
     problem, truth = tasks.unmix(unseen, observed, count=options.count, seed=options.seed, device=options.device)
     rows = []
     for label, separator in run.select(METHODS, options.methods).items():
-        began = time.perf_counter()
-        (step,) = collections.deque(separator.steps(problem, Generator(options.device).manual_seed(options.seed)), maxlen=1)
-        seconds = (time.perf_counter() - began) / options.count
-        found = metrics.summarize(step.sources[:, :1], truth.sources[:, :1])
+        done = run.separate_chunk(separator, problem, options.seed)
+        found = metrics.summarize(done.sources[:, :1], truth.sources[:, :1].cpu())
         rows.append(run.Row(label, found.n, found.mean, found.interval, found.median, found.pooled, found.ssim,
-                            problem.residual(step.sources), step.info["evaluations"], seconds))
+                            problem.residual(done.sources.to(options.device)), done.evaluations, done.seconds / options.count))
     title = f"{unseen} out of sums with {observed}, PSNR in dB over 32x32 pixels ({run.machine()})"
     print(run.table(rows, title))
     if len(rows) > 1:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import collections
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
-
-from torch import Generator
 
 from sepviz import learning, load_prior, metrics, tasks, zoo
 from sepviz.bench import run
@@ -57,12 +54,10 @@ def evaluate(label: str, separator: Any, unseen: str, observed: str, setting: st
     Seconds are those of separating; for `ss-nmf` and GLO, which learn and separate in one, of both.
     """
     blind = options.table == "remix-table1"
-    learns = getattr(separator, "learns", {"observed": False})
-    sees = "all" if learns.get("unobserved") else "observed" if learns["observed"] else "mixtures"
     shipped, evaluations, flipped = f"{label}-{setting if label == 'egg' else options.dataset}", None, False
     training = 2 if shipped in zoo.names() else 25_000 if blind else 12_000
-    problem, truth = tasks.unmix(unseen, observed, count=options.count, seed=options.seed, sees=sees, device=options.device,
-                                 training=training)
+    problem, truth = tasks.unmix(unseen, observed, count=options.count, seed=options.seed, sees=learning.sees(separator),
+                                 device=options.device, training=training)
     name = f"{options.table}-{setting}-{label}".replace(" ", "-")
     if shipped in zoo.names():
         separator = Mask(load_prior(shipped, options.device))
@@ -84,8 +79,7 @@ def evaluate(label: str, separator: Any, unseen: str, observed: str, setting: st
 def last_step(separator: Any, problem: Problem, name: str, options: Any) -> Step:
     """The last step of a run; one that learns is kept in the folder ``--keep``, and goes on from there."""
     if not hasattr(separator, "learns"):
-        (step,) = collections.deque(separator.steps(problem, Generator(problem.mixtures.device).manual_seed(options.seed)), maxlen=1)
-        return step
+        return run.last_step(separator, problem, options.seed)
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = (options.keep or Path(folder)) / f"{name}-{len(problem.mixtures)}.ckpt"
         return learning.train(separator, problem, checkpoint, options.seed, (name,)).step

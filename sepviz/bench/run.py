@@ -20,7 +20,7 @@ from torch import Generator, Tensor
 
 import sepviz
 from sepviz import metrics, zoo
-from sepviz.core import Problem, Separator, SepvizError, Truth, parameters_of
+from sepviz.core import Problem, Separator, SepvizError, Step, Truth, parameters_of
 
 
 class Row(NamedTuple):
@@ -49,11 +49,16 @@ class Found(NamedTuple):
     seconds: float
 
 
+def last_step(separator: Separator, problem: Problem, seed: int) -> Step:
+    """Run to the last step, and keep no other."""
+    (last,) = collections.deque(separator.steps(problem, Generator(problem.mixtures.device).manual_seed(seed)), maxlen=1)
+    return last
+
+
 def separate_chunk(separator: Separator, problem: Problem, seed: int) -> Found:
     """Run to the last step."""
-    rng = Generator(problem.mixtures.device).manual_seed(seed)
     began = time.perf_counter()
-    (last,) = collections.deque(separator.steps(problem, rng), maxlen=1)
+    last = last_step(separator, problem, seed)
     sources, filters = last.sources.cpu(), last.extras.get("filters")  # waits for a GPU to be done
     return Found(sources, None if filters is None else filters.cpu(), last.info["evaluations"], time.perf_counter() - began)
 

@@ -34,3 +34,8 @@ class Constant:
 def shared_out(mixtures: Tensor, share: float) -> Tensor:
     """Mixtures (B, C, H, W) -> (B, 2, C, H, W): ``share`` of every pixel, and the rest."""
     return torch.stack([share * mixtures, (1 - share) * mixtures], dim=1)
+
+
+def in_proportion(mixtures: Tensor, images: Tensor) -> Tensor:
+    """Mixtures (B, C, H, W), every pixel shared out as in images (B, K, C, H, W), all positive -> (B, K, C, H, W)."""
+    return mixtures[:, None] * images / images.sum(dim=1, keepdim=True)

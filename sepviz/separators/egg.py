@@ -88,20 +88,18 @@ class Egg:
                 learning.unpack_moments(learning.held(start, "moments"), [(start.index - before) * self.epochs * per_epoch], optimizer)
         else:
             estimates = learning.held(start, "estimates").float() if before else self.share * mixed
+
+        def rate(begun: float, share: float) -> float:
+            return learning.falling(self.learning_rate, self.last_rate, (begun + share / self.epochs) / self.iterations)
+
         for index in range(start.index + 1, before + self.iterations + 1):
             if not self.warm:
                 optimizer = torch.optim.Adam(network.parameters(), betas=(0.5, 0.999))
             network.train()
             losses = []
             for epoch in range(self.epochs):
-                partners = torch.randint(len(estimates), (len(observed),), generator=rng, device=rng.device)
-                for number, chosen in enumerate(learning.batches(len(observed), self.batch, rng)):
-                    done = (index - before - 1 + (epoch + number / per_epoch) / self.epochs) / self.iterations
-                    b = observed[chosen]
-                    y = b + estimates[partners[chosen]]
-                    loss = (y * network.mask(y) - b).abs().mean()
-                    learning.descend(optimizer, loss, learning.falling(self.learning_rate, self.last_rate, done))
-                    losses.append(loss.detach())
+                begun = index - before - 1 + epoch / self.epochs
+                losses += learning.pass_over_pairs(network, optimizer, observed, estimates, self.batch, rng, functools.partial(rate, begun))
             renewed = network.take_apart(mixed)[:, 0]
             change, estimates = float((renewed - estimates).abs().mean()), renewed
             sources = network.take_apart(mixtures, weight)

@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from sepviz import learning
 from sepviz.core import Problem, SepvizError, Step, check_parameters, parameter
 from sepviz.priors.gan import GanPrior
-from sepviz.separators.constant import shared_out
+from sepviz.separators.constant import in_proportion, shared_out
 
 BETAS = (0.5, 0.999)  # Adam's
 
@@ -119,7 +119,7 @@ class GloMasking:
                 codes.descend(torch.arange(len(z), device=z.device), torch.autograd.grad(loss, z)[0], self.code_rate * fall, iteration + 1)
             with torch.no_grad():
                 images = generated(generators, codes.latents) + 1e-4  # where both are black, half and half
-            parts.append(y[:, None] * images / images.sum(dim=1, keepdim=True))
+            parts.append(in_proportion(y, images))
         return torch.cat(parts)
 
 

@@ -44,7 +44,7 @@ class Rpca:
         weight = self.sparsity / max(y.shape[-2:]) ** 0.5
         sparse, multiplier = y.clone(), torch.zeros_like(y)
         if start is not None:
-            sparse, multiplier = start.sources[:, 0].clone(), start.extras["multiplier"].clone()
+            sparse, multiplier = start.sources[:, 0].clone(), learning.held(start, "multiplier").clone()
         else:
             yield self._step(0, problem, sparse, torch.zeros_like(y), multiplier)
         for index in range(start.index + 1 if start else 1, self.iterations + 1):

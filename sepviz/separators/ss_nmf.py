@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from sepviz import learning
 from sepviz.core import Problem, SepvizError, Step, check_parameters, parameter
-from sepviz.separators.constant import shared_out
+from sepviz.separators.constant import in_proportion, shared_out
 
 TINY = 1e-9
 
@@ -78,7 +78,7 @@ class SsNmf:
         if new is not None:
             parts = [new[:, chosen] @ bases[chosen] + TINY for chosen in (slice(self.rank, None), slice(self.rank))]
             images = torch.stack(parts, dim=1).unflatten(2, shape)
-            sources = (problem.mixtures / weight)[:, None] * images / images.sum(dim=1, keepdim=True)
+            sources = in_proportion(problem.mixtures / weight, images)
             extras["mixtures_activations"], stage = new.clone(), f"update {index - self.observed_iterations}"
         return Step(index, stage, sources, extras, {"evaluations": index, "residual": problem.residual(sources)})
 

@@ -55,18 +55,15 @@ class Supervised:
             learning.unpack(learning.held(start, "weights"), network)
             learning.unpack_moments(learning.held(start, "moments"), [start.index * per_epoch], optimizer)
             first = start.index + 1
+
+        def rate(begun: int, share: float) -> float:
+            return learning.falling(self.learning_rate, self.last_rate, (begun + share) / self.epochs)
+
         for index in range(first, self.epochs + 1):
             if index:
                 network.train()
-                losses = []
-                partners = torch.randint(len(unobserved), (len(observed),), generator=rng, device=rng.device)
-                for number, chosen in enumerate(learning.batches(len(observed), self.batch, rng)):
-                    b = observed[chosen]
-                    y = b + unobserved[partners[chosen]]
-                    loss = (y * network.mask(y) - b).abs().mean()
-                    rate = learning.falling(self.learning_rate, self.last_rate, (index - 1 + number / per_epoch) / self.epochs)
-                    learning.descend(optimizer, loss, rate)
-                    losses.append(loss.detach())
+                losses = learning.pass_over_pairs(network, optimizer, observed, unobserved, self.batch, rng,
+                                                  functools.partial(rate, index - 1))
             sources = network.take_apart(mixtures, weight)
             info: dict[str, float] = {"evaluations": index * len(observed), "residual": problem.residual(sources)}
             if losses:
