@@ -1,10 +1,12 @@
 """The exported page in a real browser, with no network."""
 
+import re
 import shutil
 
 import pytest
 from test_trace import Toy, task  # noqa: F401 (task is a fixture)
 
+from sepviz import metrics
 from sepviz.trace import record
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -35,7 +37,8 @@ def browser():
 
 def test_page_plays_and_scrubs_offline(browser, task, tmp_path, capsys):  # noqa: F811
     problem, truth = task
-    path = record(Toy(), problem, every=1, progress=False).to_html(tmp_path / "run.html", truth)
+    trace = record(Toy(), problem, every=1, progress=False)
+    path = trace.to_html(tmp_path / "run.html", truth)
     context = browser.new_context(offline=True)
     context.set_default_timeout(90_000)
     page = context.new_page()
@@ -65,6 +68,31 @@ def test_page_plays_and_scrubs_offline(browser, task, tmp_path, capsys):  # noqa
     expect(page.locator(".sepviz-item")).to_have_text("mixture 2 of 3")
     page.locator(".sepviz-segment", has_text="data force").click()
     expect(page.locator(".sepviz-segment[aria-pressed=true]")).to_have_text("data force")
+
+    # why this pixel: the sum that is shown adds up, and is the one that was made
+    page.locator(".sepviz-slider").fill("7")
+    page.locator(".sepviz-of-source .sepviz-canvas").first.hover()
+    expect(root).to_have_attribute("data-pixel", re.compile(r"^\d+ \d+$"))
+    page.locator(".sepviz-of-source .sepviz-canvas").first.click()
+    expect(root).to_have_attribute("data-pinned", "true")
+    page.locator(".sepviz-next").click()  # the pointer passes over other panels
+    place = root.get_attribute("data-pixel")
+    row, column = map(int, place.split())
+    heads = page.locator(".sepviz-arithmetic thead th").all_text_contents()
+    assert heads == ["before", "+ prior force", "+ data force", "+ noise", "= now", "truth"]
+    order = metrics.match(trace.sources, truth.sources)
+    was, now = (metrics.reorder(trace[i].sources, order)[2, :, 0, row, column].tolist() for i in (6, 7))
+    for k, cells in enumerate(page.locator(".sepviz-arithmetic tbody tr").all()):
+        before, *forces, after, _ = [float(text.replace("\u2212", "-")) for text in cells.locator("td").all_text_contents()]
+        assert before == pytest.approx(was[k], abs=0.002) and after == pytest.approx(now[k], abs=0.001)
+        assert before + sum(forces) == pytest.approx(after, abs=0.004)
+    root.focus()
+    page.keyboard.press("Shift+ArrowDown" if row == 0 else "Shift+ArrowUp")
+    expect(root).not_to_have_attribute("data-pixel", place)
+    page.keyboard.press("Escape")
+    expect(page.locator(".sepviz-hint")).to_be_visible()
+    page.keyboard.press("i")
+    expect(root).to_have_attribute("data-pixel", f"{problem.mixtures.shape[-2] // 2} {problem.mixtures.shape[-1] // 2}")
 
     page.locator(".sepviz-rate").select_option("0")
     page.locator(".sepviz-play").click()

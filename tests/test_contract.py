@@ -1,6 +1,7 @@
 """One contract for every prior and every separator: a new one adds its row here."""
 
 import dataclasses
+import itertools
 
 import pytest
 import torch
@@ -253,3 +254,13 @@ class TestSeparator:
         with pytest.raises(SepvizError) as error:
             next(iter(separator.steps(problem, rng_of(device))))
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", SEPARATORS)
+def test_forces_add_up(name, device):
+    """What a step says moved the sources is what moved them: a player shows this sum for every pixel."""
+    steps = list(SEPARATORS[name](gaussian_prior(device)).steps(two_sources(name, device), rng_of(device)))
+    for before, step in itertools.pairwise(steps):
+        forces = [step.extras[force] for force in ("prior_force", "data_force", "noise") if force in step.extras]
+        if forces:
+            assert torch.allclose(before.sources + sum(forces), step.sources, atol=1e-4), step.stage

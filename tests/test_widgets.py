@@ -29,11 +29,11 @@ def live(task):  # noqa: F811
 
 
 def frame_layers(static: dict, frames: dict, i: int) -> dict[str, np.ndarray]:
-    """The layers of the i-th frame, as (items, panels, C, H, W) bytes."""
+    """The layers of the i-th frame, as (items, panels, C, H, W) float16."""
     image = (static["channels"], static["height"], static["width"])
     items = len(static["items"])
     size = sum(layer["panels"] for layer in frames["layers"]) * items * int(np.prod(image))
-    data = np.frombuffer(frames["bytes"], np.uint8)[i * size : (i + 1) * size]
+    data = np.frombuffer(frames["bytes"], np.float16)[i * size : (i + 1) * size]
     assert len(data) == size
     layers, at = {}, 0
     for layer in frames["layers"]:
@@ -55,12 +55,12 @@ def test_player_sends_what_was_recorded(task):  # noqa: F811
     for i, step in enumerate(trace):
         layers = frame_layers(player.static, player.frames, i)
         sources = metrics.reorder(step.sources, permutation)
-        assert np.abs(layers["estimate"] / 255 - sources.clamp(0, 1).numpy()).max() <= 0.5 / 255 + 1e-6
+        assert np.array_equal(layers["estimate"], sources.half().numpy())
         residual = problem.mixtures - problem.mixing.apply(step.sources)
-        scales = np.array(player.frames["records"][i]["scales"]["residual"])[:, None, None, None]
-        assert np.abs((layers["residual"][:, 0].astype(float) - 128) / 127 * scales - residual.numpy()).max() <= scales.max() * 0.51 / 127
+        assert np.array_equal(layers["residual"][:, 0], residual.half().numpy())
+        assert player.frames["records"][i]["scales"]["residual"] == pytest.approx(residual.abs().amax(dim=(1, 2, 3)).tolist(), rel=1e-3)
         assert player.frames["records"][i]["values"]["psnr"] == pytest.approx(metrics.psnr(step.sources, truth.sources).tolist(), abs=0.01)
-    assert not frame_layers(player.static, player.frames, 0)["noise"].astype(int).__sub__(128).any()  # step 0 has none
+    assert not frame_layers(player.static, player.frames, 0)["noise"].any()  # step 0 has none
 
 
 def test_player_state_is_plain_json_but_for_its_bytes(task):  # noqa: F811

@@ -1,9 +1,7 @@
 """Steps as bytes for the browser.
 
-Every image is sent as uint8. Unsigned layers (mixture, estimates, truth) are clipped to the range
-that is shown: [0, 1], or for a mixture its own range. Signed layers (residual, forces, noise) are
-scaled by the largest absolute value of that layer in that step and mixture, which is sent along:
-byte 128 is 0, byte 128 + 127 is plus that value. The figures on the curves are of the unrounded steps.
+Images are sent as float16, as a trace stores them, so that the sum a player shows for a pixel is the sum that was
+made; the truth is sent as uint8, which it was read from. The figures on the curves are of the unrounded steps.
 """
 
 from __future__ import annotations
@@ -59,16 +57,13 @@ def make_view(problem: Problem, truth: Truth | None, item: int = 0) -> View:
     return View(shown, shown_truth, items, min(0.0, float(mixtures.min())), max(1.0, float(mixtures.max())))
 
 
-def _image_bytes(images: Tensor, low: float = 0.0, high: float = 1.0) -> bytes:
-    scaled = (images.nan_to_num(0, posinf=high, neginf=low).clamp(low, high) - low) * (255 / (high - low))
-    return scaled.round().to(torch.uint8).numpy().tobytes()
+def _image_bytes(images: Tensor) -> bytes:
+    return (images.nan_to_num(0).clamp(0, 1) * 255).round().to(torch.uint8).numpy().tobytes()
 
 
-def _signed_bytes(images: Tensor) -> tuple[bytes, list[float | None]]:
-    images = images.nan_to_num(0)
-    scales = images.abs().flatten(1).amax(dim=1)
-    unit = images / scales.clamp_min(1e-30).reshape(-1, *(1,) * (images.ndim - 1))
-    return (unit * 127 + 128).round().to(torch.uint8).numpy().tobytes(), [_short(value) for value in scales.tolist()]
+def _half_bytes(images: Tensor) -> bytes:
+    largest = torch.finfo(torch.float16).max
+    return images.nan_to_num(0, posinf=largest, neginf=-largest).clamp(-largest, largest).half().numpy().tobytes()
 
 
 def _short(value: float) -> float | None:
@@ -83,7 +78,7 @@ def pack_static(view: View, batch: int, method: str) -> dict[str, Any]:
         "method": method, "items": view.items, "batch": batch, "count": view.problem.mixing.count,
         "weights": [_short(weight) for weight in view.problem.mixing.weights],
         "channels": channels, "height": height, "width": width, "low": _short(view.low), "high": _short(view.high),
-        "mixtures": _image_bytes(view.problem.mixtures, view.low, view.high),
+        "mixtures": _half_bytes(view.problem.mixtures),
         "truth": b"" if view.truth is None else _image_bytes(view.truth.sources),
     }
 
@@ -127,10 +122,10 @@ def pack_frames(view: View, steps: Iterable[Step], permutation: Tensor | None = 
         signed = {"residual": view.problem.left_over(sources, filters)}
         signed |= {name: images(_layer(step, name)) for name in names}
         scales = {}
-        chunks += [_image_bytes(images(step.sources)), _image_bytes(remix, view.low, view.high)]
+        chunks += [_half_bytes(images(step.sources)), _half_bytes(remix)]
         for name, layer in signed.items():
-            data, scales[name] = _signed_bytes(layer)
-            chunks.append(data)
+            scales[name] = [_short(scale) for scale in layer.nan_to_num(0).abs().flatten(1).amax(dim=1).tolist()]
+            chunks.append(_half_bytes(layer))
         # What the method said, if it did: frames are stored in float16, whose rounding alone leaves a residual of 1e-4.
         rests = view.problem.residuals(sources, filters).tolist()
         rests = [step.info.get("residual", rest) for rest in rests]
@@ -185,7 +180,7 @@ def thin(steps: Sequence[Step], view: View, budget: int = BUDGET) -> list[int]:
     mixtures = view.problem.mixtures
     count = view.problem.mixing.count
     layers = 2 + count * (1 + sum(any(_is_layer(step, name) for step in steps) for name in SIGNED))
-    fit = max(2, budget // (layers * mixtures.numel()))
+    fit = max(2, budget // (2 * layers * mixtures.numel()))
     if len(steps) <= fit:
         return list(range(len(steps)))
     return np.linspace(0, len(steps) - 1, fit).round().astype(int).tolist()

@@ -9,6 +9,9 @@ const CURVES = {
   psnr: { label: "PSNR (dB)", log: false },
 };
 
+const FORCES = ["prior_force", "data_force", "noise"]; // what moved the sources in a step; they add up
+const MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+
 function make(tag, className, properties = {}, children = []) {
   const node = document.createElement(tag);
   if (className) node.className = className;
@@ -38,10 +41,30 @@ function bytesOf(value) {
   return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
 }
 
+// Every float16, by its bits: browsers have no such arrays yet.
+const HALF = Float32Array.from({ length: 65536 }, (_, bits) => {
+  const power = (bits >> 10) & 31, part = bits & 1023;
+  const size = power === 31 ? (part ? NaN : Infinity) : power ? 2 ** (power - 15) * (1 + part / 1024) : 2 ** -24 * part;
+  return bits & 32768 ? -size : size;
+});
+
+// Numbers that came as float16: a view on their bits, copied only where they do not lie at an even place.
+function bitsOf(value) {
+  const bytes = bytesOf(value);
+  return bytes.byteOffset % 2 ? new Uint16Array(bytes.slice().buffer) : new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2);
+}
+
 function number(value, digits = 3) {
   if (value === null || value === undefined) return "n/a";
   if (value !== 0 && (Math.abs(value) < 1e-4 || Math.abs(value) >= 1e5)) return value.toExponential(digits - 1);
   return value.toPrecision(Math.max(digits, Math.ceil(Math.log10(Math.abs(value) + 1))));
+}
+
+// A pixel's value or what was added to it, three decimals unless that would say 0.
+function pixelNumber(value) {
+  const sign = value < 0 ? "−" : "";
+  const size = Math.abs(value);
+  return sign + (size !== 0 && size < 0.0005 ? size.toExponential(0) : size.toFixed(3));
 }
 
 // --- panels -------------------------------------------------------------------------------------
@@ -66,17 +89,37 @@ class Panel {
     this.image.data.fill(255);
     this.caption = make("figcaption", "sepviz-caption");
     this.caption.style.width = `${width * zoom}px`;
-    this.node = make("figure", "sepviz-panel", {}, [this.canvas, this.caption]);
+    this.zoom = zoom;
+    this.marker = make("div", "sepviz-pixel", { hidden: true });
+    this.marker.style.width = this.marker.style.height = `${zoom}px`;
+    this.node = make("figure", "sepviz-panel", {}, [make("div", "sepviz-picture", {}, [this.canvas, this.marker]), this.caption]);
   }
 
-  // `gain` stretches a signed layer about its zero.
-  draw(bytes, offset, channels, signed, gain = 1) {
+  // Call `move(row, column)` for the pixel under the pointer, `choose` for one that is clicked.
+  watch(move, choose) {
+    const at = (event, action) => {
+      const box = this.canvas.getBoundingClientRect();
+      const place = (value, size) => Math.max(0, Math.min(size - 1, Math.floor(value * size)));
+      action(place((event.clientY - box.top) / box.height, this.canvas.height), place((event.clientX - box.left) / box.width, this.canvas.width));
+    };
+    this.canvas.addEventListener("pointermove", (event) => at(event, move));
+    this.canvas.addEventListener("pointerdown", (event) => at(event, choose));
+  }
+
+  mark(pixel) {
+    this.marker.hidden = !pixel;
+    if (pixel) [this.marker.style.top, this.marker.style.left] = pixel.map((place) => `${place * this.zoom}px`);
+  }
+
+  // Values `valueAt(i)` from `low` (black) to `high` (white); signed, from -high (blue) to high (orange).
+  draw(valueAt, channels, low, high, signed = false) {
     const { data, width, height } = this.image;
-    const size = width * height;
+    const top = high || 1; // a layer that is 0 everywhere has no scale
+    const size = width * height, from = signed ? -top : low, span = top - from;
     for (let i = 0; i < size; i++) {
       for (let c = 0; c < 3; c++) {
-        let value = bytes[offset + (channels === 3 ? c * size : 0) + i];
-        if (signed) value = Math.max(1, Math.min(255, Math.round((value - 128) * gain) + 128));
+        const part = (valueAt((channels === 3 ? c * size : 0) + i) - from) / span;
+        const value = signed ? Math.max(1, Math.min(255, Math.round(part * 254) + 1)) : Math.max(0, Math.min(255, Math.round(part * 255)));
         data[4 * i + c] = signed && channels === 1 ? DIVERGING[3 * value + c] : value;
       }
     }
@@ -163,8 +206,10 @@ class View {
   // Frames: one per step, {index, stage, scales, values, evaluations, order, layers, bytes, at}.
   constructor(el, fixed) {
     this.fixed = fixed;
-    this.mixtures = bytesOf(fixed.mixtures);
+    this.mixtures = bitsOf(fixed.mixtures);
     this.truth = fixed.truth.byteLength ? bytesOf(fixed.truth) : null;
+    this.pixel = null; // [row, column] whose arithmetic is shown
+    this.pinned = false; // it stays when the pointer moves on
     this.frames = [];
     this.cursor = 0;
     this.item = fixed.items[0]; // counted over the whole problem
@@ -196,6 +241,15 @@ class View {
     const stack = (panels, className) => make("div", `sepviz-column ${className}`, {}, Object.values(panels).map((panel) => panel.node));
     const columns = make("div", "sepviz-columns", {}, [stack(this.mixtureColumn, "sepviz-of-mixture"),
       ...this.sourceColumns.map((panels) => stack(panels, "sepviz-of-source"))]);
+
+    this.panels = [this.mixtureColumn, ...this.sourceColumns].flatMap((panels) => Object.values(panels));
+    for (const panel of this.panels) {
+      panel.watch((row, column) => { if (!this.pinned) this.point([row, column]); }, (row, column) => {
+        this.pinned = !(this.pinned && this.pixel[0] === row && this.pixel[1] === column);
+        this.point([row, column]);
+      });
+    }
+    this.why = make("div", "sepviz-why", { role: "region", "aria-label": "Why this pixel", "aria-live": "polite" });
 
     this.curves = Object.keys(CURVES).map((name) => new Curve(name, (part) => this.seek(part)));
     this.span = make("div", "sepviz-span");
@@ -233,7 +287,7 @@ class View {
 
     this.root = make("div", count > 4 ? "sepviz sepviz-many" : "sepviz", { tabIndex: 0, role: "group", "aria-label": `${fixed.method}: separation step by step`,
       "data-lm-suppress-shortcuts": "true", onkeydown: (event) => this.key(event) },
-      [header, make("div", "sepviz-body", {}, [columns, curves]), transport, this.layerRow]);
+      [header, make("div", "sepviz-body", {}, [columns, curves]), transport, this.layerRow, this.why]);
     el.append(this.root);
     this.chooseItem(this.item);
   }
@@ -241,11 +295,26 @@ class View {
   // --- frames ---
 
   unpack(pack) {
-    const bytes = bytesOf(pack.bytes);
+    const bits = bitsOf(pack.bytes);
     const { channels, height, width, items } = this.fixed;
     const image = channels * height * width;
     const size = pack.layers.reduce((sum, layer) => sum + layer.panels, 0) * image * items.length;
-    return pack.records.map((record, i) => ({ ...record, layers: pack.layers, bytes, at: i * size }));
+    return pack.records.map((record, i) => ({ ...record, layers: pack.layers, bits, at: i * size }));
+  }
+
+  // The values of a layer of a frame, for one source: (pixel and channel) -> value; null if there is no such layer.
+  values(frame, name, k = 0) {
+    const { channels, height, width, items } = this.fixed;
+    const image = channels * height * width;
+    let at = frame.at;
+    for (const layer of frame.layers) {
+      if (layer.name === name) {
+        const first = at + (this.place() * layer.panels + k) * image;
+        return (i) => HALF[frame.bits[first + i]];
+      }
+      at += items.length * layer.panels * image;
+    }
+    return null;
   }
 
   // Replace all frames, staying at the same step of the run, or at the end.
@@ -318,25 +387,81 @@ class View {
     return this.fixed.items.indexOf(this.item);
   }
 
+  // The mixture on the screen, and a true source of it, as `values` gives the layers.
+  mixed() {
+    const first = this.place() * this.fixed.channels * this.fixed.height * this.fixed.width;
+    return (i) => HALF[this.mixtures[first + i]];
+  }
+
+  true(source) {
+    const first = (this.place() * this.fixed.count + source) * this.fixed.channels * this.fixed.height * this.fixed.width;
+    return (i) => this.truth[first + i] / 255;
+  }
+
+  // --- why this pixel ---
+
+  point(pixel) {
+    if (this.pixel && pixel && this.pixel[0] === pixel[0] && this.pixel[1] === pixel[1] && this.root.dataset.pinned === String(this.pinned)) return;
+    this.pixel = pixel;
+    if (!pixel) this.pinned = false;
+    for (const panel of this.panels) panel.mark(pixel);
+    Object.assign(this.root.dataset, { pixel: pixel ? pixel.join(" ") : "", pinned: this.pinned });
+    this.explain();
+  }
+
+  // The sum that made the pixel: before + forces = now for each source, and sources + residual = mixture.
+  explain() {
+    const frame = this.frames[this.cursor];
+    this.why.hidden = !frame;
+    if (!frame) return;
+    if (!this.pixel) {
+      this.why.replaceChildren(make("span", "sepviz-hint", { textContent: "Why this pixel? Point at one, click to keep it; or press I, then Shift and the arrows." }));
+      return;
+    }
+    const { width, height, channels, count, weights } = this.fixed;
+    const [row, column] = this.pixel;
+    const read = (values) => Array.from({ length: channels }, (_, c) => values((c * height + row) * width + column));
+    const plus = (...parts) => Array.from({ length: channels }, (_, c) => parts.reduce((sum, part) => sum + part[c], 0));
+    const text = (parts) => parts.map(pixelNumber).join(" ");
+    const place = this.place();
+    const forces = frame.layers.filter((layer) => FORCES.includes(layer.name));
+    const moved = forces.some((layer) => frame.scales[layer.name][place]);
+    const rows = Array.from({ length: count }, (_, k) => {
+      const now = read(this.values(frame, "estimate", k));
+      const parts = moved ? forces.map((layer) => read(this.values(frame, layer.name, k))) : [];
+      const before = moved ? [plus(now, ...parts.map((part) => part.map((value) => -value)))] : [];
+      const cells = [...before, ...parts, now];
+      if (this.truth) cells.push(read(this.true(frame.order ? frame.order[place][k] : k)));
+      return make("tr", "", {}, [make("th", "", { scope: "row", textContent: `source ${k + 1}` }), ...cells.map((cell) => make("td", "", { textContent: text(cell) }))]);
+    });
+    const heads = ["", ...(moved ? ["before", ...forces.map((layer) => `+ ${layer.label}`), "= now"] : ["now"]), ...(this.truth ? ["truth"] : [])];
+    const estimates = Array.from({ length: count }, (_, k) => read(this.values(frame, "estimate", k)));
+    const mixture = read(this.mixed()), remix = read(this.values(frame, "remix")), residual = read(this.values(frame, "residual"));
+    const seen = plus(mixture, remix.map((value) => -value), residual.map((value) => -value)).every((gap) => Math.abs(gap) < 0.02);
+    const filtered = frame.layers.some((layer) => layer.name === "filters");
+    const terms = filtered ? [`remixed ${text(remix)}`] : estimates.map((value, k) => (weights[k] === 1 ? text(value) : `${number(weights[k], 2)} × ${text(value)}`));
+    const sum = seen ? `mixture ${text(mixture)} = ${[...terms, `residual ${text(residual)}`].join(" + ")}` : `the mixture is not seen here; remixed ${text(remix)}`;
+    this.why.replaceChildren(
+      make("div", "sepviz-sum", {}, [make("strong", "", { textContent: `Row ${row}, column ${column}${this.pinned ? " (kept; Escape lets go)" : ""}: ` }), sum]),
+      make("div", "sepviz-scroll", {}, [make("table", "sepviz-arithmetic", {}, [make("thead", "", {}, [make("tr", "", {}, heads.map((head) => (
+        head ? make("th", "", { scope: "col", textContent: head }) : make("td"))))]), make("tbody", "", {}, rows)])]));
+  }
+
   // --- moving ---
 
   show(cursor) {
     if (!this.frames.length) return;
     this.cursor = Math.max(0, Math.min(this.frames.length - 1, cursor));
     const frame = this.frames[this.cursor];
-    const { channels, height, width, items } = this.fixed;
-    const image = channels * height * width;
+    const { channels, low, high, count } = this.fixed;
     const place = this.place();
-    let at = frame.at;
     for (const layer of frame.layers) {
-      const first = at + place * layer.panels * image;
-      at += items.length * layer.panels * image;
       const scale = layer.signed ? frame.scales[layer.name][place] : null;
       const largest = this.wholeRun ? this.largest[layer.name] : scale;
-      const gain = largest ? scale / largest : 1;
       const range = layer.signed ? ` ±${number(largest, 2)}` : "";
+      const limits = layer.signed ? [0, largest, true] : layer.name === "remix" ? [low, high] : [0, 1];
       const draw = (panel, k, text) => {
-        panel.draw(frame.bytes, first + k * image, channels, layer.signed, gain);
+        panel.draw(this.values(frame, layer.name, k), channels, ...limits);
         panel.label(text);
       };
       if (layer.name === "estimate") this.sourceColumns.forEach((panels, k) => draw(panels.estimate, k, `estimate ${k + 1}`));
@@ -349,7 +474,7 @@ class View {
     if (this.truth) {
       this.sourceColumns.forEach((panels, k) => {
         const source = frame.order ? frame.order[place][k] : k;
-        panels.truth.draw(this.truth, (place * this.fixed.count + source) * image, channels, false);
+        panels.truth.draw(this.true(source), channels, 0, 1);
         panels.truth.label(`truth ${source + 1}`);
       });
     }
@@ -357,6 +482,7 @@ class View {
     for (const curve of this.curves) curve.mark(x, curve.name in frame.values ? frame.values[curve.name][place] : null);
     const evaluations = frame.evaluations === null ? "" : `${frame.evaluations} evaluations`;
     this.status.textContent = [frame.stage, `step ${frame.index}`, evaluations].filter(Boolean).join("  ·  ");
+    this.explain();
     this.slider.value = this.cursor;
     this.slider.setAttribute("aria-valuetext", `step ${frame.index}, ${frame.stage}`);
     this.draws += 1;
@@ -373,8 +499,7 @@ class View {
     this.itemLabel.textContent = `mixture ${item + 1} of ${batch}`;
     this.previous.disabled = item === items[0];
     this.next.disabled = item === items[items.length - 1];
-    const size = this.fixed.channels * this.fixed.height * this.fixed.width;
-    this.mixtureColumn.mixture.draw(this.mixtures, this.place() * size, this.fixed.channels, false);
+    this.mixtureColumn.mixture.draw(this.mixed(), this.fixed.channels, this.fixed.low, this.fixed.high);
     this.mixtureColumn.mixture.label("mixture");
     if (this.frames.length) { this.plotCurves(); this.show(this.cursor); }
     if (moved) this.onRest();
@@ -442,7 +567,17 @@ class View {
       ArrowRight: () => this.move(1),
       Home: () => { this.pause(); this.show(0); this.onRest(); },
       End: () => { this.pause(); this.show(this.frames.length - 1); this.onRest(); },
+      i: () => { this.pinned = true; this.point(this.pixel || [this.fixed.height >> 1, this.fixed.width >> 1]); },
+      Escape: () => this.point(null),
     };
+    if (event.shiftKey && this.pixel && event.key in MOVES) {
+      const sizes = [this.fixed.height, this.fixed.width];
+      this.pinned = true;
+      this.point(this.pixel.map((place, axis) => Math.max(0, Math.min(sizes[axis] - 1, place + MOVES[event.key][axis]))));
+      event.preventDefault();
+      event.stopPropagation();
+      return;
+    }
     if (!(event.key in actions)) return;
     event.preventDefault();
     event.stopPropagation();
