@@ -24,10 +24,12 @@ _HOMES = {
     "Supervised": "separators", "Synthesis": "separators",
     "CnnRegressor": "priors", "DictionaryPrior": "priors", "GanPrior": "priors", "GaussianPrior": "priors",
     "MaskNetwork": "priors", "ScorePrior": "priors",
+    "State": "state", "restore": "state",
     "Trace": "trace", "record": "trace",
-    "Player": "widgets", "LiveRun": "widgets", "KernelPad": "widgets",
+    "Compare": "widgets", "KernelPad": "widgets", "LiveRun": "widgets", "Player": "widgets", "Posterior": "widgets",
 }
-_MODULES = ("bench", "cli", "core", "data", "figures", "learning", "metrics", "mixing", "priors", "separators", "tasks", "trace",
+_MODULES = ("bench", "cli", "core", "data", "figures", "learning", "metrics", "mixing", "priors", "separators", "sketch", "state", "tasks",
+            "trace",
             "widgets", "zoo")
 
 __all__ = ["default_device", "load_prior", *_HOMES, *_MODULES]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
 import hashlib
 import json
 import math
@@ -18,9 +17,7 @@ import shlex
 import subprocess
 import sys
 import time
-import types
-import typing
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -36,9 +33,6 @@ CHUNK = 32  # mixtures taken apart at once
 RESULTS = ("filters", "start_error")  # extras of a method's last step that are results
 SAVE_EVERY = 60.0  # seconds between two savings of a run in progress
 SEED_STRIDE = 1_000_003  # chunk i runs from seed + i * SEED_STRIDE; the first from the seed itself, as `sepviz.record` does
-WANTED = {"LatentModel": "a prior that decodes latents (gan-...)", "ScoreModel": "a prior that denoises (score-...)",
-          "DictionaryPrior": "a dictionary (nmf-..., conv-nmf-...)", "CnnRegressor": "a regression (cnn-...)",
-          "MaskNetwork": "a mask (egg-..., remix-..., supervised-...)"}
 MANIFEST = ".sepviz-labs.json"
 
 
@@ -56,24 +50,10 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message} (see {self.prog} --help)")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
+        from sepviz.suggest import unknown
+
         if action.choices is not None and value not in action.choices:
-            raise UsageError(_unknown(action.metavar if isinstance(action.metavar, str) else action.dest, value, action.choices))
-
-
-def _unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    from sepviz.suggest import nearest
-
-    return f"no {kind.lower()} {name!r}: {nearest(name, list(known))}"
-
-
-def _choose(kind: str, name: str, known: Iterable[str]) -> str:
-    """``name`` if it is known; else an error with the nearest that is."""
-    from sepviz.core import SepvizError
-
-    known = list(known)
-    if name not in known:
-        raise SepvizError(_unknown(kind, name, known))
-    return name
+            raise UsageError(unknown(action.metavar if isinstance(action.metavar, str) else action.dest, value, action.choices))
 
 
 # --- arguments ----------------------------------------------------------------------------------
@@ -125,68 +105,6 @@ def _device(name: str | None) -> torch.device:
     if name not in (None, "auto", "cpu", "cuda"):
         raise SepvizError(f"no device {name!r}: choose auto, cpu or cuda")
     return sepviz.default_device(name)
-
-
-def _value(field: dataclasses.Field, kind: Any, text: str) -> Any:
-    """The word of ``--set field=text`` as the field's type wants it."""
-    from sepviz.core import SepvizError
-
-    kinds = typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
-    if type(None) in kinds and text.lower() == "none":
-        return None
-    choices = field.metadata.get("choices")
-    if choices:
-        return _choose(f"value of {field.name}", text, choices)
-    if bool in kinds:
-        if text.lower() in ("true", "yes", "on", "1", "false", "no", "off", "0"):
-            return text.lower() in ("true", "yes", "on", "1")
-        raise SepvizError(f"{field.name}={text}: want true or false ({field.metadata.get('meaning', field.name)})")
-    for number in (int, float):
-        if number in kinds:
-            with contextlib.suppress(ValueError, OverflowError):
-                value = number(text)
-                if math.isfinite(value):
-                    return value
-    if str in kinds:
-        return text
-    if int not in kinds and float not in kinds:
-        raise SepvizError(f"{field.name}={text}: this field cannot be set from the command line")
-    wanted = "a number" if float in kinds else "a whole number"
-    raise SepvizError(f"{field.name}={text}: want {wanted} ({field.metadata.get('meaning', field.name)})")
-
-
-def _separator(method: str, preset: str | None, settings: Sequence[str], prior: str | None, device: torch.device) -> Separator:
-    """The method that the command line names, with its preset, then its settings."""
-    from sepviz import load_prior, zoo
-    from sepviz.core import SepvizError
-    from sepviz.separators import METHODS
-
-    cls: Any = METHODS[_choose("method", method, METHODS)]
-    fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
-    needs_prior = fields.pop("prior", None) is not None
-    values: dict[str, Any] = {}
-    if preset is not None:
-        presets = getattr(cls, "presets", {})
-        if not presets:
-            raise SepvizError(f"no preset {preset!r}: {method} has none")
-        values |= presets[_choose(f"preset of {method}", preset, presets)]
-    hints = typing.get_type_hints(cls)
-    for setting in settings:
-        name, equals, text = setting.partition("=")
-        if not equals:
-            raise SepvizError(f"--set {setting}: want FIELD=VALUE")
-        if not fields:
-            raise SepvizError(f"--set {setting}: {method} has no fields to set")
-        values[name] = _value(fields[_choose(f"field of {method}", name, fields)], hints[name], text)
-    if needs_prior:
-        if prior is None:
-            raise SepvizError(f"{method} needs a prior: give --prior, one of {', '.join(zoo.names()) or 'your own .safetensors files'}")
-        values["prior"] = load_prior(prior, device)
-        if not isinstance(values["prior"], hints["prior"]):
-            raise SepvizError(f"--prior {prior}: {method} needs {WANTED[hints['prior'].__name__]}, this is none")
-    elif prior is not None:
-        print(f"sepviz: {method} uses no prior, {prior} is left aside", file=sys.stderr)
-    return cls(**values)
 
 
 # --- lab ----------------------------------------------------------------------------------------
@@ -255,13 +173,14 @@ def _new_name(target: Path, data: bytes) -> Path | None:
 
 def _lab(arguments: argparse.Namespace) -> int:
     from sepviz.core import SepvizError
+    from sepviz.suggest import choose
 
     home = _labs_home()
     names = sorted(path.stem for path in home.glob("*.ipynb"))
     if not names:
         raise SepvizError(f"no labs at {home}: install sepviz again")
     if arguments.name is not None:
-        _choose("lab", arguments.name.removesuffix(".ipynb"), names)
+        choose("lab", arguments.name.removesuffix(".ipynb"), names)
     for line in copy_labs(home, arguments.folder):
         print(line)
     print(f"labs in {arguments.folder}: {', '.join(names)}")
@@ -336,15 +255,16 @@ def _demonstrate(arguments: argparse.Namespace, folder: Path) -> int:
 def _mix(arguments: argparse.Namespace) -> int:
     from sepviz import files, tasks
     from sepviz.core import SepvizError
+    from sepviz.suggest import choose
 
     files.check_target(arguments.out, arguments.force)
     if arguments.out.suffix != ".npz":
         raise SepvizError(f"--out {arguments.out}: a problem file's name ends in .npz")
-    task = tasks.TASKS[_choose("task", arguments.task, tasks.TASKS)]
+    task = tasks.TASKS[choose("task", arguments.task, tasks.TASKS)]
     options: dict[str, Any] = {"count": arguments.count, "seed": arguments.seed, "split": arguments.split}
     separates, filters = "separate" in arguments.task, "deconvolve" in arguments.task
     if separates:
-        _choose("protocol", arguments.protocol or "agnostic", tasks.PROTOCOLS)
+        choose("protocol", arguments.protocol or "agnostic", tasks.PROTOCOLS)
         weights = _weights(arguments.weights)
         options |= {"sources": arguments.sources or (len(weights) if isinstance(weights, list) else 2),
                     "protocol": arguments.protocol or "agnostic", "weights": "sum" if weights is None else weights}
@@ -377,9 +297,27 @@ def _same_run(path: Path, then: dict[str, Any], now: dict[str, Any]) -> None:
                               "give that command again, move the file away, or choose another --out")
 
 
+def _restore(arguments: argparse.Namespace) -> tuple[Problem, Truth]:
+    """What ``--state`` says: its mixtures are given back, the rest is put where the options of the command line are."""
+    from sepviz.core import SepvizError
+    from sepviz.state import restore
+
+    beside = [name for name in ("input", "preset", "prior", "set", "starts", "weights", "sources", "filter_size", "visible")
+              if getattr(arguments, name)]
+    if beside:
+        raise SepvizError(f"--state says which mixtures and which method: leave {' and '.join(beside)} out")
+    state = restore(arguments.state)
+    if not state.method:
+        raise SepvizError(f"--state {state}: names no method; add ,method=split-gibbs,prior=score-strokes for example")
+    arguments.method, arguments.prior, arguments.seed = state.method, state.prior, state.run
+    arguments.set = [f"{name}={text}" for name, text in state.parameters.items()]
+    return state.problem()
+
+
 def _separate(arguments: argparse.Namespace) -> int:
     from sepviz import files, tasks, zoo
     from sepviz.core import SepvizError, parameters_of
+    from sepviz.state import separator_of
 
     targets = [path for path in (arguments.out, arguments.trace, arguments.html) if path is not None]
     partial_path = arguments.out.with_suffix(".partial.npz")
@@ -396,12 +334,15 @@ def _separate(arguments: argparse.Namespace) -> int:
         for path in targets[1:]:
             files.check_target(path, arguments.force)
     device = _device(arguments.device)
-    problem, truth = files.load_problem(arguments.input, weights=_weights(arguments.weights), count=arguments.sources,
-                                        filter_size=arguments.filter_size)
+    if arguments.state is not None:
+        problem, truth = _restore(arguments)
+    else:
+        problem, truth = files.load_problem(arguments.input, weights=_weights(arguments.weights), count=arguments.sources,
+                                            filter_size=arguments.filter_size)
     if arguments.visible is not None:
         problem = tasks.hide(problem, files.read_mask(arguments.visible, *problem.mixtures.shape[-2:]))
     settings = [*arguments.set, *([] if arguments.starts is None else [f"starts={arguments.starts}"])]
-    separator = _separator(arguments.method, arguments.preset, settings, arguments.prior, device)
+    separator = separator_of(arguments.method, arguments.preset, settings, arguments.prior, device)
     prior = getattr(separator, "prior", None)
     knows = None if hasattr(prior, "mask") else getattr(prior, "image_shape", None)  # a mask network pads, and says what it cannot
     problem.mixing.check(problem.mixtures, knows, **getattr(separator, "handles", {}))
@@ -517,13 +458,13 @@ def _traced(stream: Iterator[Any], separator: Separator, problem: Problem, truth
             arguments: argparse.Namespace) -> Iterator[Any]:
     """Pass the steps on, and at the end write their trace and its page."""
     from sepviz.core import Truth, parameters_of
-    from sepviz.trace import MAX_FRAMES, Recorder, Trace
+    from sepviz.trace import MAX_FRAMES, Recorder, Trace, timed
 
     steps = getattr(separator, "total_steps", lambda _: MAX_FRAMES)(problem)
     recorder = Recorder(max(1, -(-steps // MAX_FRAMES)), max_frames=MAX_FRAMES + 1)
     begun = time.perf_counter()
     for step in stream:
-        recorder.add(step)
+        recorder.add(timed(step, time.perf_counter() - begun))
         yield step
     trace = Trace(problem, recorder.steps(), type(separator).__name__, parameters_of(separator), arguments.seed,
                   time.perf_counter() - begun)
@@ -540,8 +481,9 @@ def _traced(stream: Iterator[Any], separator: Separator, problem: Problem, truth
 def _score(arguments: argparse.Namespace) -> int:
     from sepviz import files, metrics
     from sepviz.core import SepvizError
+    from sepviz.suggest import choose
 
-    _choose("convention", arguments.convention, ("per_source", "summed_mse"))
+    choose("convention", arguments.convention, ("per_source", "summed_mse"))
     separation = files.load_separation(arguments.result)
     problem, truth = files.load_problem(arguments.problem)
     if truth is None:
@@ -581,8 +523,9 @@ def _score(arguments: argparse.Namespace) -> int:
 def _train(arguments: argparse.Namespace) -> int:
     from sepviz import files, zoo
     from sepviz.core import SepvizError
+    from sepviz.suggest import choose
 
-    _choose("model", arguments.model, (*TRAINERS, *MASKS))
+    choose("model", arguments.model, (*TRAINERS, *MASKS))
     for option, models in (("minutes", ("score",)), ("compile", ("score",)), ("preset", ("gan", *MASKS)), ("iterations", TRAINERS),
                            ("dataset", TRAINERS), ("unseen", MASKS), ("observed", MASKS), ("training", MASKS), ("set", MASKS),
                            ("trace", MASKS), ("size", MASKS), ("invert", MASKS)):
@@ -630,9 +573,10 @@ def _learn_mask(arguments: argparse.Namespace, name: str, checkpoint: Path) -> t
     """What learns from mixtures: a mask network, by the steps of a method."""
     from sepviz import files, learning, metrics, tasks
     from sepviz.core import Problem, Truth, parameters_of
+    from sepviz.state import separator_of
     from sepviz.trace import Trace
 
-    separator: Any = _separator(arguments.model, arguments.preset, arguments.set, None, _device(arguments.device))
+    separator: Any = separator_of(arguments.model, arguments.preset, arguments.set, None, _device(arguments.device))
     unseen, observed = arguments.unseen or "strokes:0-4", arguments.observed or "strokes:5-9"
     sees = learning.sees(separator)
     problem, truth = tasks.unmix(unseen, observed, count=1000, seed=arguments.seed, sees=sees, split="held-out",
@@ -687,8 +631,9 @@ def _held_out(figure: dict[str, Any], what: str) -> str:
 def _train_gan(learned: Dataset, held_out: Tensor, checkpoint: Path, name: str,
                arguments: argparse.Namespace) -> tuple[Any, dict, list[str]]:
     from sepviz.priors.gan import PRESETS, train_gan
+    from sepviz.suggest import choose
 
-    widths = PRESETS[_choose("preset of gan", arguments.preset or "paper", PRESETS)]
+    widths = PRESETS[choose("preset of gan", arguments.preset or "paper", PRESETS)]
     prior, card = train_gan(learned.images, held_out, checkpoint, iterations=arguments.iterations or 10_000, seed=arguments.seed, name=name,
                             widths=widths, progress=sys.stderr.isatty())
     return prior, card, [_held_out(card["oracle_psnr"], "the best image found for {n} held-out ones")]
@@ -807,7 +752,7 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
         The mixtures are taken {CHUNK} at a time, each such chunk from a seed of its own, so the result depends on
         --seed, --chunk and the order of the mixtures. Ctrl-C keeps what is done in OUT.partial.npz; the same command
         goes on from there and ends at the same result.""")
-    separate.add_argument("input", metavar="INPUT", nargs="+", type=Path, help="""
+    separate.add_argument("input", metavar="INPUT", nargs="*", type=Path, help="""
         problem.npz; a .npz with an array mixtures (B, H, W) or (B, C, H, W); a .npy that is this array; or PNG files,
         gray or RGB, one mixture each: a PNG's values v in [0, 1] are taken for the mean picture of the sources, the
         mixture is v times the sum of the weights""")
@@ -815,6 +760,8 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
                           help="""average, basis, cnn, constant, conv-nmf, mask, nmf, rpca, split-gibbs or synthesis (default: split-gibbs);
                           adversarial-mask, egg, remix and supervised learn a mask by sepviz train, and with glo, glo-masking, remix-tree
                           and ss-nmf need examples that a file does not hold: see sepviz.tasks.unmix""")
+    separate.add_argument("--state", metavar="TEXT", help="""a run in one line, as the labs show it: task=...,method=...,run=...;
+                          in place of INPUT and of all that says how to separate""")
     separate.add_argument("--preset", help="named parameters of the method: paper, program, ...")
     separate.add_argument("--prior", help="a shipped prior (score-strokes, ...) or the path of a .safetensors file")
     separate.add_argument("--sources", type=_whole, metavar="K", help="for a file that does not say it; else it must agree")
@@ -869,6 +816,8 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
 
 
 def _parse(words: list[str]) -> argparse.Namespace:
+    from sepviz.suggest import unknown
+
     top, every = parser()
     arguments, extra = top.parse_known_args(words)
     if extra:
@@ -877,7 +826,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
         if not wrong.startswith("-"):
             raise UsageError(f"argument {wrong!r} is one too many (see {one.prog} --help)")
         known = [option for option in one._option_string_actions if option.startswith("--")]
-        raise UsageError(_unknown("option", wrong, known))
+        raise UsageError(unknown("option", wrong, known))
     arguments.command_line = "sepviz " + shlex.join(words)
     return arguments
 

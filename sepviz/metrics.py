@@ -15,6 +15,8 @@ from torch.nn import functional
 
 from sepviz.core import SepvizError
 
+APART = 0.1  # RMS distance in pixel values (20 dB) beyond which two answers are of different modes
+
 
 def decibels(mse: Tensor) -> Tensor:
     """``-10 log10(mse)``, the PSNR for a peak of 1."""
@@ -61,6 +63,36 @@ def reorder(estimates: Tensor, permutation: Tensor) -> Tensor:
     """``estimates[b, permutation[b, k]]``, of the shape of ``estimates``."""
     index = permutation.to(estimates.device)[:, :, None, None, None].expand_as(estimates)
     return estimates.gather(1, index)
+
+
+def modes(samples: Tensor, apart: float = APART) -> tuple[Tensor, Tensor]:
+    """Bring samples of one mixture into one order of the sources, and group those that tell the same story.
+
+    Parameters
+    ----------
+    samples : Tensor (N, K, C, H, W)
+    apart : float
+        RMS distance, in pixel values, beyond which two samples are of different modes (average linkage).
+
+    Returns
+    -------
+    permutation : Tensor (N, K) int64
+        ``permutation[n, k]`` is the source of sample n that is shown as source k.
+    mode : Tensor (N,) int64
+        The mode of every sample, 0 for the largest.
+    """
+    from scipy.cluster.hierarchy import fcluster, linkage
+    from scipy.spatial.distance import squareform
+
+    count = len(samples)
+    orders = torch.stack([match(samples, samples[n:n + 1].expand_as(samples)) for n in range(count)])
+    distances = torch.stack([(reorder(samples, orders[n]) - samples[n]).square().flatten(1).mean(dim=1).sqrt() for n in range(count)])
+    permutation = orders[int(distances.sum(dim=1).argmin())]  # the sample in the middle of all gives the order
+    found = fcluster(linkage(squareform((distances + distances.T).numpy() / 2, checks=False), "average"), apart, "distance")
+    sizes = torch.bincount(torch.from_numpy(found).long())
+    ranks = torch.empty_like(sizes)
+    ranks[sizes.argsort(descending=True, stable=True)] = torch.arange(len(sizes))
+    return permutation, ranks[torch.from_numpy(found).long()]
 
 
 def in_one_order(estimates: Tensor, sources: Tensor) -> Tensor:

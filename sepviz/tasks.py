@@ -168,6 +168,21 @@ def hide(problem: Problem, visible: Tensor) -> Problem:
     return Problem(problem.mixtures * visible.to(problem.mixtures), mixing)
 
 
+def repeat(problem: Problem, item: int = 0, chains: int = 8) -> Problem:
+    """One mixture so many times: what a method is run on to draw several samples of its posterior.
+
+    Raises
+    ------
+    SepvizError
+        If there is no such mixture, or fewer than two chains are asked for.
+    """
+    if not 0 <= item < len(problem.mixtures):
+        raise SepvizError(f"item={item}: the problem has mixtures 0 to {len(problem.mixtures) - 1}")
+    if chains < 2:
+        raise SepvizError(f"chains={chains}: want at least 2")
+    return Problem(problem.mixtures[item].expand(chains, -1, -1, -1).clone(), problem.mixing)
+
+
 SEES = {
     "mixtures": "other mixtures and nothing else: blind",
     "observed": "other mixtures, and clean images of the observed source that are in none of them",

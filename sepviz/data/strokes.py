@@ -187,13 +187,13 @@ def _path(rng: np.random.Generator, labels: Array) -> tuple[Array, Array]:
 def _draw(path: Array, radius: Array, softness: Array, rough: Array) -> Array:
     """Draw paths (n, SAMPLES, 2) of radii (n, SAMPLES), centred by mass -> images (n, 28, 28) uint8."""
     coarse = np.arange(0, SIZE, 2) - SIZE / 2  # every second pixel and a soft pen are enough to find the centre
-    ink = _ink(path, radius, softness + 1, coarse)
+    ink = ink_of(path, radius, softness + 1, coarse)
     centre = np.stack([ink.sum(axis=1) @ coarse, ink.sum(axis=2) @ coarse], axis=1) / ink.sum(axis=(1, 2))[:, None]
-    ink = _ink(path - centre[:, None], radius, softness, np.arange(SIZE) - SIZE / 2, rough)
+    ink = ink_of(path - centre[:, None], radius, softness, np.arange(SIZE) - SIZE / 2, rough)
     return np.rint(ink * 255).astype(np.uint8)
 
 
-def _ink(path: Array, radius: Array, softness: Array, axis: Array, rough: Array | float = 0.0) -> Array:
+def ink_of(path: Array, radius: Array, softness: Array, axis: Array, rough: Array | float = 0.0) -> Array:
     """Ink (n, m, m) in [0, 1] at the pixels ``axis`` x ``axis``: 1 in the pen's way, falling to 0 across its soft edge.
 
     The pixel (0, 0) is [14, 14], where MNIST has its centre of mass.

@@ -1,7 +1,9 @@
 """The interactive views: the only place that imports ipywidgets and anywidget."""
 
+from sepviz.widgets.compare import Compare
 from sepviz.widgets.kernel_pad import KernelPad
 from sepviz.widgets.live import LiveRun
 from sepviz.widgets.player import Player
+from sepviz.widgets.posterior import Posterior
 
-__all__ = ["KernelPad", "LiveRun", "Player"]
+__all__ = ["Compare", "KernelPad", "LiveRun", "Player", "Posterior"]

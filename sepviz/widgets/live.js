@@ -90,7 +90,7 @@ function render({ model, el }) {
   let shown = null; // the branch whose frames are on the screen
   const showHistory = () => {
     const history = model.get("history");
-    if (view.playing) view.pause();
+    view.transport.pause();
     if (history.branch !== shown) view.frames = []; // another branch: nothing to stay at
     const begun = view.frames.length > 0;
     view.setFrames(history);

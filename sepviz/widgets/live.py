@@ -14,7 +14,7 @@ import torch
 import traitlets
 
 from sepviz.core import Problem, Separator, SepvizError, Step, Truth, check_parameters, parameters_of
-from sepviz.trace import LIMIT, MAX_FRAMES, Recorder, Trace, _full
+from sepviz.trace import LIMIT, MAX_FRAMES, Recorder, Trace, _full, timed
 from sepviz.widgets.packing import make_view, matching, pack_frames, pack_static, thin
 from sepviz.widgets.player import FOLDER, VIEW_CSS, VIEW_JS
 
@@ -187,6 +187,7 @@ class LiveRun(anywidget.AnyWidget):
             old = self._branch
             self._branch = self._new_branch(f"fork {self._numbers} at step {kept[-1].index}", kept, old.recorder.stride)
             self._branch.used = old.used
+            self._branch.seconds = kept[-1].info.get("seconds", 0.0)
             self._branch.changes = [change for change in old.changes if change["before_step"] <= kept[-1].index]
             self._publish_history()
             self._say("paused")
@@ -330,8 +331,9 @@ class LiveRun(anywidget.AnyWidget):
                 change = {name: [before[name], after[name]] for name in after if before[name] != after[name]}
                 branch.changes.append({"before_step": step.index, **change})
             branch.used = self._separator
-        branch.recorder.add(step)
         branch.seconds += seconds
+        step = timed(step, branch.seconds)
+        branch.recorder.add(step)
         self._budget = max(0, self._budget - 1)  # paused meanwhile, it is 0 already
         if time.perf_counter() - self._sent >= self._interval:
             self._publish(step)

@@ -11,7 +11,7 @@ function render({ model, el }) {
   // Nothing is sent while frames go by; only the place where the player comes to rest is.
   let timer = null;
   const tell = () => {
-    if (view.playing || view.dragging) return;
+    if (view.transport.playing || view.transport.dragging) return;
     if (view.cursor === model.get("cursor") && view.item === model.get("item")) return;
     model.set("cursor", view.cursor);
     model.set("item", view.item);

@@ -96,12 +96,15 @@ class Player(anywidget.AnyWidget):
 def html_page(trace: Trace, truth: Truth | None = None, title: str | None = None) -> str:
     """One HTML page with the player, its data and its code in it."""
     _, _, static, frames = _pack(trace, truth, 0)
+    return page_of(PLAYER_JS, {"static": static, "frames": frames, "cursor": 0, "item": 0}, title or f"{trace.method}, step by step")
 
+
+def page_of(script: str, state: dict[str, Any], title: str) -> str:
+    """A widget's page: its module, over a model with this state and no kernel."""
     def encode(value: bytes) -> dict[str, str]:
         return {"base64": base64.b64encode(value).decode("ascii")}
 
-    state = json.dumps({"static": static, "frames": frames, "cursor": 0, "item": 0}, default=encode)
-    title = html.escape(title or f"{trace.method}, step by step")
+    text = json.dumps(state, default=encode).replace("<", "\\u003c")
     page = (FOLDER / "page.html").read_text(encoding="utf-8")
-    parts = {"TITLE": title, "STYLE": VIEW_CSS, "STATE": state.replace("<", "\\u003c"), "SCRIPT": PLAYER_JS}
+    parts = {"TITLE": html.escape(title), "STYLE": VIEW_CSS, "STATE": text, "SCRIPT": script}
     return re.sub("%%([A-Z]+)%%", lambda found: parts[found[1]], page)

@@ -37,6 +37,12 @@ function icon(button, name) {
   button.innerHTML = `<svg viewBox="0 0 16 16" width="16" height="16" aria-hidden="true"><path d="${ICONS[name]}" fill="currentColor"/></svg>`;
 }
 
+function pictureButton(name, picture, label, action) {
+  const node = make("button", `sepviz-${name}`, { type: "button", title: label, "aria-label": label, onclick: action });
+  icon(node, picture);
+  return node;
+}
+
 function bytesOf(value) {
   return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
 }
@@ -136,15 +142,21 @@ class Panel {
 // --- curves -------------------------------------------------------------------------------------
 
 class Curve {
-  constructor(name, seek) {
+  // One line for each style {colour, dash} of `styles`; `seek` is called with a place from 0 to 1.
+  constructor(name, seek, styles = [{}]) {
     Object.assign(this, CURVES[name], { name });
     const box = make("div", "sepviz-plot-box");
     box.innerHTML = `<svg class="sepviz-plot" viewBox="0 0 100 100" preserveAspectRatio="none" role="img">
-      <path class="sepviz-line" fill="none" vector-effect="non-scaling-stroke"/>
+      ${styles.map(() => '<path class="sepviz-line" fill="none" vector-effect="non-scaling-stroke"/>').join("")}
       <line class="sepviz-cursor" y1="0" y2="100" vector-effect="non-scaling-stroke"/></svg>`;
     this.svg = box.firstChild;
-    [this.path, this.line] = this.svg.children;
-    this.dot = make("span", "sepviz-dot");
+    this.line = this.svg.lastElementChild;
+    this.lines = styles.map((style, i) => {
+      const path = this.svg.children[i], dot = make("span", "sepviz-dot");
+      if (style.colour) { path.style.stroke = style.colour; path.style.strokeDasharray = style.dash; dot.style.background = style.colour; }
+      box.append(dot);
+      return { path, dot };
+    });
     this.value = make("span", "sepviz-value");
     this.top = make("span", "sepviz-tick");
     this.bottom = make("span", "sepviz-tick");
@@ -154,7 +166,6 @@ class Curve {
       make("div", "sepviz-ticks", {}, [this.top, this.bottom]),
       box,
     ]);
-    box.append(this.dot);
     const at = (event) => {
       const box = this.svg.getBoundingClientRect();
       seek(Math.max(0, Math.min(1, (event.clientX - box.left) / box.width)));
@@ -163,10 +174,13 @@ class Curve {
     this.svg.addEventListener("pointermove", (event) => { if (event.buttons & 1) at(event); });
   }
 
-  // Points are (x in 0..1, value or null).
-  plot(points) {
-    const ok = (value) => value !== null && value !== undefined && (!this.log || value > 0);
-    const values = points.map((point) => point[1]).filter(ok);
+  ok(value) {
+    return value !== null && value !== undefined && (!this.log || value > 0);
+  }
+
+  // For each line its points (x in 0..1, value or null).
+  plot(...lines) {
+    const values = lines.flat().map((point) => point[1]).filter((value) => this.ok(value));
     this.node.hidden = !values.length;
     if (!values.length) return;
     const scale = this.log ? Math.log10 : (value) => value;
@@ -175,49 +189,205 @@ class Curve {
     [this.bottom.textContent, this.top.textContent] = low === high ? ["", number(low)] : [number(low), number(high)];
     const from = scale(low), span = scale(high) - from || 1;
     this.height = (value) => 96 - 92 * (scale(value) - from) / span;
-    let path = "", pen = "M";
-    for (const [x, value] of points) {
-      if (!ok(value)) { pen = "M"; continue; }
-      path += `${pen}${(100 * x).toFixed(2)} ${this.height(value).toFixed(2)}`;
-      pen = "L";
-    }
-    this.path.setAttribute("d", path);
-    this.ok = ok;
+    lines.forEach((points, i) => {
+      let path = "", pen = "M";
+      for (const [x, value] of points) {
+        if (!this.ok(value)) { pen = "M"; continue; }
+        path += `${pen}${(100 * x).toFixed(2)} ${this.height(value).toFixed(2)}`;
+        pen = "L";
+      }
+      this.lines[i].path.setAttribute("d", path);
+    });
   }
 
-  mark(x, value) {
+  // The cursor at x; a dot on each line at its own [x, value].
+  mark(x, ...points) {
     if (this.node.hidden) return;
     this.line.setAttribute("x1", 100 * x);
     this.line.setAttribute("x2", 100 * x);
-    const known = this.ok(value);
-    this.dot.hidden = !known;
-    if (known) {
-      this.dot.style.left = `${100 * x}%`;
-      this.dot.style.top = `${this.height(value)}%`;
+    points.forEach(([place, value], i) => {
+      const { dot } = this.lines[i], known = this.ok(value);
+      dot.hidden = !known;
+      if (!known) return;
+      dot.style.left = `${100 * place}%`;
+      dot.style.top = `${this.height(value)}%`;
+    });
+    const text = points.map((point) => number(point[1])).join("  ");
+    this.value.textContent = points.length === 1 ? text : "";
+    this.svg.setAttribute("aria-label", `${this.label}: ${text} at this step`);
+  }
+}
+
+// --- the transport ------------------------------------------------------------------------------
+
+// Buttons, slider, speed and keys over the places 0 to count - 1. `host`: {root, cursor, show(place), rest()}; the root is told.
+class Transport {
+  constructor(host) {
+    this.host = host;
+    this.count = 0;
+    this.rate = 25;
+    this.playing = false;
+    this.dragging = false;
+    const button = pictureButton;
+    this.playButton = button("play", "play", "Play (space)", () => (this.playing ? this.pause() : this.play()));
+    this.slider = make("input", "sepviz-slider", { type: "range", min: 0, max: 0, value: 0, step: 1, "aria-label": "Step",
+      oninput: () => { this.dragging = true; this.pause(); this.host.show(Number(this.slider.value)); },
+      onchange: () => { this.dragging = false; this.host.rest(); } });
+    const rates = RATES.map((rate) => make("option", "", { value: rate, textContent: rate ? `${rate} frames/s` : "fastest", selected: rate === this.rate }));
+    this.rateSelect = make("select", "sepviz-rate", { "aria-label": "Speed", onchange: () => { this.rate = Number(this.rateSelect.value); } }, rates);
+    this.node = make("div", "sepviz-transport", {}, [
+      button("first", "first", "First step (Home)", () => this.go(0)),
+      button("back", "back", "Step back (left arrow)", () => this.move(-1)),
+      this.playButton,
+      button("forward", "forward", "Step forward (right arrow)", () => this.move(1)),
+      button("last", "last", "Last step (End)", () => this.go(this.count - 1)),
+      this.slider, this.rateSelect]);
+  }
+
+  resize(count) {
+    this.count = count;
+    this.slider.max = Math.max(0, count - 1);
+  }
+
+  at(place, text) {
+    this.slider.value = place;
+    this.slider.setAttribute("aria-valuetext", text);
+  }
+
+  go(place) {
+    this.dragging = false;
+    this.pause();
+    this.host.show(Math.max(0, Math.min(this.count - 1, place)));
+    this.host.rest();
+  }
+
+  move(by) {
+    this.go(this.host.cursor + by);
+  }
+
+  play() {
+    if (this.playing || this.count < 2) return;
+    this.playing = true;
+    this.host.root.dataset.playing = true;
+    this.labelPlay("pause", "Pause (space)");
+    this.host.show(this.host.cursor >= this.count - 1 ? 0 : this.host.cursor);
+    let before = performance.now();
+    const tick = (now) => {
+      if (!this.playing) return;
+      if (!this.host.root.isConnected) { this.pause(); return; }
+      const due = this.rate ? Math.floor((now - before) * this.rate / 1000) : 1;
+      if (due > 0) {
+        before = this.rate ? before + due * 1000 / this.rate : now;
+        this.host.show(Math.min(this.count - 1, this.host.cursor + due));
+        if (this.host.cursor === this.count - 1) { this.pause(); return; }
+      }
+      this.request = requestAnimationFrame(tick);
+    };
+    this.request = requestAnimationFrame(tick);
+  }
+
+  pause() {
+    if (!this.playing) return;
+    this.playing = false;
+    cancelAnimationFrame(this.request);
+    this.labelPlay("play", "Play (space)");
+    this.host.root.dataset.playing = false;
+    this.host.rest();
+  }
+
+  labelPlay(picture, text) {
+    icon(this.playButton, picture);
+    this.playButton.title = text;
+    this.playButton.setAttribute("aria-label", text);
+  }
+
+  // Keys of the root; `more` are the host's own. Other controls have keys of their own.
+  key(event, more = {}) {
+    if (event.ctrlKey || event.altKey || event.metaKey) return;
+    const { target } = event;
+    const own = target === this.host.root || target === this.slider;
+    if (!own && !(target.tagName === "BUTTON" && event.key !== " ")) return;
+    const actions = {
+      " ": () => (this.playing ? this.pause() : this.play()),
+      ArrowLeft: () => this.move(-1),
+      ArrowRight: () => this.move(1),
+      Home: () => this.go(0),
+      End: () => this.go(this.count - 1),
+      ...more,
+    };
+    const action = actions[(event.shiftKey && `Shift+${event.key}` in actions ? "Shift+" : "") + event.key];
+    if (!action) return;
+    event.preventDefault();
+    event.stopPropagation();
+    action();
+  }
+}
+
+// --- frames -------------------------------------------------------------------------------------
+
+// What came from Python, and where in it a layer of a frame lies.
+class Frames {
+  constructor(fixed) {
+    this.fixed = fixed;
+    this.mixtures = bitsOf(fixed.mixtures);
+    this.truth = fixed.truth.byteLength ? bytesOf(fixed.truth) : null;
+    this.frames = []; // one per step, {index, stage, scales, values, evaluations, order, layers, bits, at}
+    this.item = fixed.items[0]; // the mixture on the screen, counted over the whole problem
+  }
+
+  get image() {
+    return this.fixed.channels * this.fixed.height * this.fixed.width;
+  }
+
+  get place() {
+    return this.fixed.items.indexOf(this.item);
+  }
+
+  unpack(pack) {
+    const bits = bitsOf(pack.bytes);
+    const size = pack.layers.reduce((sum, layer) => sum + layer.panels, 0) * this.image * this.fixed.items.length;
+    return pack.records.map((record, i) => ({ ...record, layers: pack.layers, bits, at: i * size }));
+  }
+
+  // The values of a layer of a frame, for one source: (pixel and channel) -> value; null if there is no such layer.
+  values(frame, name, k = 0, place = this.place) {
+    let at = frame.at;
+    for (const layer of frame.layers) {
+      if (layer.name === name) {
+        const first = at + (place * layer.panels + k) * this.image;
+        return (i) => HALF[frame.bits[first + i]];
+      }
+      at += this.fixed.items.length * layer.panels * this.image;
     }
-    this.value.textContent = number(value);
-    this.svg.setAttribute("aria-label", `${this.label}: ${number(value)} at this step`);
+    return null;
+  }
+
+  // The mixture on the screen, and a true source of it, as `values` gives the layers.
+  mixed() {
+    const first = this.place * this.image;
+    return (i) => HALF[this.mixtures[first + i]];
+  }
+
+  true(source) {
+    const first = (this.place * this.fixed.count + source) * this.image;
+    return (i) => this.truth[first + i] / 255;
+  }
+
+  value(frame, name) {
+    return name in frame.values ? frame.values[name][this.place] : null;
   }
 }
 
 // --- the view -----------------------------------------------------------------------------------
 
-class View {
-  // Frames: one per step, {index, stage, scales, values, evaluations, order, layers, bytes, at}.
+class View extends Frames {
   constructor(el, fixed) {
-    this.fixed = fixed;
-    this.mixtures = bitsOf(fixed.mixtures);
-    this.truth = fixed.truth.byteLength ? bytesOf(fixed.truth) : null;
+    super(fixed);
     this.pixel = null; // [row, column] whose arithmetic is shown
     this.pinned = false; // it stays when the pointer moves on
-    this.frames = [];
     this.cursor = 0;
-    this.item = fixed.items[0]; // counted over the whole problem
     this.layer = null; // which extra is shown under the estimates
     this.wholeRun = false; // one colour scale for the whole run, or one per step
-    this.rate = 25;
-    this.playing = false;
-    this.dragging = false;
     this.draws = 0;
     this.onRest = () => {}; // called when the view comes to rest
     this.onShow = () => {}; // called when a frame has been drawn
@@ -228,12 +398,6 @@ class View {
     const { fixed } = this;
     const { width, height, count } = fixed;
     const zoom = Math.max(1, Math.floor((count > 4 ? 0.7 : 1) * TARGET / Math.max(width, height)));
-    const button = (name, picture, label, action) => {
-      const node = make("button", `sepviz-${name}`, { type: "button", title: label, "aria-label": label, onclick: action });
-      icon(node, picture);
-      return node;
-    };
-
     // Columns: the mixture's, then one per source; they wrap as a whole, so what belongs together stays together.
     const column = (names) => Object.fromEntries(names.map((name) => [name, new Panel(width, height, zoom)]));
     this.mixtureColumn = column(["mixture", "remix", "residual"]);
@@ -255,28 +419,15 @@ class View {
     this.span = make("div", "sepviz-span");
     const curves = make("div", "sepviz-curves", {}, [...this.curves.map((curve) => curve.node), this.span]);
 
-    this.previous = button("previous", "back", "Previous mixture", () => this.chooseItem(this.item - 1));
-    this.next = button("next", "forward", "Next mixture", () => this.chooseItem(this.item + 1));
+    this.previous = pictureButton("previous", "back", "Previous mixture", () => this.chooseItem(this.item - 1));
+    this.next = pictureButton("next", "forward", "Next mixture", () => this.chooseItem(this.item + 1));
     this.itemLabel = make("span", "sepviz-item");
     this.status = make("span", "sepviz-status");
     const header = make("div", "sepviz-header", {}, [make("strong", "sepviz-method", { textContent: fixed.method }),
       make("span", "sepviz-items", {}, [this.previous, this.itemLabel, this.next]), this.status]);
     if (fixed.batch === 1) header.children[1].hidden = true;
 
-    this.playButton = button("play", "play", "Play (space)", () => (this.playing ? this.pause() : this.play()));
-    this.slider = make("input", "sepviz-slider", { type: "range", min: 0, max: 0, value: 0, step: 1, "aria-label": "Step",
-      oninput: () => { this.dragging = true; this.pause(); this.show(Number(this.slider.value)); },
-      onchange: () => { this.dragging = false; this.onRest(); } });
-    const rates = RATES.map((rate) => make("option", "", { value: rate, textContent: rate ? `${rate} frames/s` : "fastest", selected: rate === this.rate }));
-    this.rateSelect = make("select", "sepviz-rate", { "aria-label": "Speed", onchange: () => { this.rate = Number(this.rateSelect.value); } }, rates);
-    const transport = make("div", "sepviz-transport", {}, [
-      button("first", "first", "First step (Home)", () => { this.pause(); this.show(0); this.onRest(); }),
-      button("back", "back", "Step back (left arrow)", () => this.move(-1)),
-      this.playButton,
-      button("forward", "forward", "Step forward (right arrow)", () => this.move(1)),
-      button("last", "last", "Last step (End)", () => { this.pause(); this.show(this.frames.length - 1); this.onRest(); }),
-      this.slider, this.rateSelect]);
-
+    this.transport = new Transport(this);
     this.layerButtons = make("span", "sepviz-segments", { role: "group", "aria-label": "Layer under the estimates" });
     this.scaleSelect = make("select", "sepviz-scale", { "aria-label": "Colour scale",
       onchange: () => { this.wholeRun = this.scaleSelect.value === "run"; this.show(this.cursor); } }, [
@@ -287,35 +438,12 @@ class View {
 
     this.root = make("div", count > 4 ? "sepviz sepviz-many" : "sepviz", { tabIndex: 0, role: "group", "aria-label": `${fixed.method}: separation step by step`,
       "data-lm-suppress-shortcuts": "true", onkeydown: (event) => this.key(event) },
-      [header, make("div", "sepviz-body", {}, [columns, curves]), transport, this.layerRow, this.why]);
+      [header, make("div", "sepviz-body", {}, [columns, curves]), this.transport.node, this.layerRow, this.why]);
     el.append(this.root);
     this.chooseItem(this.item);
   }
 
   // --- frames ---
-
-  unpack(pack) {
-    const bits = bitsOf(pack.bytes);
-    const { channels, height, width, items } = this.fixed;
-    const image = channels * height * width;
-    const size = pack.layers.reduce((sum, layer) => sum + layer.panels, 0) * image * items.length;
-    return pack.records.map((record, i) => ({ ...record, layers: pack.layers, bits, at: i * size }));
-  }
-
-  // The values of a layer of a frame, for one source: (pixel and channel) -> value; null if there is no such layer.
-  values(frame, name, k = 0) {
-    const { channels, height, width, items } = this.fixed;
-    const image = channels * height * width;
-    let at = frame.at;
-    for (const layer of frame.layers) {
-      if (layer.name === name) {
-        const first = at + (this.place() * layer.panels + k) * image;
-        return (i) => HALF[frame.bits[first + i]];
-      }
-      at += items.length * layer.panels * image;
-    }
-    return null;
-  }
 
   // Replace all frames, staying at the same step of the run, or at the end.
   setFrames(pack) {
@@ -329,7 +457,7 @@ class View {
 
   // Add the newest frames of a run that goes on; who looks at the end stays at the end.
   append(pack) {
-    const atEnd = this.cursor >= this.frames.length - 1 && !this.dragging;
+    const atEnd = this.cursor >= this.frames.length - 1 && !this.transport.dragging;
     const last = this.frames.length ? this.frames[this.frames.length - 1].index : -1;
     this.frames.push(...this.unpack(pack).filter((frame) => frame.index > last));
     if (this.frames.length > 600) { // a long run: every second of them will do
@@ -341,7 +469,7 @@ class View {
   }
 
   framesChanged() {
-    this.slider.max = Math.max(0, this.frames.length - 1);
+    this.transport.resize(this.frames.length);
     this.root.dataset.frames = this.frames.length;
     this.root.classList.toggle("sepviz-empty", !this.frames.length);
     if (!this.frames.length) {
@@ -369,9 +497,9 @@ class View {
   }
 
   plotCurves() {
-    const place = this.place();
+    const place = this.place;
     for (const curve of this.curves) {
-      curve.plot(this.frames.map((frame) => [this.part(frame), curve.name in frame.values ? frame.values[curve.name][place] : null]));
+      curve.plot(this.frames.map((frame) => [this.part(frame), this.value(frame, curve.name)]));
     }
     const first = this.frames[0], last = this.frames[this.frames.length - 1];
     this.span.replaceChildren(make("span", "", { textContent: `step ${first.index}` }), make("span", "", { textContent: `step ${last.index}` }));
@@ -381,21 +509,6 @@ class View {
   part(frame) {
     const first = this.frames[0].index, last = this.frames[this.frames.length - 1].index;
     return last > first ? (frame.index - first) / (last - first) : 0;
-  }
-
-  place() {
-    return this.fixed.items.indexOf(this.item);
-  }
-
-  // The mixture on the screen, and a true source of it, as `values` gives the layers.
-  mixed() {
-    const first = this.place() * this.fixed.channels * this.fixed.height * this.fixed.width;
-    return (i) => HALF[this.mixtures[first + i]];
-  }
-
-  true(source) {
-    const first = (this.place() * this.fixed.count + source) * this.fixed.channels * this.fixed.height * this.fixed.width;
-    return (i) => this.truth[first + i] / 255;
   }
 
   // --- why this pixel ---
@@ -423,7 +536,7 @@ class View {
     const read = (values) => Array.from({ length: channels }, (_, c) => values((c * height + row) * width + column));
     const plus = (...parts) => Array.from({ length: channels }, (_, c) => parts.reduce((sum, part) => sum + part[c], 0));
     const text = (parts) => parts.map(pixelNumber).join(" ");
-    const place = this.place();
+    const place = this.place;
     const forces = frame.layers.filter((layer) => FORCES.includes(layer.name));
     const moved = forces.some((layer) => frame.scales[layer.name][place]);
     const rows = Array.from({ length: count }, (_, k) => {
@@ -454,7 +567,7 @@ class View {
     this.cursor = Math.max(0, Math.min(this.frames.length - 1, cursor));
     const frame = this.frames[this.cursor];
     const { channels, low, high, count } = this.fixed;
-    const place = this.place();
+    const place = this.place;
     for (const layer of frame.layers) {
       const scale = layer.signed ? frame.scales[layer.name][place] : null;
       const largest = this.wholeRun ? this.largest[layer.name] : scale;
@@ -479,14 +592,13 @@ class View {
       });
     }
     const x = this.part(frame);
-    for (const curve of this.curves) curve.mark(x, curve.name in frame.values ? frame.values[curve.name][place] : null);
+    for (const curve of this.curves) curve.mark(x, [x, this.value(frame, curve.name)]);
     const evaluations = frame.evaluations === null ? "" : `${frame.evaluations} evaluations`;
     this.status.textContent = [frame.stage, `step ${frame.index}`, evaluations].filter(Boolean).join("  ·  ");
     this.explain();
-    this.slider.value = this.cursor;
-    this.slider.setAttribute("aria-valuetext", `step ${frame.index}, ${frame.stage}`);
+    this.transport.at(this.cursor, `step ${frame.index}, ${frame.stage}`);
     this.draws += 1;
-    Object.assign(this.root.dataset, { frame: this.cursor, index: frame.index, draws: this.draws, playing: this.playing });
+    Object.assign(this.root.dataset, { frame: this.cursor, index: frame.index, draws: this.draws, playing: this.transport.playing });
     this.onShow(frame);
   }
 
@@ -506,86 +618,28 @@ class View {
   }
 
   seek(part) {
-    this.dragging = false;
-    this.pause();
     let best = 0;
     this.frames.forEach((frame, i) => { if (Math.abs(this.part(frame) - part) < Math.abs(this.part(this.frames[best]) - part)) best = i; });
-    this.show(best);
+    this.transport.go(best);
+  }
+
+  rest() {
     this.onRest();
-  }
-
-  move(by) {
-    this.dragging = false;
-    this.pause();
-    this.show(this.cursor + by);
-    this.onRest();
-  }
-
-  play() {
-    if (this.playing || this.frames.length < 2) return;
-    this.playing = true;
-    this.labelPlay("pause", "Pause (space)");
-    this.show(this.cursor >= this.frames.length - 1 ? 0 : this.cursor);
-    let before = performance.now();
-    const tick = (now) => {
-      if (!this.playing) return;
-      if (!this.root.isConnected) { this.pause(); return; }
-      const due = this.rate ? Math.floor((now - before) * this.rate / 1000) : 1;
-      if (due > 0) {
-        before = this.rate ? before + due * 1000 / this.rate : now;
-        this.show(this.cursor + due);
-        if (this.cursor === this.frames.length - 1) { this.pause(); return; }
-      }
-      this.request = requestAnimationFrame(tick);
-    };
-    this.request = requestAnimationFrame(tick);
-  }
-
-  pause() {
-    if (!this.playing) return;
-    this.playing = false;
-    cancelAnimationFrame(this.request);
-    this.labelPlay("play", "Play (space)");
-    this.root.dataset.playing = false;
-    this.onRest();
-  }
-
-  labelPlay(picture, text) {
-    icon(this.playButton, picture);
-    this.playButton.title = text;
-    this.playButton.setAttribute("aria-label", text);
   }
 
   key(event) {
-    if (event.ctrlKey || event.altKey || event.metaKey) return;
-    const { target } = event;
-    const own = target === this.root || target === this.slider;
-    if (!own && !(target.tagName === "BUTTON" && event.key !== " ")) return; // other controls have keys of their own
-    const actions = {
-      " ": () => (this.playing ? this.pause() : this.play()),
-      ArrowLeft: () => this.move(-1),
-      ArrowRight: () => this.move(1),
-      Home: () => { this.pause(); this.show(0); this.onRest(); },
-      End: () => { this.pause(); this.show(this.frames.length - 1); this.onRest(); },
-      i: () => { this.pinned = true; this.point(this.pixel || [this.fixed.height >> 1, this.fixed.width >> 1]); },
-      Escape: () => this.point(null),
-    };
-    if (event.shiftKey && this.pixel && event.key in MOVES) {
-      const sizes = [this.fixed.height, this.fixed.width];
+    const sizes = [this.fixed.height, this.fixed.width];
+    const step = ([down, right]) => () => {
       this.pinned = true;
-      this.point(this.pixel.map((place, axis) => Math.max(0, Math.min(sizes[axis] - 1, place + MOVES[event.key][axis]))));
-      event.preventDefault();
-      event.stopPropagation();
-      return;
-    }
-    if (!(event.key in actions)) return;
-    event.preventDefault();
-    event.stopPropagation();
-    actions[event.key]();
+      this.point(this.pixel.map((place, axis) => Math.max(0, Math.min(sizes[axis] - 1, place + [down, right][axis]))));
+    };
+    const moves = this.pixel ? Object.fromEntries(Object.entries(MOVES).map(([name, by]) => [`Shift+${name}`, step(by)])) : {};
+    const point = () => { this.pinned = true; this.point(this.pixel || sizes.map((size) => size >> 1)); };
+    this.transport.key(event, { i: point, ...(this.pixel ? { Escape: () => this.point(null) } : {}), ...moves });
   }
 
   close() {
-    this.pause();
+    this.transport.pause();
     this.root.remove();
   }
 }

@@ -1,0 +1,171 @@
+"""Mixtures of one's own: pen strokes that look like the data the priors know, mixed like any others."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sepviz.core import Problem, SepvizError, Truth
+from sepviz.data import NAMES, floats, load
+from sepviz.data.strokes import BOX, SIZE, ink_of
+from sepviz.mixing import Mixing
+from sepviz.tasks import hide, top_half
+
+Stroke = Sequence[Sequence[float]]  # [[x, y], ...] in pixels, (0, 0) the upper left corner of the image
+GRID = 8  # steps of a pixel that a point is rounded to
+PEN = 1.25  # radius of the pen in pixels, the middle one of `sepviz.data.strokes`
+SOFTNESS = 0.55  # width of the ink's edge, likewise
+LARGEST = 3.0  # a small drawing is enlarged so many times at most: a dot stays a dot
+MOST_POINTS = 250  # of one stroke; the pad leaves points out where they are dense
+
+
+def draw(strokes: Sequence[Stroke], pen: float = PEN) -> Tensor:
+    """Pen strokes as an image like MNIST's: the longer side 20 pixels, the centre of mass in the middle.
+
+    Parameters
+    ----------
+    strokes : sequence of sequences of (x, y)
+        In pixels of a 28x28 image; one stroke for every time the pen is put down.
+    pen : float
+        Radius of the pen in pixels, 0.5 to 3.
+
+    Returns
+    -------
+    Tensor (1, 28, 28)
+        In [0, 1].
+
+    Raises
+    ------
+    SepvizError
+        If there is no point, one is not finite, or the pen is too thin or too thick.
+    """
+    if not 0.5 <= pen <= 3:
+        raise SepvizError(f"pen {pen}: want a radius of 0.5 to 3 pixels")
+    parts = [_densely(np.asarray(stroke, dtype=float).reshape(-1, 2)) for stroke in strokes if len(stroke)]
+    if not parts:
+        raise SepvizError("the drawing is empty: draw something, or pick an image of a data set")
+    path = np.concatenate(parts)
+    if not np.isfinite(path).all():
+        raise SepvizError("a point of the drawing is not a finite number")
+    extent = (path.max(axis=0) - path.min(axis=0)).max()
+    path = path * min(LARGEST, (BOX - 0.7 - 2 * pen) / max(extent, 1e-6))
+    path = path - (path.max(axis=0) + path.min(axis=0)) / 2
+    radius, softness = np.full((1, len(path)), pen), np.full((1, 1, 1), SOFTNESS)
+    axis = np.arange(SIZE) - SIZE / 2
+    ink = ink_of(path[None], radius, softness, axis)[0]
+    centre = np.array([ink.sum(axis=0) @ axis, ink.sum(axis=1) @ axis]) / ink.sum()
+    return torch.from_numpy(ink_of((path - centre)[None], radius, softness, axis)).float()
+
+
+def _densely(points: np.ndarray) -> np.ndarray:
+    """Points along the stroke, a quarter of a pixel apart."""
+    steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
+    along = np.concatenate([[0.0], np.cumsum(steps)])
+    at = np.linspace(0, along[-1], int(np.ceil(along[-1] / 0.25)) + 1)
+    return np.stack([np.interp(at, along, points[:, axis]) for axis in (0, 1)], axis=1)
+
+
+def encode(strokes: Sequence[Stroke]) -> str:
+    """Strokes as a short text, points rounded to an eighth of a pixel: "ink:..."."""
+    data = bytearray()
+    for stroke in strokes:
+        points = list(stroke)[:MOST_POINTS]
+        data += bytes([len(points), *(min(255, max(0, round(place * GRID))) for point in points for place in point)])
+    return "ink:" + base64.urlsafe_b64encode(bytes(data)).decode().rstrip("=")
+
+
+def decode(text: str) -> list[list[list[float]]]:
+    """The strokes that `encode` wrote."""
+    letters = text.removeprefix("ink:")
+    try:
+        data, strokes = list(base64.b64decode(letters + "=" * (-len(letters) % 4), altchars=b"-_", validate=True)), []
+        while data:
+            count, rest = data[0], data[1:]
+            if len(rest) < 2 * count:
+                raise ValueError("cut short")
+            strokes.append([[rest[2 * i] / GRID, rest[2 * i + 1] / GRID] for i in range(count)])
+            data = rest[2 * count:]
+        return strokes
+    except (binascii.Error, ValueError) as error:
+        raise SepvizError(f"ink {letters[:20]}...: no drawing ({error}); copy the whole text of the state") from None
+
+
+def image_of(source: str, pen: float = PEN) -> Tensor:
+    """The image (1, 28, 28) that "ink:..." or "SET:NUMBER", an image of a data set's test split, names."""
+    kind, _, rest = source.partition(":")
+    if kind == "ink":
+        return draw(decode(source), pen)
+    if kind not in NAMES or not rest.isdigit():
+        raise SepvizError(f"source {source!r}: want ink:..., or an image of a test split such as {NAMES[0]}:17")
+    images = load(kind, "test").images
+    if int(rest) >= len(images):
+        raise SepvizError(f"source {source!r}: {kind} has test images 0 to {len(images) - 1}")
+    return floats(images[int(rest)])
+
+
+def drawn(sources: str | Sequence[str] = "", *, weights: str | Sequence[float] = "sum", pen: float = PEN, taps: str = "",
+          noise: float = 0.0, visible: str = "all", seed: int = 0, device: str | torch.device = "cpu") -> tuple[Problem, Truth]:
+    """One mixture of sources that were drawn or picked.
+
+    Parameters
+    ----------
+    sources : sequence of str
+        Each "ink:..." (see `encode`) or an image of a data set's test split, "mnist:17"; as one string, joined by ``+``.
+    weights : "sum", "mean" or floats
+    pen : float
+        Radius in pixels that ink is drawn with.
+    taps : str
+        A filter of 5x5 that every source goes through, which no method is told: 25 letters 0 or 1, row by row. It has sum 1.
+    noise : float
+        Amplitude of noise from Uniform(-noise, noise) on the mixture, in pixel values.
+    visible : {"all", "top-half"}
+        What of the mixture is seen.
+    seed : int
+        Of the noise.
+
+    Returns
+    -------
+    Problem, Truth
+        Of one mixture, (1, 1, 28, 28).
+    """
+    names = [name for name in sources.split("+") if name] if isinstance(sources, str) else list(sources)
+    if not names:
+        raise SepvizError("no sources: give ink:... or an image of a data set, joined by +")
+    if not 0 <= noise <= 1:
+        raise SepvizError(f"noise {noise}: want 0 to 1 in pixel values")
+    if visible not in ("all", "top-half"):
+        raise SepvizError(f"visible {visible!r}: choose all or top-half")
+    truth = torch.stack([image_of(name, pen) for name in names])[None].to(device)
+    mixing = Mixing.mean(len(names)) if weights == "mean" else Mixing.sum(len(names)) if weights == "sum" else Mixing(_weights(weights))
+    if len(mixing.weights) != len(names):
+        raise SepvizError(f"weights {mixing.weights}: want one for each of {len(names)} sources")
+    filters = None
+    if taps:
+        filters = kernel_of(taps).expand(1, len(names), -1, -1).to(device)
+        mixing = Mixing(mixing.weights, filter_size=filters.shape[-1])
+    mixtures = mixing.apply(truth, filters)
+    if noise:
+        rng = torch.Generator().manual_seed(seed)
+        mixtures = mixtures + noise * (2 * torch.rand(mixtures.shape, generator=rng) - 1).to(device)
+    problem = Problem(mixtures, mixing)
+    return hide(problem, top_half(SIZE, SIZE)) if visible == "top-half" else problem, Truth(truth, filters)
+
+
+def kernel_of(taps: str) -> Tensor:
+    """The filter (5, 5), of sum 1, that 25 letters 0 or 1 say."""
+    if len(taps) != 25 or set(taps) - {"0", "1"} or "1" not in taps:
+        raise SepvizError(f"taps {taps!r}: want 25 letters 0 or 1, row by row, and at least one 1")
+    kernel = torch.tensor([float(tap) for tap in taps]).reshape(5, 5)
+    return kernel / kernel.sum()
+
+
+def _weights(weights: str | Sequence[float]) -> tuple[float, ...]:
+    try:
+        return tuple(float(weight) for weight in (weights.split("+") if isinstance(weights, str) else weights))
+    except ValueError:
+        raise SepvizError(f"weights {weights!r}: want sum, mean or numbers joined by +") from None

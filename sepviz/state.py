@@ -1,0 +1,214 @@
+"""A run in one line of text: data set, mixture, method, parameters and seed, to be copied, sent and restored.
+
+    task=separate,dataset=strokes,count=3,seed=4,method=basis,prior=score-strokes,delta=3e-05,run=0
+
+What stands before ``method`` are the arguments of a task of `sepviz.tasks` (or `sepviz.sketch.drawn`), what stands after it the
+prior and the parameters that are not the method's own defaults; ``run`` is the seed of the run. A shell needs no quotes for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import inspect
+import math
+import sys
+import types
+import typing
+import urllib.parse
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from sepviz.core import Problem, Separator, SepvizError, Truth, parameters_of
+from sepviz.suggest import choose
+
+SAFE = "/:+-_.~"  # letters that are written as they are
+WANTED = {"LatentModel": "a prior that decodes latents (gan-...)", "ScoreModel": "a prior that denoises (score-...)",
+          "DictionaryPrior": "a dictionary (nmf-..., conv-nmf-...)", "CnnRegressor": "a regression (cnn-...)",
+          "MaskNetwork": "a mask (egg-..., remix-..., supervised-...)"}
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """All that a run needs to be made again.
+
+    Parameters
+    ----------
+    task : str
+        A name of `tasks`.
+    mixture : mapping of str to str
+        The task's arguments, as words.
+    method : str
+        A name of `sepviz.separators.METHODS`; empty where only the mixture is meant.
+    prior : str, optional
+        A shipped prior or the path of a ``.safetensors`` file.
+    parameters : mapping of str to str
+        Fields of the method that are not its defaults, as words.
+    run : int
+        Seed of the run.
+    """
+
+    task: str
+    mixture: Mapping[str, str]
+    method: str = ""
+    prior: str | None = None
+    parameters: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    run: int = 0
+
+    def __str__(self) -> str:
+        pairs = [("task", self.task), *self.mixture.items()]
+        if self.method:
+            prior = [("prior", self.prior)] if self.prior else []
+            pairs += [("method", self.method), *prior, *self.parameters.items(), ("run", str(self.run))]
+        return ",".join(f"{name}={urllib.parse.quote(value, safe=SAFE)}" for name, value in pairs)
+
+    def problem(self, device: str | torch.device = "cpu") -> tuple[Problem, Truth]:
+        """Make the mixtures again.
+
+        Raises
+        ------
+        SepvizError
+            If there is no such task, it has no such argument, or it refuses a value.
+        """
+        task = tasks()[choose("task", self.task, tasks())]
+        known = {name: item for name, item in inspect.signature(task).parameters.items() if name != "device"}
+        words = {choose(f"argument of {self.task}", name, known): text for name, text in self.mixture.items()}
+        return task(**{name: _argument(known[name], text) for name, text in words.items()}, device=device)
+
+    def separator(self, device: str | torch.device = "cpu") -> Separator:
+        """Make the method again.
+
+        Raises
+        ------
+        SepvizError
+            If there is no such method, prior or parameter, or the method refuses a value.
+        """
+        if not self.method:
+            raise SepvizError(f"{self}: names no method; add method=split-gibbs,prior=score-strokes for example")
+        settings = [f"{name}={text}" for name, text in self.parameters.items()]
+        return separator_of(self.method, None, settings, self.prior, torch.device(device))
+
+    def of(self, separator: Separator, run: int | None = None) -> State:
+        """The same mixtures with a method as it is now: what differs from its defaults, and its prior's name."""
+        from sepviz.separators import METHODS
+
+        method = next(name for name, cls in METHODS.items() if cls is type(separator))
+        plain, defaults = parameters_of(separator), {item.name: item.default for item in dataclasses.fields(separator)}  # type: ignore[arg-type]
+        prior = plain.pop("prior", None)
+        words = {name: _word(value) for name, value in plain.items() if value != defaults[name]}
+        kept = self.prior if self.prior is not None and prior is not None and self.method == method else prior  # it may be a path
+        return dataclasses.replace(self, method=method, prior=kept, parameters=words, run=self.run if run is None else run)
+
+
+def restore(text: str) -> State:
+    """Read what `State` wrote.
+
+    Raises
+    ------
+    SepvizError
+        If the text is not of the form ``task=...,NAME=VALUE,...,method=...,NAME=VALUE,...,run=...``.
+    """
+    words = "".join(text.split()).removesuffix(",")
+    pairs = [part.partition("=") for part in words.split(",")]
+    bad = next(("".join(part) for part in pairs if not (part[0] and part[1])), None)
+    if bad is not None or pairs[0][0] != "task":
+        raise SepvizError(f"state {words[:30] if bad is None else bad!r}: want task=...,NAME=VALUE,...,method=...,NAME=VALUE,...,run=SEED; "
+                          "copy the whole line")
+    before: dict[str, str] = {}
+    after: dict[str, str] = {}
+    target = before
+    for name, _, value in pairs[1:]:
+        target = after if name == "method" else target
+        if name in target:
+            raise SepvizError(f"state: {name} is there twice; copy the whole line once")
+        target[name] = urllib.parse.unquote(value)
+    run = after.pop("run", "0")
+    if not run.isdigit():
+        raise SepvizError(f"state: run={run}: want a whole number, the seed of the run")
+    return State(urllib.parse.unquote(pairs[0][2]), before, after.pop("method", ""), after.pop("prior", None), after, int(run))
+
+
+def tasks() -> dict[str, Callable[..., tuple[Problem, Truth]]]:
+    """What can make a mixture, by name."""
+    from sepviz import sketch
+    from sepviz import tasks as made
+
+    return {**made.TASKS, "unmix": made.unmix, "drawn": sketch.drawn}
+
+
+def _word(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) or value is None else repr(value) if isinstance(value, float) else str(value)
+
+
+def _argument(item: inspect.Parameter, text: str) -> Any:
+    """A word as a task's argument: of the type of its default."""
+    default = item.default
+    try:
+        if item.name == "weights" and text not in ("sum", "mean"):
+            return [float(word) for word in text.split("+")]
+        if isinstance(default, bool):
+            return {"true": True, "false": False}[text]
+        return type(default)(text) if isinstance(default, int | float) else int(text) if item.name == "size" else text
+    except (ValueError, KeyError):
+        raise SepvizError(f"{item.name}={text}: want {'true or false' if isinstance(default, bool) else 'a number'}") from None
+
+
+def _value(field: dataclasses.Field, kind: Any, text: str) -> Any:
+    """The word of ``--set field=text`` as the field's type wants it."""
+    kinds = typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
+    if type(None) in kinds and text.lower() == "none":
+        return None
+    choices = field.metadata.get("choices")
+    if choices:
+        return choose(f"value of {field.name}", text, choices)
+    if bool in kinds:
+        if text.lower() in ("true", "yes", "on", "1", "false", "no", "off", "0"):
+            return text.lower() in ("true", "yes", "on", "1")
+        raise SepvizError(f"{field.name}={text}: want true or false ({field.metadata.get('meaning', field.name)})")
+    for number in (int, float):
+        if number in kinds:
+            with contextlib.suppress(ValueError, OverflowError):
+                value = number(text)
+                if math.isfinite(value):
+                    return value
+    if str in kinds:
+        return text
+    if int not in kinds and float not in kinds:
+        raise SepvizError(f"{field.name}={text}: this field cannot be set from the command line")
+    wanted = "a number" if float in kinds else "a whole number"
+    raise SepvizError(f"{field.name}={text}: want {wanted} ({field.metadata.get('meaning', field.name)})")
+
+
+def separator_of(method: str, preset: str | None, settings: Sequence[str], prior: str | None, device: torch.device) -> Separator:
+    """The method of this name with its preset, then its settings, words like ``delta=3e-5``."""
+    from sepviz import load_prior, zoo
+    from sepviz.separators import METHODS
+
+    cls: Any = METHODS[choose("method", method, METHODS)]
+    fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
+    needs_prior = fields.pop("prior", None) is not None
+    values: dict[str, Any] = {}
+    if preset is not None:
+        presets = getattr(cls, "presets", {})
+        if not presets:
+            raise SepvizError(f"no preset {preset!r}: {method} has none")
+        values |= presets[choose(f"preset of {method}", preset, presets)]
+    hints = typing.get_type_hints(cls)
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise SepvizError(f"--set {setting}: want FIELD=VALUE")
+        if not fields:
+            raise SepvizError(f"--set {setting}: {method} has no fields to set")
+        values[name] = _value(fields[choose(f"field of {method}", name, fields)], hints[name], text)
+    if needs_prior:
+        if prior is None:
+            raise SepvizError(f"{method} needs a prior: give --prior, one of {', '.join(zoo.names()) or 'your own .safetensors files'}")
+        values["prior"] = load_prior(prior, device)
+        if not isinstance(values["prior"], hints["prior"]):
+            raise SepvizError(f"--prior {prior}: {method} needs {WANTED[hints['prior'].__name__]}, this is none")
+    elif prior is not None:
+        print(f"sepviz: {method} uses no prior, {prior} is left aside", file=sys.stderr)
+    return cls(**values)
