@@ -27,6 +27,7 @@ _HOMES = {
     "State": "state", "restore": "state",
     "Trace": "trace", "record": "trace",
     "Compare": "widgets", "KernelPad": "widgets", "LiveRun": "widgets", "Player": "widgets", "Posterior": "widgets",
+    "SketchPad": "widgets", "Workbench": "widgets",
 }
 _MODULES = ("bench", "cli", "core", "data", "figures", "learning", "metrics", "mixing", "priors", "separators", "sketch", "state", "tasks",
             "trace",

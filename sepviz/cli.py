@@ -334,6 +334,8 @@ def _separate(arguments: argparse.Namespace) -> int:
         for path in targets[1:]:
             files.check_target(path, arguments.force)
     device = _device(arguments.device)
+    problem: Problem
+    truth: Truth | None
     if arguments.state is not None:
         problem, truth = _restore(arguments)
     else:

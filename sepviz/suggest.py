@@ -3,8 +3,6 @@
 import difflib
 from collections.abc import Iterable
 
-from sepviz.core import SepvizError
-
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """``did you mean NAME?``, or the names there are."""
@@ -20,6 +18,8 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
 
 def choose(kind: str, name: str, known: Iterable[str]) -> str:
     """``name`` if it is known; else an error with the nearest that is."""
+    from sepviz.core import SepvizError  # it brings torch, which `sepviz --help` does without
+
     known = list(known)
     if name not in known:
         raise SepvizError(unknown(kind, name, known))

@@ -66,6 +66,14 @@ def kind_of(prior: Any) -> str:
     return next(name for name, cls in KINDS.items() if isinstance(prior, cls))
 
 
+def kind(name: str) -> type:
+    """The class of a shipped prior, without loading its weights."""
+    from safetensors import safe_open
+
+    with safe_open(FOLDER / f"{_known(name)}.safetensors", "pt") as file:
+        return KINDS[file.metadata().get("kind", "score")]
+
+
 def save(prior: torch.nn.Module, path: str | Path, facts: dict[str, Any]) -> Path:
     """Write weights (float16) as safetensors and, beside them, the card with their hash; both or neither.
 

@@ -32,7 +32,7 @@ class Egg:
     ten long ones, since a network that is trained to the end on poor estimates only learns their faults.
     """
 
-    iterations: int = parameter(30, "times that the estimates are renewed", low=1, high=100)
+    iterations: int = parameter(45, "times that the estimates are renewed", low=1, high=100)
     epochs: int = parameter(1, "passes over the observed images before each renewal", low=1, high=50)
     first: str = parameter("constant", "where the estimates come from before the first iteration", choices=FIRST)
     share: float = parameter(0.5, "share of the mixture that the first estimate is, for constant", low=0.01, high=1.0)

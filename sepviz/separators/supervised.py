@@ -19,7 +19,7 @@ from sepviz.priors.mask import NETWORKS, MaskNetwork
 class Supervised:
     """``T <- argmin |T(b + x) - b|_1`` over pairs of clean images (Halperin et al. 2019, equation 1); one step is one epoch."""
 
-    epochs: int = parameter(20, "passes over the observed images", low=1, high=500)
+    epochs: int = parameter(50, "passes over the observed images", low=1, high=500)
     batch: int = parameter(64, "images a training step", low=2, high=512)
     learning_rate: float = parameter(3e-3, "Adam's step", low=1e-5, high=0.1, log=True)
     last_rate: float = parameter(0.01, "the step at the end, as a share of that at the start", low=0.001, high=1.0, log=True)

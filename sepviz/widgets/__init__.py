@@ -5,5 +5,7 @@ from sepviz.widgets.kernel_pad import KernelPad
 from sepviz.widgets.live import LiveRun
 from sepviz.widgets.player import Player
 from sepviz.widgets.posterior import Posterior
+from sepviz.widgets.sketch_pad import SketchPad
+from sepviz.widgets.workbench import Workbench
 
-__all__ = ["Compare", "KernelPad", "LiveRun", "Player", "Posterior"]
+__all__ = ["Compare", "KernelPad", "LiveRun", "Player", "Posterior", "SketchPad", "Workbench"]

@@ -63,13 +63,14 @@ function render({ model, el }) {
   const state = make("span", "sepviz-state", { role: "status" });
   const error = make("div", "sepviz-error", { role: "alert" });
 
+  const text = stateRow("State of this run");
   const knobs = model.get("controls").map((spec) => new Knob(spec, (name, value) => send({ do: "set", name, value })));
   const grid = (part) => make("div", "sepviz-knobs", {}, part.map((knob) => knob.node));
   const rest = knobs.slice(KNOBS);
   const more = make("details", "", {}, [make("summary", "sepviz-more", { textContent: `${rest.length} more` }), grid(rest)]);
   more.hidden = !rest.length;
   view.root.firstChild.after(make("div", "sepviz-run", {}, [
-    make("div", "sepviz-run-buttons", {}, [start, pause, one, reset, fork, state, branch]), error, grid(knobs.slice(0, KNOBS)), more]));
+    make("div", "sepviz-run-buttons", {}, [start, pause, one, reset, fork, state, branch]), error, grid(knobs.slice(0, KNOBS)), more, text.node]));
 
   const showStatus = () => {
     const status = model.get("status");
@@ -78,6 +79,7 @@ function render({ model, el }) {
     pause.disabled = status.state !== "running";
     state.textContent = status.state;
     error.textContent = status.error;
+    text.show(status.text);
     error.hidden = !status.error;
     branch.replaceChildren(...status.branches.map((name, i) => make("option", "", { value: i, textContent: name, selected: i === status.branch })));
     branch.hidden = status.branches.length < 2;

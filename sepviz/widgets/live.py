@@ -14,6 +14,7 @@ import torch
 import traitlets
 
 from sepviz.core import Problem, Separator, SepvizError, Step, Truth, check_parameters, parameters_of
+from sepviz.state import State
 from sepviz.trace import LIMIT, MAX_FRAMES, Recorder, Trace, _full, timed
 from sepviz.widgets.packing import make_view, matching, pack_frames, pack_static, thin
 from sepviz.widgets.player import FOLDER, VIEW_CSS, VIEW_JS
@@ -72,6 +73,8 @@ class LiveRun(anywidget.AnyWidget):
         For PSNR, and shown under the estimate that it fits best.
     seed : int
         Of the run, and of each of its branches.
+    state : State, optional
+        How the mixtures were made (`sepviz.restore`): a line of text to copy, which restores the run as it is set, is then shown.
 
     Examples
     --------
@@ -89,7 +92,8 @@ class LiveRun(anywidget.AnyWidget):
     status = traitlets.Dict().tag(sync=True)
     controls: traitlets.List = traitlets.List().tag(sync=True)
 
-    def __init__(self, separator: Separator, problem: Problem, truth: Truth | None = None, seed: int = 0):
+    def __init__(self, separator: Separator, problem: Problem, truth: Truth | None = None, seed: int = 0,
+                 state: State | None = None):
         # Widget callbacks run on other threads than the kernel's, so everything here is touched with this held.
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None  # the one that may run steps
@@ -99,6 +103,7 @@ class LiveRun(anywidget.AnyWidget):
         controls = _controls(separator)
         self._problem = problem
         self._seed = seed
+        self._state = state
         self._view = make_view(problem, truth)
         self._method = type(separator).__name__
         self._separator: Any = separator
@@ -113,7 +118,8 @@ class LiveRun(anywidget.AnyWidget):
         # Whole from the first message on: what is set later may reach the browser after it has drawn.
         super().__init__(static=pack_static(self._view, len(problem.mixtures), self._method), controls=controls,
                          history={"branch": self._branch.number, **pack_frames(self._view, [], order=None)},
-                         status={"state": "ready", "error": "", "branch": 0, "branches": [self._branch.name], "says": 0})
+                         status={"state": "ready", "error": "", "branch": 0, "branches": [self._branch.name], "says": 0,
+                                 "text": self._text()})
         self.on_msg(self._on_message)
 
     # --- what a user does, by the buttons or from Python ---
@@ -250,7 +256,10 @@ class LiveRun(anywidget.AnyWidget):
         number = self._branches.index(self._branch)
         names = [branch.name for branch in self._branches]
         self._says += 1  # an error that comes twice is shown twice, and its knob set back twice
-        self.status = {"state": state, "error": error, "branch": number, "branches": names, "says": self._says}
+        self.status = {"state": state, "error": error, "branch": number, "branches": names, "says": self._says, "text": self._text()}
+
+    def _text(self) -> str:
+        return "" if self._state is None else str(self._state.of(self._separator, self._seed))
 
     def _on_message(self, _widget: Any, message: dict[str, Any], _buffers: Any) -> None:
         actions = {"start": self.start, "pause": self.pause, "one_step": self.one_step, "reset": self.reset,

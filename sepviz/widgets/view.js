@@ -66,6 +66,19 @@ function number(value, digits = 3) {
   return value.toPrecision(Math.max(digits, Math.ceil(Math.log10(Math.abs(value) + 1))));
 }
 
+// One line of text to copy: {node, show(text)}; hidden while there is none.
+function stateRow(label) {
+  const field = make("input", "", { type: "text", readOnly: true, "aria-label": label, onfocus: () => field.select() });
+  const copy = make("button", "sepviz-copy", { type: "button", textContent: "Copy", title: `Copy: ${label}`, onclick: async () => {
+    field.select();
+    try { await navigator.clipboard.writeText(field.value); } catch { document.execCommand("copy"); } // no permission: the old way
+    copy.textContent = "Copied";
+    setTimeout(() => { copy.textContent = "Copy"; }, 1500);
+  } });
+  const node = make("div", "sepviz-text", { hidden: true }, [make("span", "", { textContent: "state" }), field, copy]);
+  return { node, show: (text) => { node.hidden = !text; if (field.value !== text) field.value = text; } };
+}
+
 // A pixel's value or what was added to it, three decimals unless that would say 0.
 function pixelNumber(value) {
   const sign = value < 0 ? "−" : "";

@@ -1,0 +1,165 @@
+"""Draw or restore a mixture, choose a method, watch it run: the sketch pad and the live run on one page."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import html
+import typing
+from typing import Any
+
+import ipywidgets
+
+from sepviz import zoo
+from sepviz.core import LatentModel, ScoreModel, SepvizError, Truth
+from sepviz.data import NAMES
+from sepviz.separators import METHODS
+from sepviz.state import State, restore
+from sepviz.trace import Trace
+from sepviz.widgets.compare import Compare
+from sepviz.widgets.live import LiveRun
+from sepviz.widgets.sketch_pad import SketchPad
+
+OFFERS: dict[Any, str] = {ScoreModel: "denoise", LatentModel: "decode"}  # what tells a class that keeps these protocols
+FIRST = "split-gibbs"  # the method that is chosen at the beginning
+
+
+@functools.cache
+def choices() -> dict[str, tuple[str, str | None]]:
+    """Every method that needs no examples, with every shipped prior that it can use: label -> (method, prior)."""
+    kinds = {name: zoo.kind(name) for name in zoo.names()}
+    found: dict[str, tuple[str, str | None]] = {}
+    for method, cls in METHODS.items():
+        if hasattr(cls, "learns"):
+            continue
+        wanted = typing.get_type_hints(cls).get("prior")
+        if wanted is None:
+            found[method] = (method, None)
+            continue
+        able = [name for name, kind in kinds.items() if (hasattr(kind, OFFERS[wanted]) if wanted in OFFERS else issubclass(kind, wanted))]
+        own = [name for name in able if name.startswith(f"{method}-")]
+        found |= {f"{method}, {name}": (method, name) for name in own or able}
+    return found
+
+
+class Workbench(ipywidgets.VBox):
+    """A sketch pad, a choice of method, and the live run that the mixture on the pad is sent to.
+
+    Parameters
+    ----------
+    state : str, optional
+        What to begin with, as `sepviz.restore` reads it: any task, any method.
+    count : int
+        Sources of the pad, 1 to 4.
+
+    Attributes
+    ----------
+    pad : SketchPad
+    live : LiveRun or None
+        The run of the mixture that was sent last.
+    kept : list of Trace
+        The runs before it, of the same mixture, to compare.
+
+    Examples
+    --------
+    >>> bench = Workbench()                        # doctest: +SKIP
+    >>> bench.send(); bench.live.start()           # doctest: +SKIP
+    """
+
+    def __init__(self, state: str | None = None, count: int = 2):
+        self.pad = SketchPad(count)
+        self.live: LiveRun | None = None
+        self.kept: list[Trace] = []
+        self._text = ""  # the mixture of the runs in `kept`
+        self._truth: Truth | None = None
+        wide = ipywidgets.Layout(width="auto", flex="1 1 240px")
+        first = next((label for label, (method, prior) in choices().items() if method == FIRST and str(prior).endswith(NAMES[0])), None)
+        self._method_widget = ipywidgets.Dropdown(options=list(choices()), value=first, description="method", layout=wide)
+        self._send_widget = ipywidgets.Button(description="Separate", button_style="primary", tooltip="Send the mixture to this method")
+        self._compare_widget = ipywidgets.Button(description="Compare runs", tooltip="All runs of this mixture side by side", disabled=True)
+        self._field_widget = ipywidgets.Text(placeholder="paste a state: task=...,method=...,run=...", description="state", layout=wide,
+                                      continuous_update=False)
+        self._restore_widget = ipywidgets.Button(description="Restore", tooltip="Make the mixture and the method of this state again")
+        self._says = ipywidgets.HTML()
+        self._send_widget.on_click(lambda _: self._safely(self.send))
+        self._compare_widget.on_click(lambda _: self._safely(self.compare))
+        self._restore_widget.on_click(lambda _: self._safely(lambda: self.restore(self._field_widget.value)))
+        row = ipywidgets.Layout(flex_flow="row wrap")
+        self._head = [self.pad, ipywidgets.HBox([self._method_widget, self._send_widget, self._compare_widget], layout=row),
+                      ipywidgets.HBox([self._field_widget, self._restore_widget], layout=row), self._says]
+        super().__init__(self._head)
+        if state is not None:
+            self.restore(state)
+
+    def send(self) -> LiveRun:
+        """Make a live run of the mixture on the pad with the method that is chosen.
+
+        Raises
+        ------
+        SepvizError
+            If a pad is empty, or the method refuses the mixture.
+        """
+        method, prior = choices()[self._method_widget.value]
+        return self._show(dataclasses.replace(self.pad.state, method=method, prior=prior))
+
+    def restore(self, text: str) -> LiveRun | None:
+        """Make what a state says again; a drawn mixture comes back to the pad.
+
+        Raises
+        ------
+        SepvizError
+            If the text is no state, or something in it is not known.
+        """
+        state = restore(text)
+        if state.task == "drawn" and len(state.mixture.get("sources", "").split("+")) == len(self.pad.sources):
+            self.pad.restore(state)
+        label = next((label for label, known in choices().items() if known == (state.method, state.prior)), None)
+        if label is not None:
+            self._method_widget.value = label
+        return self._show(state) if state.method else None
+
+    def compare(self) -> Compare:
+        """All runs of this mixture so far, side by side, under the live run.
+
+        Raises
+        ------
+        SepvizError
+            If there are fewer than two.
+        """
+        runs = self._runs()
+        view = Compare(runs[-8:], self._truth)
+        self.children = [*self._head, *([self.live] if self.live else []), view]
+        return view
+
+    def _runs(self) -> list[Trace]:
+        return [*self.kept, *(self.live.branches if self.live else [])]
+
+    def _show(self, state: State) -> LiveRun:
+        problem, truth = state.problem()
+        separator = state.separator()
+        prior = getattr(separator, "prior", None)
+        knows = None if hasattr(prior, "mask") else getattr(prior, "image_shape", None)
+        problem.mixing.check(problem.mixtures, knows, **getattr(separator, "handles", {}))
+        mixture = str(dataclasses.replace(state, method=""))
+        self.kept = self._runs() if mixture == self._text else []
+        live = LiveRun(separator, problem, truth, state.run, state)
+        if self.live is not None:
+            self.live.close()
+        self.live, self._text, self._truth = live, mixture, truth
+        live.observe(lambda _: self._count(), "status")
+        self.children = [*self._head, live]
+        self._count()
+        return live
+
+    def _count(self) -> None:
+        self._compare_widget.disabled = len(self._runs()) < 2
+
+    def _safely(self, action: Any) -> None:
+        """An error of a button is shown under it: nobody looks into a log."""
+        self._says.value = ""
+        try:
+            action()
+        except Exception as error:
+            text = " ".join(str(error).split())
+            line = text if isinstance(error, SepvizError) else f"{type(error).__name__}: {text}"
+            self._says.value = f'<div role="alert" class="sepviz-says">{html.escape(line)}</div>'
