@@ -25,10 +25,10 @@ _HOMES = {
     "CnnRegressor": "priors", "DictionaryPrior": "priors", "GanPrior": "priors", "GaussianPrior": "priors",
     "MaskNetwork": "priors", "ScorePrior": "priors",
     "Trace": "trace", "record": "trace",
-    "Player": "widgets", "LiveRun": "widgets", "KernelPad": "widgets",
+    "Player": "widgets", "LiveRun": "widgets", "KernelPad": "widgets", "Guess": "widgets",
 }
-_MODULES = ("bench", "cli", "core", "data", "figures", "learning", "metrics", "mixing", "priors", "separators", "tasks", "trace",
-            "widgets", "zoo")
+_MODULES = ("bench", "cli", "core", "data", "exercises", "figures", "learning", "metrics", "mixing", "priors", "separators", "tasks",
+            "trace", "widgets", "zoo")
 
 __all__ = ["default_device", "load_prior", *_HOMES, *_MODULES]
 
