@@ -1,6 +1,7 @@
 // A question that takes a guess, and its reveal: a number, a choice, or a curve to be sketched.
 
 const SVG = "http://www.w3.org/2000/svg";
+const HELD = 2; // percent of the plot's width: nearer than this, a point follows the pointer
 let questions = 0; // so that each view's radio buttons are a group of their own
 
 function drawing(tag, properties = {}, children = []) {
@@ -81,17 +82,19 @@ function askCurve(spec, set) {
   };
   const raise = (i, height) => { heights[i] = Number(Math.max(low, Math.min(high, height)).toPrecision(6)); };
 
-  // The point nearest to the pointer goes to its height; those that a quick stroke passes over follow on its way.
+  // A point that the stroke crosses goes to the height at which it is crossed; one that is held, or first touched, follows the pointer.
   const stroke = (event) => {
     const box = area.getBoundingClientRect();
-    const across = 100 * (event.clientX - box.left) / box.width;
-    const up = low + (high - low) * (96 - 100 * (event.clientY - box.top) / box.height) / 92;
-    const away = at.map((x) => Math.abs(place(x, low)[0] - across));
+    const now = { x: 100 * (event.clientX - box.left) / box.width, up: low + (high - low) * (96 - 100 * (event.clientY - box.top) / box.height) / 92 };
+    const before = last ?? now;
+    const places = at.map((x) => place(x, low)[0]);
+    places.forEach((x, i) => {
+      if ((x - before.x) * (x - now.x) < 0) raise(i, before.up + (now.up - before.up) * (x - before.x) / (now.x - before.x));
+    });
+    const away = places.map((x) => Math.abs(x - now.x));
     here = away.indexOf(Math.min(...away));
-    const from = last ?? { i: here, up };
-    const way = Math.abs(here - from.i);
-    for (let k = 0; k <= way; k++) raise(from.i + Math.sign(here - from.i) * k, way ? from.up + (up - from.up) * k / way : up);
-    last = { i: here, up };
+    if (!last || away[here] < HELD) raise(here, now.up);
+    last = now;
     node.classList.remove("sepviz-untouched");
     draw();
   };
@@ -140,7 +143,7 @@ function ask(model, root, spec) {
     root.dataset.guess = JSON.stringify(guess);
     question.node.classList.toggle("sepviz-untouched", guess === null);
     question.show(guess);
-    state.textContent = guess === null ? hint : `Your guess: ${question.says(guess)}. The answer is below.`;
+    state.textContent = guess === null ? hint : `Your ${spec.kind === "curve" ? "sketch, at" : "guess:"} ${question.says(guess)}. Now run the next cells.`;
     reset.disabled = guess === null;
   };
   model.on("change:guess", show);
@@ -160,7 +163,7 @@ function showNumber({ low, high, unit, guess, answer }) {
   };
   const picture = drawing("svg", { role: "img", "aria-label": "number line" }, [
     drawing("line", { class: "sepviz-axis", x1: 0, x2: "100%", y1: 38, y2: 38 }),
-    drawing("text", { x: 0, y: 74 }, [short(from, unit)]), drawing("text", { x: "100%", y: 74, "text-anchor": "end" }, [short(to, unit)])]);
+    drawing("text", { x: 0, y: 80 }, [short(from, unit)]), drawing("text", { x: "100%", y: 80, "text-anchor": "end" }, [short(to, unit)])]);
   if (guess !== null) {
     picture.append(drawing("line", { class: "sepviz-gap", x1: `${part(guess)}%`, x2: `${part(answer)}%`, y1: 38, y2: 38 }),
       drawing("circle", { class: "sepviz-of-guess", cx: `${part(guess)}%`, cy: 38, r: 7 }), label(guess, `your guess ${short(guess, unit)}`, 20, "sepviz-of-guess"));
