@@ -141,7 +141,7 @@ def read_lab(path: Path) -> Any:
 
 
 def student_version(notebook: Any) -> Any:
-    """A copy of a notebook with empty solutions and no outputs."""
+    """A copy of a notebook with empty solutions and no outputs; the checks' code, which knows the answers, is folded away."""
     import copy
 
     made = copy.deepcopy(notebook)
@@ -150,6 +150,8 @@ def student_version(notebook: Any) -> Any:
             cell.outputs, cell.execution_count = [], None
         if "solution" in cell.metadata.get("tags", []):
             cell.source = STUB if cell.cell_type == "code" else TEXT_STUB
+        if "check" in cell.metadata.get("tags", []):
+            cell.metadata["jupyter"] = {"source_hidden": True}
     return made
 
 

@@ -143,11 +143,11 @@ def test_the_first_lab(lab, tmp_path):
         page, expect = tab.page, sync_api.expect
         try:
             indicator = run_all(tab, lab.replace("lab.ipynb", "start_here.ipynb"))
-            expect(page.locator(".sepviz")).to_have_count(2)
+            expect(page.locator(".sepviz:not(.sepviz-guess)")).to_have_count(2)
             wait_until(tab, lambda: tab.received.count("execute_reply") >= 10)
             expect(indicator).to_have_attribute("data-status", "idle")
             expect(page.get_by_text("Traceback")).to_have_count(0)
-            player, live = page.locator(".sepviz").nth(0), page.locator(".sepviz").nth(1)
+            player, live = page.locator(".sepviz:not(.sepviz-guess)").all()
             player.focus()
             page.keyboard.press("End")
             expect(player).to_have_attribute("data-frame", str(number_of(player, "frames") - 1))
