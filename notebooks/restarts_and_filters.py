@@ -42,7 +42,7 @@ problem, truth = tasks.separate(DATASET, count=3, seed=5, device=device)
 # As in the paper: every start is a blind draw, each goes down its own slope, and nobody looks at the truth.
 
 # %%
-lucky = Guess.number("How many of the 32 starts will end within twice the winner's error?", low=1, high=32, unit="starts")
+lucky = Guess.number("How many of the 32 starts will end within twice the winner's error?", low=1, high=32)
 display(lucky)
 
 # %%

@@ -12,7 +12,8 @@ function drawing(tag, properties = {}, children = []) {
 }
 
 function short(value, unit = "") {
-  const text = Math.abs(value) < 1000 ? String(Number(value.toPrecision(3))) : Math.round(value).toLocaleString("en");
+  const size = Math.abs(value), rounded = Number(value.toPrecision(3));
+  const text = size >= 1000 ? Math.round(value).toLocaleString("en") : size > 0 && size < 1e-4 ? rounded.toExponential() : String(rounded);
   return unit ? `${text} ${unit}` : text;
 }
 
@@ -25,9 +26,8 @@ function askNumber(spec, set) {
   const field = make("input", "", { type: "number", step: "any", oninput: () => take(field.value) });
   const slider = make("input", "", { type: "range", min: low, max: high, step, value: (low + high) / 2, "aria-label": `${name}, slider`,
     oninput: () => take(slider.value) });
-  const node = make("div", "sepviz-answers", {}, [make("label", "", {}, [name, field]),
-    make("span", "", { textContent: short(low, unit), "aria-hidden": "true" }), slider,
-    make("span", "", { textContent: short(high, unit), "aria-hidden": "true" })]);
+  const end = (value) => make("span", "", { textContent: short(value), "aria-hidden": "true" });
+  const node = make("div", "sepviz-answers", {}, [make("label", "", {}, [name, field]), make("span", "sepviz-slide", {}, [end(low), slider, end(high)])]);
   const show = (guess) => {
     if (document.activeElement !== field) field.value = guess ?? "";
     slider.value = guess ?? (low + high) / 2;

@@ -158,7 +158,8 @@ def _check_range(low: float, high: float) -> None:
 
 
 def _text(value: float, unit: str = "") -> str:
-    return f"{value:.3g} {unit}".rstrip() if abs(value) < 1000 else f"{value:,.0f} {unit}".rstrip()
+    number = f"{value:.3g}".replace("e-0", "e-") if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{number} {unit}".rstrip()
 
 
 # --- the answer, as the browser gets it ---
