@@ -24,9 +24,10 @@ from itertools import islice
 
 import ipywidgets
 import torch
+from IPython.display import display
 
 import sepviz
-from sepviz import Synthesis, figures, metrics, tasks
+from sepviz import Guess, Synthesis, exercises, figures, metrics, tasks
 from sepviz.data import load
 from sepviz.priors.gan import gan_steps
 
@@ -51,6 +52,29 @@ angles = torch.linspace(0, torch.pi / 2, 11, device=device)[:, None]
 with torch.no_grad():
     walks = [prior.decode(angles.cos() * first + angles.sin() * last) for first, last in ends]
 figures.images({f"walk {i + 1}": walk for i, walk in enumerate(walks)}, title="From one image to another")
+
+# %% [markdown] tags=["exercise"]
+# **Exercise: the straight way.** Walk from the first end to the last in a straight line, at even steps, and look at the lengths on the way.
+
+# %% tags=["exercise"]
+first, last = ends[0]
+parts = torch.linspace(0, 1, 11, device=device)[:, None]
+straight = ...  # (11, 100), from first to last
+
+# %% tags=["solution"]
+straight = (1 - parts) * first + parts * last
+with torch.no_grad():
+    ways = {"straight": prior.decode(straight), "on the sphere": walks[0]}
+figures.images(ways, columns=[f"|z| {length:.1f}" for length in straight.norm(dim=1)], title="The straight way is short of length")
+
+# %% tags=["check"]
+# NBVAL_CHECK_OUTPUT
+exercises.check("straight", straight, right=torch.lerp(first, last, parts), mistakes={
+    "this is the walk on the sphere": angles.cos() * first + angles.sin() * last,
+    "this goes from last to first": torch.lerp(last, first, parts),
+    "first is still there at the end: it has to fade as last comes in": first + parts * last,
+    "this starts at 0: first is missing": parts * last,
+}, why="Half-way it is only about 0.7 times as long as its ends, where the generator was hardly ever asked for an image.")
 
 # %% [markdown]
 # **Your turn.** Four directions at right angles through the first image above. Which of them change the digit, which only its shape?
@@ -88,6 +112,10 @@ figures.images({f"z {i + 1}": stretched[:, i] for i in range(3)}, columns=[f"|z|
 # this prior can do better. Images that training forgot (mode collapse) show as the worst of them.
 
 # %%
+bound = Guess.number("How many dB will the best G(z) have, on average, for an image it has never seen?", unit="dB", low=10, high=50)
+display(bound)
+
+# %%
 clean, truth = tasks.separate(DATASET, count=24, sources=1, seed=3, device=device)
 best = sepviz.record(Synthesis(prior), clean, every=50).sources
 oracle = metrics.psnr(best, truth.sources)
@@ -96,8 +124,16 @@ print(f"oracle of 24 images: mean {oracle.mean():.1f} dB, from {oracle.min():.1f
 figures.images({"image": truth.sources[worst, 0], "best G(z)": best[worst, 0]},
                columns=[f"{value:.1f} dB" for value in oracle[worst]], title="The eight worst")
 
+# %%
+bound.reveal(oracle.mean(), why="A hundred numbers for 784 pixels: the kind of image is right, the exact stroke is not in the range of G.")
+
 # %% [markdown]
 # And images that are no digits of this set at all: mirrored, turned, and negative ones.
+
+# %%
+kinds = ["mirrored", "transposed", "negative"]
+strangest = Guess.choice("Which of them will the generator explain worst?", kinds)
+display(strangest)
 
 # %%
 image = truth.sources[:3]
@@ -107,6 +143,12 @@ answer = sepviz.record(Synthesis(prior, refine_iterations=200), problem, every=5
 values = metrics.psnr(answer, strange)
 figures.images({"image": strange[:, 0], "best G(z)": answer[:, 0]}, columns=[f"{value:.0f} dB" for value in values],
                title="As they are, mirrored, transposed, negative")
+
+# %%
+strangest.reveal(kinds[int(values.reshape(4, 3)[1:].mean(dim=1).argmin())], why={
+    "mirrored": "thin strokes on black, mostly at the places where digits have theirs: much of it can be drawn.",
+    "transposed": "still strokes on black; some of them even pass for another digit.",
+    "negative": "no latent gives white paper: every image of G is mostly black."})
 
 # %% [markdown]
 # ## 4. Watch one being trained

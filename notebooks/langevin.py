@@ -29,9 +29,10 @@
 from dataclasses import replace
 
 import torch
+from IPython.display import display
 
 import sepviz
-from sepviz import Basis, GaussianPrior, Player, Problem, SepvizError, SplitGibbs, figures, metrics, tasks
+from sepviz import Basis, GaussianPrior, Guess, Player, Problem, SepvizError, SplitGibbs, exercises, figures, metrics, tasks
 
 DATASET = "strokes"  # or "mnist"
 device = sepviz.default_device()  # the environment's SEPVIZ_DEVICE: cpu (the default), cuda or auto
@@ -113,17 +114,30 @@ except SepvizError as error:
     print(error)
 
 # %% [markdown]
-# Even a stable walk pays for large steps: it shakes more than it should. For a prior that is almost flat, theory says that the residual
-# ends at $\sigma_L / \sqrt{1 - c}$ for two sources and $\gamma = \sigma$. We measure it, with a Gaussian prior that costs nothing:
+# Even a stable walk pays for large steps: it shakes more than it should. How much more? The last noise level is 0.01. **Sketch it**,
+# up to a delta just short of where the walk diverges.
+
+# %%
+deltas = [5e-6, 1e-5, 2e-5, 3e-5, 4e-5, 5e-5, 6e-5]
+sketch = Guess.curve("How will the last residual go with the step size?", x="delta", y="residual, RMS (pixel values)", at=deltas,
+                     low=0.0, high=0.02)
+display(sketch)
+
+# %% [markdown]
+# For a prior that is almost flat, theory says that the residual ends at $\sigma_L / \sqrt{1 - c}$ for two sources and
+# $\gamma = \sigma$. We measure it, with a Gaussian prior that costs nothing:
 
 # %%
 flat = GaussianPrior(torch.full(prior.image_shape, 0.5), torch.ones(prior.image_shape))
-deltas = [5e-6, 1e-5, 2e-5, 3e-5, 4e-5, 5e-5, 6e-5]
 walks = [sepviz.record(Basis(flat, delta=delta), problem, every=1000, progress=False) for delta in deltas]
 measured = [walk.final.info["residual"] for walk in walks]
 theory = [0.01 / (1 - delta / 0.01**2) ** 0.5 for delta in deltas]
 figures.curves({"measured": (deltas, measured), "theory": (deltas, theory)}, "delta", "residual, RMS (pixel values)", dots=("measured",),
                title="Larger steps shake more")
+
+# %%
+sketch.reveal((deltas, measured), why="Small steps forget a kick before the next one comes. Large ones overshoot, and that adds to the "
+              f"next kick: {measured[-1] / measured[0]:.1f} times the residual at {deltas[-1] / deltas[0]:.0f} times the step.")
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -164,6 +178,29 @@ try:
 except SepvizError as error:
     print(error)
 
+# %% [markdown] tags=["exercise"]
+# **Exercise: the largest step.** For four sources that are summed ($a_k = 1$) and $\gamma^2 = \sigma^2$, below which delta is the walk
+# stable? Work it out from section 4's rule. ($\sigma_L = 0.01$.)
+
+# %% tags=["exercise"]
+four = tasks.separate("strokes", count=1, sources=4)[0]
+largest = ...  # the delta at which c times the curvature is 2
+
+# %% tags=["solution"]
+largest = 2 * 0.01**2 / (1 + 4)
+Basis(prior, delta=0.99 * largest).check_stable(four)  # says nothing: stable
+
+# %% tags=["check"]
+# NBVAL_CHECK_OUTPUT
+energy = four.mixing.energy  # the sum of a_k^2
+exercises.check("largest", largest, right=2 * 0.01**2 / (1 + energy), mistakes={
+    "the 1 is missing, the curvature of the prior": 2 * 0.01**2 / energy,
+    "at a product of 1 an error is gone in one step; it grows from 2 on": 0.01**2 / (1 + energy),
+    "this is for two sources: the sum has four terms": 2 * 0.01**2 / 3,
+    "this is c: delta is c times sigma_L squared": 2 / (1 + energy),
+    "this is for the program's gamma^2 = sigma^2 / 2": 2 * 0.01**2 / (1 + 2 * energy),
+}, why="More sources make a steeper data term, so each step must be smaller.")
+
 # %% [markdown]
 # `SplitGibbs` meets the mixture in closed form, for any K, so it has no step that could be too large.
 
@@ -199,7 +236,5 @@ figures.curves(courses, "network evaluations for each source", "PSNR, mean of th
 #    `sepviz.record(replace(short, noise=False), problem, start=results["Langevin"][75])`. Which noise is needed, the early or the late?
 # 4. The last step still holds noise of about 0.01. Which PSNR would a perfect separation with that noise have? Set `denoise_last=True`:
 #    how many dB come back?
-# 5. For K = 4 and $\gamma^2 = \sigma^2$, up to which delta is the walk stable? Check with `Basis(prior,
-#    delta=...).check_stable(crowd_problem)`.
-# 6. The curve of `basis` climbs only at the end, since its sources carry the noise of their level. Denoise them first
+# 5. The curve of `basis` climbs only at the end, since its sources carry the noise of their level. Denoise them first
 #    (`prior.denoise(step.sources, step.info["sigma"])`) and draw the race again: is it fairer?

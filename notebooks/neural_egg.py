@@ -28,7 +28,7 @@ import torch
 from IPython.display import display
 
 import sepviz
-from sepviz import Constant, Egg, Mask, Player, figures, metrics, tasks, zoo
+from sepviz import Constant, Egg, Guess, Mask, Player, exercises, figures, metrics, tasks, zoo
 
 UNSEEN, OBSERVED = "strokes:5-9", "strokes:0-4"
 problem, truth = tasks.unmix(UNSEEN, OBSERVED, count=6, training=800, split="held-out")
@@ -47,12 +47,44 @@ print(f"{len(examples.observed)} observed images, {len(examples.mixtures)} mixtu
 # %%
 figures.images({"observed b": examples.observed[:10], "mixtures y": examples.mixtures[:10] / 2}, title="All there is to learn from")
 
+# %% [markdown] tags=["exercise"]
+# **Exercise: the first task.** Ten clean observed images and ten mixtures. The first estimate of the unseen source is half of each mixture.
+# What is the network $T$ given in the first iteration, and what should it answer?
+
+# %% tags=["exercise"]
+b, y = examples.observed[:10], examples.mixtures[:10]
+given = ...  # (10, 1, 32, 32)
+wanted = ...  # (10, 1, 32, 32)
+
+# %% tags=["solution"]
+estimate = y / 2
+given = b + estimate
+wanted = b
+
+# %% tags=["check"]
+# NBVAL_CHECK_OUTPUT
+exercises.check("given", given, right=b + y / 2, mistakes={
+    "these are the real mixtures, and nobody knows what T should answer to them": y,
+    "the estimate is half of the mixture": b + y,
+    "this is the estimate alone: an observed image has to be added": y / 2,
+}, why="A mixture that was made up, so its parts are known.")
+exercises.check("wanted", wanted, right=b, mistakes={
+    "this is the estimate of the unseen source: T gives the observed part, and the rest is x": y / 2,
+    "this is y - b, of a mixture that holds another b: only made-up mixtures have this one": y - b,
+    "this is what T is given": b + y / 2,
+}, why="T learns the observed source, which we have clean; the unseen one is what it leaves.")
+
 # %% [markdown]
 # ## 2. Watch the unseen source appear
 #
 # The recorded run: 30 iterations of one pass over 12,000 images, ten minutes on one core. Source 1 is the unseen one. **Before you
 # play:** the first estimate is half of every mixture. What will a network that is trained on $b + y/2$ do with a pixel that both digits
-# cover? And with one that only $x$ covers?
+# cover? And with one that only $x$ covers? Sketch what becomes of it.
+
+# %%
+course = Guess.curve("How will the PSNR of the unseen source go during the training?", x="iteration", y="PSNR in dB",
+                     at=[0, 5, 10, 15, 20, 25, 30], low=10, high=35)
+display(course)
 
 # %%
 trace, seen = zoo.recorded("egg-strokes-high")
@@ -66,6 +98,10 @@ def unseen_psnr(steps, truth):
 
 figures.curves({"unseen source": (range(len(trace)), unseen_psnr(trace, seen))}, x="iteration", y="PSNR in dB", title="Six mixtures")
 
+# %%
+course.reveal((range(len(trace)), unseen_psnr(trace, seen)), why="The better the estimates, the fairer the made-up mixtures, the better "
+              "the next estimates: such a loop starts slowly, tips over, and ends where the mask can do no better.")
+
 # %% [markdown]
 # For a few iterations nothing seems to happen: half a mixture still looks much like $y$, and separating it from $b$ is an unfair task.
 # Then the estimates start to look more like $x$, the task becomes fairer, and the whole thing tips over.
@@ -74,7 +110,11 @@ figures.curves({"unseen source": (range(len(trace)), unseen_psnr(trace, seen))},
 #
 # $x = 0$ is a fixed point: mixtures $b + 0$ teach $T$ to keep everything, and then $y - T(y) = 0$ again. Three shorter runs (6,000
 # images, 12 iterations): from half of each mixture, from a twentieth, and from GLO masks, two generators whose images add up to the
-# mixtures. **Which one wins? Write it down, then run the cell.**
+# mixtures.
+
+# %%
+beginning = Guess.choice("Which beginning gives the best estimates in the end?", ["half", "a twentieth", "GLO masks"])
+display(beginning)
 
 # %%
 runs = {name: zoo.recorded(f"egg-strokes-{short}") for name, short in
@@ -83,6 +123,12 @@ eggs = {name: [step for step in run if step.stage.startswith("egg")] for name, (
 same = runs["half"][1]  # the truth of all three
 figures.curves({name: (range(1, len(steps) + 1), unseen_psnr(steps, same)) for name, steps in eggs.items()}, x="iteration",
                y="PSNR in dB", title="The unseen source, from three beginnings")
+
+# %%
+beginning.reveal(max(eggs, key=lambda name: unseen_psnr(eggs[name], same)[-1]), why={
+    "half": "it holds all of x, and b as faint as x: wrong everywhere, but fair to both.",
+    "a twentieth": "close to the fixed point x = 0, from where T learns to keep everything.",
+    "GLO masks": "they hold digits already, so the first made-up mixtures are like real ones."})
 
 # %%
 figures.images({name: steps[-1].sources[:, 0] for name, steps in eggs.items()} | {"truth": same.sources[:, 0]},

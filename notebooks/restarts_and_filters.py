@@ -23,11 +23,13 @@
 # The error has many valleys, so one starts in many places and keeps the best. About a minute and a half on a laptop's CPU.
 
 # %%
+import math
+
 import torch
 from IPython.display import display
 
 import sepviz
-from sepviz import KernelPad, Player, SepvizError, Synthesis, Trace, figures, metrics, tasks
+from sepviz import Guess, KernelPad, Player, SepvizError, Synthesis, Trace, exercises, figures, metrics, tasks
 
 DATASET = "strokes"  # or "mnist"
 device = sepviz.default_device()  # the environment's SEPVIZ_DEVICE: cpu (the default), cuda or auto
@@ -40,6 +42,10 @@ problem, truth = tasks.separate(DATASET, count=3, seed=5, device=device)
 # As in the paper: every start is a blind draw, each goes down its own slope, and nobody looks at the truth.
 
 # %%
+lucky = Guess.number("How many of the 32 starts will end within twice the winner's error?", low=1, high=32)
+display(lucky)
+
+# %%
 blind = Synthesis(prior, bank=0, starts=32, start_iterations=100, keep=0.0, refine_iterations=100)
 trace = sepviz.record(blind, problem, every=5)
 running = [step for step in trace if step.info["alive"] == 32]
@@ -47,6 +53,10 @@ errors = torch.stack([step.extras["start_error"][0] for step in running]).cpu()
 winner = int(errors[-1].argmin())
 figures.race(errors, [step.index for step in running], winner, y="error of the remix",
              title="Mixture 1: who wins, who is stuck")
+
+# %%
+near = int((errors[-1] <= 2 * errors[-1].min()).sum())
+lucky.reveal(near, why="The others are stuck in valleys of their own: going on downhill does not help them, only another start does.")
 
 # %% [markdown]
 # The winner, two in the middle of the field and the last, with what they take the mixture for:
@@ -72,6 +82,26 @@ Player(Trace(problem, choices, "best of n starts"), truth)
 best_of = Trace(problem, choices, "best of n starts")
 figures.curves({f"mixture {b + 1}": (best_of.indices, best_of.metric(truth)[:, b].cpu()) for b in range(3)}, "starts", "PSNR (dB)",
                title="The choice, made without the truth")
+
+# %% [markdown] tags=["exercise"]
+# **Exercise: how many starts?** Say that one blind start in ten gets to a good valley. How many starts does it take, so that with a chance
+# of 95% at least one of them does?
+
+# %% tags=["exercise"]
+chance = 0.1
+needed = ...  # a number of starts
+
+# %% tags=["solution"]
+needed = math.log(1 - 0.95) / math.log(1 - chance)  # so that (1 - chance)^needed, all of them failing, is 5%
+
+# %% tags=["check"]
+# NBVAL_CHECK_OUTPUT
+exercises.check("needed", needed, right=math.log(0.05) / math.log(1 - chance), close=0.03, mistakes={
+    "chances do not add up: ten starts would be sure to win": 0.95 / chance,
+    "with 1 / chance starts one expects one success, and in a third of the cases there is none": 1 / chance,
+    "this is for a chance of 5% that one gets there": math.log(0.95) / math.log(1 - chance),
+    "a start fails with a chance of 0.9, and it is the failures that multiply": math.log(0.05) / math.log(chance),
+}, why="Each start leaves nine tenths of the doubt. Now with the share of section 1.")
 
 # %% [markdown]
 # ## 3. Starts that are not blind
@@ -156,8 +186,8 @@ figures.images(rows, title="Three disturbances, one method")
 # %% [markdown]
 # ## Questions
 #
-# 1. In section 1, how often would a single blind start have won? Estimate from the curves how many starts give the winner's error with a
-#    chance of 95%.
+# 1. In section 1, how often would a single blind start have been good? How many starts does that make for a chance of 95%, and what does it
+#    say about the 32 of the paper?
 # 2. Set `outlier=0` in section 6: all pixels count alike. What happens to the scratched digits, and why do *more* starts not help?
 # 3. Paint a filter with one tap, in a corner. Which shift does section 5 find? What does `metrics.align` do beyond two pixels?
 # 4. Paint two filters of your own and mix two digits through them: `tasks.separate(DATASET, count=3, kernels=torch.stack([one, other]))`.

@@ -24,9 +24,10 @@
 import math
 
 import torch
+from IPython.display import display
 
 import sepviz
-from sepviz import GaussianPrior, figures, zoo
+from sepviz import GaussianPrior, Guess, exercises, figures, zoo
 from sepviz.data import floats, load
 from sepviz.priors.score import validate
 
@@ -87,7 +88,13 @@ tweedie = (gaussian.denoise(x, sigma) - x) / sigma**2
 print("gradient and Tweedie's formula agree:", torch.allclose(gradient, tweedie, rtol=1e-3, atol=1e-4))
 
 # %% [markdown]
-# And is `denoise` really the mean of what could lie beneath? For a single pixel, $x_0 \sim N(0.5, 0.3^2)$, we draw many pairs and look.
+# And is `denoise` really the mean of what could lie beneath? For a single pixel, $x_0 \sim N(0.5, 0.3^2)$,
+# we draw many pairs and look. **Sketch it first.**
+
+# %%
+sketch = Guess.curve("A noisy pixel is x, at sigma 0.4. What is its clean value on average?", x="noisy pixel x", y="clean pixel x₀",
+                     at=[-0.4, -0.1, 0.2, 0.5, 0.8, 1.1, 1.4], low=-0.4, high=1.4)
+display(sketch)
 
 # %%
 pixel = GaussianPrior(torch.full((1, 1, 1), 0.5, device=device), torch.full((1, 1, 1), 0.3, device=device))
@@ -98,6 +105,11 @@ measured = torch.stack([x_0[(x - place).abs() < 0.03].mean() for place in places
 formula = pixel.denoise(places[:, None, None, None], 0.4).flatten()
 
 # %%
+sketch.reveal((places.cpu(), measured.cpu()), why="An x far out is more likely to owe it to the noise than to the pixel, so "
+              "the mean stays near 0.5 and follows x by "
+              f"{float((formula[-1] - formula[0]) / (places[-1] - places[0])):.2f} of its way only.")
+
+# %%
 shown = {"measured: mean x₀ of the pairs with this x": measured, "denoise(x, 0.4)": formula, "x itself": places}
 figures.curves({name: (places.cpu(), values.cpu()) for name, values in shown.items()}, "noisy pixel x", "clean pixel x₀",
                dots=("measured: mean x₀ of the pairs with this x",), title="The denoiser is a conditional mean")
@@ -105,6 +117,28 @@ figures.curves({name: (places.cpu(), values.cpu()) for name, values in shown.ite
 # %%
 # NBVAL_CHECK_OUTPUT
 print("measured mean and denoise differ by less than 0.03:", bool((measured - formula).abs().max() < 0.03))
+
+# %% [markdown] tags=["exercise"]
+# **Exercise: the conditional mean by hand.** $x_0 \sim N(\mu, s^2)$ and $x = x_0 + \sigma n$. Compute $\mathrm{E}[x_0 \mid x]$ for
+# every x in `places`, from $\mu$, $s$ and $\sigma$, without `denoise`.
+
+# %% tags=["exercise"]
+mu, s, noise_level = 0.5, 0.3, 0.4
+by_hand = ...  # as long as places
+
+# %% tags=["solution"]
+by_hand = (s**2 * places + noise_level**2 * mu) / (s**2 + noise_level**2)
+
+# %% tags=["check"]
+# NBVAL_CHECK_OUTPUT
+share = s**2 / (s**2 + noise_level**2)
+exercises.check("by_hand", by_hand, right=formula, mistakes={
+    "the weights are swapped: the more noise, the less x counts": (1 - share) * places + share * mu,
+    "these are weights of deviations: it is the variances that add up": mu + s / (s + noise_level) * (places - mu),
+    "this draws x towards 0, and the images' mean is mu": share * places,
+    "this is x itself: nothing is denoised": places,
+    "this is the mean whatever x is: x says something, too": torch.full_like(places, mu),
+}, why="A mean of x and mu, each weighted by the variance of the other's error.")
 
 # %% [markdown]
 # ## 4. The score as a field
@@ -178,8 +212,7 @@ figures.images({"sample 1\non its way": strip, "ten samples": x, "nearest of 5,0
 #
 # 1. In section 1, from which sigma on can you no longer name the noisy image yourself? From which can the network not?
 # 2. At sigma 0.35 the network's loss is how many times smaller than the Gaussian's? What does the Gaussian not know?
-# 3. For $x_0 \sim N(\mu, s^2)$ derive $\mathrm{E}[x_0 \mid x]$ and check Tweedie's formula with pen and paper. Which slope has the line
-#    in section 3's figure?
+# 3. For $x_0 \sim N(\mu, s^2)$ check Tweedie's formula with pen and paper, from section 3's conditional mean.
 # 4. As sigma goes to 0, does the *score* grow or shrink at a place off the images? And the arrow $D(x) - x$?
 # 5. In section 5 leave out the fresh noise (delete the last term). What happens to the variety of the samples, and why?
 # 6. Take 5 levels in place of 60. What do the samples look like, and what would a mixture's separation with 5 levels look like?

@@ -21,9 +21,10 @@
 
 # %%
 import torch
+from IPython.display import display
 
 import sepviz
-from sepviz import Player, Problem, SplitGibbs, figures, metrics, tasks
+from sepviz import Guess, Player, Problem, SplitGibbs, exercises, figures, metrics, tasks
 
 DATASET = "strokes"  # or "mnist"
 device = sepviz.default_device()  # the environment's SEPVIZ_DEVICE: cpu (the default), cuda or auto
@@ -66,7 +67,11 @@ figures.compare(problem, answers, truth, count=4, title="Every one of these adds
 # %% [markdown]
 # PSNR is $-10 \log_{10}$ of the mean squared error, for pixels in $[0, 1]$, after the best matching of estimates to sources.
 # `per_source` is the mean over the sources of each image's PSNR; `summed_mse` adds the sources' errors first, and is about 3 dB lower
-# for two.
+# for two. **Guess first**, then run the table.
+
+# %%
+nearest = Guess.choice("Which of the three comes nearest to the truth in PSNR?", list(answers))
+display(nearest)
 
 # %%
 print(f"{'answer':<12}{'per_source':>12}{'summed_mse':>12}{'residual':>10}")
@@ -74,6 +79,12 @@ for name, answer in answers.items():
     scores = [metrics.psnr(answer, truth.sources, convention).mean() for convention in ("per_source", "summed_mse")]
     residual = metrics.residual(problem.mixtures, problem.mixing.apply(answer)).mean()
     print(f"{name:<12}{scores[0]:>9.1f} dB{scores[1]:>9.1f} dB{residual:>10.3f}")
+
+# %%
+nearest.reveal(max(answers, key=lambda name: float(metrics.psnr(answers[name], truth.sources).mean())), why={
+    "average": "it is off by half of the difference of the two sources, everywhere: never right, never quite wrong.",
+    "half swap": "right in one half, and off by the whole difference in the other; a whole error counts four times a half one.",
+    "all to one": "off by the whole second source, in both estimates."})
 
 # %% [markdown]
 # The average looks like no digit or stroke at all, and still it beats the sharp half swap: squared error likes a hedge.
@@ -84,6 +95,29 @@ for name, answer in answers.items():
 difference = metrics.psnr(average, truth.sources) - metrics.psnr(average, truth.sources, "summed_mse")
 print(f"average, per_source minus summed_mse: {difference.min():.2f} to {difference.max():.2f} dB")
 
+# %% [markdown] tags=["exercise"]
+# **Exercise: PSNR by hand.** Compute the PSNR of this one estimate, in dB, from its pixels. They are in $[0, 1]$.
+
+# %% tags=["exercise"]
+estimate, source = average[0, 0], truth.sources[0, 0]
+by_hand = ...  # a number
+
+# %% tags=["solution"]
+by_hand = -10 * torch.log10((estimate - source).square().mean())
+
+# %% tags=["check"]
+# NBVAL_CHECK_OUTPUT
+error = estimate - source
+square = error.square().mean()
+exercises.check("by_hand", by_hand, right=metrics.decibels(square), mistakes={
+    "this takes 10 log10 of the RMS: it wants the mean square": metrics.decibels(square.sqrt()),
+    "20 log10 is for the RMS: the mean square wants 10 log10": 2 * metrics.decibels(square),
+    "this is a natural logarithm: decibels are of base 10": -10 * square.log(),
+    "the squares are summed: divide by the number of pixels": metrics.decibels(error.square().sum()),
+    "these are absolute errors: they have to be squared before the mean": metrics.decibels(error.abs().mean()),
+    "this is the mean squared error: it still has to become dB": square,
+}, why="Ten times smaller squared errors are 10 dB more.")
+
 # %% [markdown]
 # ## 3. Let a prior decide
 #
@@ -93,12 +127,20 @@ print(f"average, per_source minus summed_mse: {difference.min():.2f} to {differe
 # a poor one, so the noise rises once more and falls again, and the last step is the answer of the two that the prior finds likelier.
 
 # %%
+gain = Guess.number("By how many dB will it beat the average?", unit="dB", low=-10, high=40)
+display(gain)
+
+# %%
 method = SplitGibbs(prior)
 trace = sepviz.record(method, problem, every=2 * method.sweeps)  # a frame for every other noise level
 print(trace)
 
 # %%
 figures.separation(problem, trace.sources, truth, count=6, title="Taken apart by split-Gibbs")
+
+# %%
+gain.reveal((metrics.psnr(trace.sources, truth.sources) - metrics.psnr(average, truth.sources)).mean(),
+            why="The mixture alone leaves half of its numbers open; the prior settles nearly all of them, for nearly every pixel.")
 
 # %% [markdown]
 # The first half of the run, as a strip of film: at high noise the two estimates are alike and blurred, then ink is handed to one or

@@ -28,7 +28,7 @@ import torch
 from IPython.display import display
 
 import sepviz
-from sepviz import Mask, Player, Remix, Rpca, figures, metrics, tasks, zoo
+from sepviz import Guess, Mask, Player, Remix, Rpca, exercises, figures, metrics, tasks, zoo
 
 LOW, HIGH = "strokes:0-4", "strokes:5-9"
 problem, truth = tasks.unmix(LOW, HIGH, count=6, training=480, sees="mixtures", split="held-out")
@@ -51,6 +51,26 @@ left[..., :16] = 1
 parts = {"sources": x, "left part": y * left, "half": y / 2}
 remixes = {name: part + (y - part).roll(-1, dims=0) for name, part in parts.items()}
 figures.images({"mixtures": y / 2} | {f"remix: {name}": remix / 2 for name, remix in remixes.items()}, title="Mixtures, or remixes?")
+
+# %% [markdown] tags=["exercise"]
+# **Exercise: swap back.** Below are the two parts of each remix of the first kind. Swap them once more, so that the *mixtures* come out
+# again. (A mask that takes remixes apart as well as mixtures must pass this test: it is the method's cycle loss.)
+
+# %% tags=["exercise"]
+first, second = x, (y - x).roll(-1, dims=0)  # remix i is first[i] + second[i]
+again = ...  # (6, 1, 32, 32)
+
+# %% tags=["solution"]
+again = first + second.roll(1, dims=0)
+
+# %% tags=["check"]
+# NBVAL_CHECK_OUTPUT
+exercises.check("again", again, right=y, mistakes={
+    "these are the remixes: nothing is swapped back": first + second,
+    "this swaps once more the same way: each second part is now two columns from home": first + second.roll(-1, dims=0),
+    "this moves whole remixes: only the second parts have to go back": (first + second).roll(1, dims=0),
+    "the second parts are missing": first,
+}, why="Unmix, remix, unmix, remix: back at the start, if the parts were the sources.")
 
 # %% [markdown]
 # The last row is the difficulty. Halves of everything give pale ghosts, which a discriminator learns to see. But to swap *nothing*
@@ -79,15 +99,23 @@ figures.curves({"both sources": (range(len(trace)), curve)}, x="epoch", y="PSNR 
 # each before you look.** The mask is 1 where a pixel goes to the second source.
 
 # %%
+share = Guess.number("Without energy equity, what will be the mean of the mask?", low=0, high=1, step=0.01)
+display(share)
+
+# %%
 quick = {"epochs": 4, "batch": 16}
 variants = {"all losses": Remix(**quick), "no energy equity": Remix(**quick, energy=0.0),
             "no adversary": Remix(**quick, adversarial=0.0),
             "no adversary, pixels even": Remix(**quick, adversarial=0.0, energy_of="pixel", spectral=False)}
 finals = {name: sepviz.record(method, problem, every=4, progress=False).final for name, method in variants.items()}
-for name, step in finals.items():
-    mask = (step.sources[:, 1] / y)[y > 0.2]
+masks = {name: (step.sources[:, 1] / y)[y > 0.2] for name, step in finals.items()}
+for name, mask in masks.items():
     print(f"{name:<26} mask {mask.mean():.2f} +- {mask.std():.2f}")
 figures.images({name: step.sources[:, 0] for name, step in finals.items()}, title="The first source of each")
+
+# %%
+share.reveal(masks["no energy equity"].mean(), why="To leave nearly everything on one side is to swap nearly nothing, and that fools any "
+             f"discriminator. Nothing holds it back here; with energy equity the mean is {float(masks['all losses'].mean()):.2f}.")
 
 # %% [markdown]
 # Without energy equity the mask drifts to one side, and in a longer run one source gets all. Without the adversary any even share will
@@ -101,11 +129,21 @@ figures.images({name: step.sources[:, 0] for name, step in finals.items()}, titl
 # a good remix, and of left and right parts, which it has never seen?**
 
 # %%
+pale = Guess.choice("Which remixes will the last discriminator be surest of, that they are remixes?", list(remixes))
+display(pale)
+
+# %%
 for variant in ("all losses", "no adversary, pixels even"):
     critic = variants[variant].critic(finals[variant], (1, 32, 32))
     print(f"{variant}:")
     for name, images in {"mixtures": y, **remixes}.items():
         print(f"  {name:<10}", " ".join(f"{float(score):6.2f}" for score in critic(images)))
+
+# %%
+pale.reveal(min(remixes, key=lambda name: float(critic(remixes[name]).mean())), why={
+    "sources": "they are sums of two whole digits: mixtures like any other.",
+    "left part": "seams and cut digits are easy to see for us, but a discriminator sees only what it was trained against.",
+    "half": "it is what this one was trained against: four pale digits in place of two."})
 
 # %% [markdown]
 # ## 5. New mixtures

@@ -26,12 +26,11 @@ _HOMES = {
     "MaskNetwork": "priors", "ScorePrior": "priors",
     "State": "state", "restore": "state",
     "Trace": "trace", "record": "trace",
-    "Compare": "widgets", "KernelPad": "widgets", "LiveRun": "widgets", "Player": "widgets", "Posterior": "widgets",
-    "SketchPad": "widgets", "Workbench": "widgets",
+    "Compare": "widgets", "Guess": "widgets", "KernelPad": "widgets", "LiveRun": "widgets", "Player": "widgets",
+    "Posterior": "widgets", "SketchPad": "widgets", "Workbench": "widgets",
 }
-_MODULES = ("bench", "cli", "core", "data", "figures", "learning", "metrics", "mixing", "priors", "separators", "sketch", "state", "tasks",
-            "trace",
-            "widgets", "zoo")
+_MODULES = ("bench", "cli", "core", "data", "exercises", "export", "figures", "learning", "metrics", "mixing", "priors", "separators",
+            "sketch", "state", "tasks", "trace", "widgets", "zoo")
 
 __all__ = ["default_device", "load_prior", *_HOMES, *_MODULES]
 

@@ -1,4 +1,4 @@
-"""The command line: ``sepviz lab | demo | mix | separate | score | train | bench | data``.
+"""The command line: ``sepviz lab | exercises | demo | mix | separate | score | train | bench | data``.
 
 Everything that takes time to load is loaded by the command that needs it, so that ``sepviz --help`` is quick.
 Every error of the user's is one line on stderr and exit code 2; Ctrl-C is exit code 130 and a line that
@@ -195,6 +195,20 @@ def _lab(arguments: argparse.Namespace) -> int:
             return process.wait()
         except KeyboardInterrupt:  # JupyterLab has it too, asks, and ends by itself
             continue
+
+
+def _exercises(arguments: argparse.Namespace) -> int:
+    from sepviz import exercises
+    from sepviz.core import SepvizError
+
+    home = _labs_home()
+    known = sorted(path.stem for path in home.glob("*.py") if path.name != "__init__.py")
+    if not known:
+        raise SepvizError(f"no labs at {home}: install sepviz again")
+    wanted = [_choose("lab", name.removesuffix(".ipynb"), known) for name in arguments.names] or known
+    for path in exercises.write(home, list(dict.fromkeys(wanted)), arguments.out, arguments.force):
+        print(path)
+    return 0
 
 
 # --- demo ---------------------------------------------------------------------------------------
@@ -727,6 +741,12 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
     lab.add_argument("name", metavar="NAME", nargs="?", help="the lab to open: start_here, score_prior, langevin, ...")
     lab.add_argument("--folder", type=Path, default=Path("sepviz-labs"), help="default: ./sepviz-labs")
     lab.add_argument("--no-open", action="store_true", help="only copy them and say where they are")
+
+    made = command("exercises", _exercises, "write the labs for a class: without the solutions, and complete", """
+        For each lab NAME.ipynb, whose solutions are left to the student, and NAME.solution.ipynb.""")
+    made.add_argument("names", metavar="LAB", nargs="*", help="start_here, score_prior, langevin, ... (default: all)")
+    made.add_argument("--out", type=Path, default=Path("sepviz-exercises"), metavar="FOLDER", help="default: ./sepviz-exercises")
+    made.add_argument("--force", action="store_true", help="write over existing files")
 
     demo = command("demo", _demo, "separate a few mixtures with three methods", "Prints a table, writes a picture and a player.")
     demo.add_argument("--out", type=Path, default=Path("sepviz-demo"), metavar="FOLDER",

@@ -37,6 +37,9 @@ player""",
 live""",
     """print("player at step", player.step.index)""",
     """print("sweeps", live.separator.sweeps, "branches", len(live.branches), "state", live.status["state"])""",
+    """guess = sepviz.Guess.number("How many?", unit="dB", low=0, high=40)
+guess""",
+    """guess.reveal(10.0, why="So it is.")""",
 ]
 
 
@@ -139,15 +142,15 @@ def test_a_notebook_by_hand(lab, tmp_path):
 def test_the_first_lab(lab, tmp_path):
     """`start_here` runs from top to bottom, and its player and live run answer."""
     with sync_api.sync_playwright() as playwright:
-        tab = Page(playwright, height=3000)
+        tab = Page(playwright, height=6000)
         page, expect = tab.page, sync_api.expect
         try:
             indicator = run_all(tab, lab.replace("lab.ipynb", "start_here.ipynb"))
-            expect(page.locator(".sepviz")).to_have_count(2)
+            expect(page.locator(".sepviz:not(.sepviz-guess)")).to_have_count(2)
             wait_until(tab, lambda: tab.received.count("execute_reply") >= 10)
             expect(indicator).to_have_attribute("data-status", "idle")
             expect(page.get_by_text("Traceback")).to_have_count(0)
-            player, live = page.locator(".sepviz").nth(0), page.locator(".sepviz").nth(1)
+            player, live = page.locator(".sepviz:not(.sepviz-guess)").all()
             player.focus()
             page.keyboard.press("End")
             expect(player).to_have_attribute("data-frame", str(number_of(player, "frames") - 1))
@@ -257,6 +260,12 @@ def follow(tab, lab):
     click("pause")
     expect(live).to_have_attribute("data-state", "paused")
     tab.run_cell(4, "sweeps 40 branches 2 state paused")
+
+    # --- a question: its reveal knows the guess when its cell is run again
+    expect(page.locator(".sepviz-verdict")).to_contain_text("No guess yet")
+    page.get_by_label("your guess (dB)", exact=True).fill("9")
+    expect(page.locator(".sepviz-guess-state")).to_contain_text("9 dB")
+    tab.run_cell(6, "Your guess 9 dB: close, 1 dB too low.*So it is")
 
 
 def wait_until(tab, condition):

@@ -1,6 +1,7 @@
 """The interactive views: the only place that imports ipywidgets and anywidget."""
 
 from sepviz.widgets.compare import Compare
+from sepviz.widgets.guess import Guess
 from sepviz.widgets.kernel_pad import KernelPad
 from sepviz.widgets.live import LiveRun
 from sepviz.widgets.player import Player
@@ -8,4 +9,4 @@ from sepviz.widgets.posterior import Posterior
 from sepviz.widgets.sketch_pad import SketchPad
 from sepviz.widgets.workbench import Workbench
 
-__all__ = ["Compare", "KernelPad", "LiveRun", "Player", "Posterior", "SketchPad", "Workbench"]
+__all__ = ["Compare", "Guess", "KernelPad", "LiveRun", "Player", "Posterior", "SketchPad", "Workbench"]

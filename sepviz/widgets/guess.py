@@ -1,0 +1,215 @@
+"""Predict, then reveal: a question that takes a guess, and in a later cell the answer beside it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import anywidget
+import numpy as np
+import traitlets
+
+from sepviz.core import SepvizError
+from sepviz.widgets.player import FOLDER, VIEW_CSS, VIEW_JS
+
+GUESS_JS = VIEW_JS + (FOLDER / "guess.js").read_text(encoding="utf-8")
+GUESS_CSS = VIEW_CSS + (FOLDER / "guess.css").read_text(encoding="utf-8")
+NONE_YET = "No guess yet: make one above, then run this cell again."
+CLOSE = 0.05  # of the question's range: a guess that is no further off is called close
+
+
+class Guess(anywidget.AnyWidget):
+    """A question whose answer a later cell computes: made by `number`, `choice` or `curve`, answered by `reveal`.
+
+    Attributes
+    ----------
+    guess : float, str, list of float or None
+        The number, the choice, or the height of the curve at each of its points; None before there is one.
+
+    Examples
+    --------
+    >>> gain = Guess.number("How many dB does the prior add?", unit="dB", low=0, high=30)  # doctest: +SKIP
+    >>> gain.reveal(psnr - baseline, why="The prior knows which ink belongs together.")     # doctest: +SKIP
+    """
+
+    _esm = GUESS_JS
+    _css = GUESS_CSS
+    spec = traitlets.Dict().tag(sync=True)  # the question; never the answer, which a look at the page's source would give away
+    guess = traitlets.Any(None, allow_none=True).tag(sync=True)
+
+    @classmethod
+    def number(cls, question: str, *, low: float, high: float, unit: str = "", step: float = 1) -> Guess:
+        """Ask for a number.
+
+        Parameters
+        ----------
+        low, high : float
+            The ends of the slider and of the number line; what is typed may lie beyond.
+        unit : str
+            Shown behind the numbers.
+        step : float
+            Of the slider.
+        """
+        _check_range(low, high)
+        if not step > 0:
+            raise SepvizError(f"step {step}: want a number above 0")
+        return cls(spec={"kind": "number", "question": question, "low": float(low), "high": float(high), "unit": unit, "step": float(step)})
+
+    @classmethod
+    def choice(cls, question: str, choices: Sequence[str]) -> Guess:
+        """Ask for one of several ``choices``."""
+        if len(choices) < 2 or len(set(choices)) < len(choices):
+            raise SepvizError(f"choices {list(choices)}: want at least two, no one twice")
+        return cls(spec={"kind": "choice", "question": question, "choices": list(choices)})
+
+    @classmethod
+    def curve(cls, question: str, *, x: str, y: str, at: Sequence[float], low: float, high: float, log_x: bool = False) -> Guess:
+        """Ask for a sketch of y over x.
+
+        Parameters
+        ----------
+        x, y : str
+            What the axes are, with the unit.
+        at : sequence of float
+            Where along x there is a point to be moved: about eight, rising.
+        low, high : float
+            The ends of the y axis.
+        log_x : bool
+            Whether x is drawn on a log scale.
+        """
+        _check_range(low, high)
+        places = [float(place) for place in at]
+        if len(places) < 2 or not all(map(math.isfinite, places)) or sorted(set(places)) != places or (log_x and places[0] <= 0):
+            raise SepvizError(f"at={places}: want two or more rising numbers" + (" above 0" if log_x else ""))
+        return cls(spec={"kind": "curve", "question": question, "x": x, "y": y, "at": places, "low": float(low), "high": float(high),
+                         "log_x": log_x})
+
+    @traitlets.validate("guess")
+    def _check_guess(self, proposal: Any) -> Any:
+        value = proposal["value"]
+        if value is None:
+            return None
+        kind = self.spec["kind"]
+        if kind == "choice":
+            if value not in self.spec["choices"]:
+                raise SepvizError(f"guess {value!r}: choose one of {', '.join(self.spec['choices'])}")
+            return value
+        if kind == "number":
+            return _finite("guess", value)
+        heights = [_finite("guess", height) for height in value]
+        if len(heights) != len(self.spec["at"]):
+            raise SepvizError(f"guess of {len(heights)} heights: want {len(self.spec['at'])}, one for each point")
+        return heights
+
+    def reveal(self, answer: Any, why: str | Mapping[str, str] = "") -> Reveal:
+        """The answer beside the guess as it is now; a call in the last line of a cell shows it.
+
+        Without a guess the answer is shown all the same, so that a notebook runs from top to bottom.
+
+        Parameters
+        ----------
+        answer : float, str or (x values, y values)
+            What was computed: a number, one of the choices, or a curve of any number of points.
+        why : str or {choice: str}
+            A sentence of explanation; for a choice it may be one for each, of which those of the guess and of the answer are shown.
+        """
+        kind, guess = self.spec["kind"], self.guess
+        shown = _ANSWERS[kind](self.spec, answer)
+        verdict = NONE_YET if guess is None else _VERDICTS[kind](self.spec, guess, shown)
+        reasons = [why] if isinstance(why, str) else self._reasons(why, shown)
+        return Reveal(spec={**self.spec, "guess": guess, "answer": shown, "says": _SAYS[kind](self.spec, shown), "verdict": verdict,
+                            "why": [reason for reason in reasons if reason]})
+
+    def _reasons(self, why: Mapping[str, str], answer: str) -> list[str]:
+        if self.spec["kind"] != "choice" or not set(why) <= set(self.spec["choices"]):
+            raise SepvizError(f"why for {', '.join(why)}: want one sentence, or one for each of the question's choices")
+        both = [answer] if self.guess in (None, answer) else [self.guess, answer]
+        return [f"{choice}: {why[choice]}" for choice in both if choice in why]
+
+    def __repr__(self) -> str:  # what a reader sees where there are no widgets
+        return f"Guess: {self.spec['question']}"
+
+
+class Reveal(anywidget.AnyWidget):
+    """What `Guess.reveal` shows: the guess, the answer, how far apart they are, and why."""
+
+    _esm = GUESS_JS
+    _css = GUESS_CSS
+    spec = traitlets.Dict().tag(sync=True)
+
+    def __repr__(self) -> str:
+        return " ".join([self.spec["question"], self.spec["says"], self.spec["verdict"], *self.spec["why"]])
+
+
+def _finite(name: str, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise SepvizError(f"{name} {value!r}: want a number") from None
+    if not math.isfinite(number):
+        raise SepvizError(f"{name} {number}: want a finite number")
+    return number
+
+
+def _check_range(low: float, high: float) -> None:
+    if not _finite("low", low) < _finite("high", high):
+        raise SepvizError(f"low {low}, high {high}: low must be below high")
+
+
+def _text(value: float, unit: str = "") -> str:
+    number = f"{value:.3g}".replace("e-0", "e-") if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{number} {unit}".rstrip()
+
+
+# --- the answer, as the browser gets it ---
+
+
+def _choice_answer(spec: Mapping[str, Any], answer: Any) -> str:
+    if answer not in spec["choices"]:
+        raise SepvizError(f"answer {answer!r}: want one of {', '.join(spec['choices'])}")
+    return str(answer)
+
+
+def _curve_answer(_spec: Mapping[str, Any], answer: Any) -> list[list[float]]:
+    across, up = ([_finite("answer", value) for value in part] for part in answer)
+    if len(across) != len(up) or len(across) < 2 or sorted(across) != across:
+        raise SepvizError(f"answer of {len(across)} x values and {len(up)} y values: want as many of both, two or more, x rising")
+    return [across, up]
+
+
+_ANSWERS: dict[str, Any] = {"number": lambda _spec, answer: _finite("answer", answer), "choice": _choice_answer, "curve": _curve_answer}
+
+
+# --- what is said of it ---
+
+
+def _number_verdict(spec: Mapping[str, Any], guess: float, answer: float) -> str:
+    off = guess - answer
+    side = "too high" if off > 0 else "too low"
+    if _text(guess) == _text(answer):
+        return f"Your guess {_text(guess, spec['unit'])} is right."
+    near = "close, " if abs(off) <= CLOSE * (spec["high"] - spec["low"]) else ""
+    return f"Your guess {_text(guess, spec['unit'])}: {near}{_text(abs(off), spec['unit'])} {side}."
+
+
+def _choice_verdict(_spec: Mapping[str, Any], guess: str, answer: str) -> str:
+    return f"Your guess {guess} is right." if guess == answer else f"Your guess was {guess}."
+
+
+def _curve_verdict(spec: Mapping[str, Any], guess: list[float], answer: list[list[float]]) -> str:
+    scale = np.log if spec["log_x"] else np.asarray
+    truth = np.interp(scale(spec["at"]), scale(answer[0]), answer[1])
+    off = np.asarray(guess) - truth
+    worst = int(np.abs(off).argmax())
+    return (f"Your sketch is off by {_text(float(np.abs(off).mean()))} on average, most at {_text(spec['at'][worst])}: "
+            f"{_text(guess[worst])} in place of {_text(float(truth[worst]))}.")
+
+
+_VERDICTS: dict[str, Any] = {"number": _number_verdict, "choice": _choice_verdict, "curve": _curve_verdict}
+_SAYS: dict[str, Any] = {
+    "number": lambda spec, answer: f"The answer is {_text(answer, spec['unit'])}.",
+    "choice": lambda _spec, answer: f"The answer is: {answer}.",
+    "curve": lambda spec, answer: f"{spec['y']}: from {_text(answer[1][0])} at {_text(answer[0][0])} to {_text(answer[1][-1])} at "
+                                  f"{_text(answer[0][-1])}, between {_text(min(answer[1]))} and {_text(max(answer[1]))}.",
+}

@@ -1,0 +1,216 @@
+"""Questions that take a guess: what Python knows of them, and the widget in a real browser."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from sepviz.core import SepvizError
+from sepviz.widgets import Guess
+from sepviz.widgets.guess import GUESS_CSS, GUESS_JS, NONE_YET
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+             "--disable-component-update", "--disable-sync"]
+
+
+def number():
+    return Guess.number("How many dB does the prior add?", unit="dB", low=0, high=40)
+
+
+def choice():
+    return Guess.choice("Which answer has the best PSNR?", ["average", "half swap", "all to one"])
+
+
+def curve():
+    return Guess.curve("How will PSNR go with sigma?", x="sigma", y="PSNR (dB)", at=[0.1, 0.2, 0.5, 1, 2], low=0, high=40, log_x=True)
+
+
+# --- Python -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("make", "answer", "says"), [
+    (number, torch.tensor(15.04), "The answer is 15 dB."), (choice, "average", "The answer is: average."),
+    (curve, ([0.1, 2], [35.0, 5.0]), "PSNR (dB): from 35 at 0.1 to 5 at 2, between 5 and 35.")])
+def test_without_a_guess_the_answer_is_shown(make, answer, says):
+    revealed = make().reveal(answer, why="Because.")
+    assert (revealed.spec["says"], revealed.spec["verdict"], revealed.spec["why"]) == (says, NONE_YET, ["Because."])
+    assert says in repr(revealed) and NONE_YET in repr(revealed)
+
+
+def test_the_question_does_not_hold_the_answer():
+    guess = number()
+    guess.reveal(12.345)
+    assert "12.3" not in json.dumps(guess.get_state(["spec", "guess"])) and guess.guess is None
+
+
+@pytest.mark.parametrize(("guessed", "verdict"), [
+    (14, "Your guess 14 dB: close, 1 dB too low."), (30, "Your guess 30 dB: 15 dB too high."), (15, "Your guess 15 dB is right."),
+    (-5, "Your guess -5 dB: 20 dB too low.")])
+def test_how_far_a_number_is_off(guessed, verdict):
+    guess = number()
+    guess.set_state({"guess": guessed})  # as the browser does
+    assert guess.reveal(15.0).spec["verdict"] == verdict
+
+
+def test_a_wrong_choice_is_told_why():
+    why = {"average": "squared error likes a hedge", "half swap": "sharp and wrong costs twice"}
+    guess = choice()
+    guess.guess = "half swap"
+    revealed = guess.reveal("average", why).spec
+    assert revealed["verdict"] == "Your guess was half swap."
+    assert revealed["why"] == ["half swap: sharp and wrong costs twice", "average: squared error likes a hedge"]
+    guess.guess = "average"
+    revealed = guess.reveal("average", why).spec
+    assert (revealed["verdict"], revealed["why"]) == ("Your guess average is right.", ["average: squared error likes a hedge"])
+
+
+def test_how_far_a_sketch_is_off():
+    guess = curve()
+    guess.guess = [30, 30, 30, 30, 10]
+    verdict = guess.reveal((torch.tensor([0.1, 0.5, 2]), np.array([30.0, 30, 30]))).spec["verdict"]
+    assert verdict == "Your sketch is off by 4 on average, most at 2: 10 in place of 30."
+    straight = Guess.curve("?", x="x", y="y", at=[0.1, 1, 10], low=0, high=40, log_x=True)
+    straight.guess = [0, 10, 23]
+    verdict = straight.reveal(([0.1, 10], [0, 20])).spec["verdict"]  # joined on the log scale that is drawn
+    assert verdict == "Your sketch is off by 1 on average, most at 10: 23 in place of 20."
+
+
+@pytest.mark.parametrize(("make", "wrong", "words"), [
+    (number, "many", "want a number"), (number, float("nan"), "finite"), (choice, "none", "choose one of average"),
+    (curve, [1, 2], "want 5, one for each point")])
+def test_wrong_guesses(make, wrong, words):
+    with pytest.raises(SepvizError, match=words):
+        make().guess = wrong
+
+
+@pytest.mark.parametrize(("call", "words"), [
+    (lambda: Guess.number("?", low=1, high=1), "low must be below high"),
+    (lambda: Guess.number("?", low=0, high=1, step=0), "step 0"),
+    (lambda: Guess.choice("?", ["a", "a"]), "no one twice"),
+    (lambda: Guess.curve("?", x="x", y="y", at=[1, 0], low=0, high=1), "rising numbers"),
+    (lambda: Guess.curve("?", x="x", y="y", at=[0, 1], low=0, high=1, log_x=True), "above 0"),
+    (lambda: number().reveal(float("nan")), "answer nan"),
+    (lambda: choice().reveal("nobody"), "answer 'nobody'"),
+    (lambda: choice().reveal("average", {"nobody": "no"}), "why for nobody"),
+    (lambda: curve().reveal(([1, 2], [1])), "as many of both")])
+def test_wrong_questions_and_answers(call, words):
+    with pytest.raises(SepvizError, match=words):
+        call()
+
+
+# --- the browser --------------------------------------------------------------------------------
+
+
+def page_of(*widgets):
+    """A page without a network that shows these, one below the other; `models` are theirs."""
+    states = [{name: getattr(widget, name) for name in ("spec", "guess") if widget.has_trait(name)} for widget in widgets]
+    return f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Guesses</title>
+<style>:root {{ color-scheme: light dark; }} body {{ background: light-dark(#fff, #14161a); }} {GUESS_CSS}</style></head>
+<body><script type="module">
+{GUESS_JS}
+window.models = {json.dumps(states)}.map((state) => ({{
+  state, saved: 0, get: (name) => state[name], set: (name, value) => {{ state[name] = value; }}, on() {{}}, off() {{}},
+  save_changes() {{ this.saved += 1; }} }}));
+for (const model of window.models) render({{ model, el: document.body.appendChild(document.createElement("div")) }});
+</script></body></html>"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("no chromium on the PATH")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS, timeout=120_000)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def show(browser, tmp_path):
+    """Open a page with these widgets; no error may come up in it."""
+    faults: list[str] = []
+    context = browser.new_context(offline=True, viewport={"width": 760, "height": 900})
+    context.set_default_timeout(90_000)
+
+    def call(*widgets):
+        path = tmp_path / "guess.html"
+        path.write_text(page_of(*widgets), encoding="utf-8")
+        page = context.new_page()
+        page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.goto(path.as_uri())
+        page.wait_for_selector(".sepviz-guess")
+        return page
+
+    yield call
+    context.close()
+    assert faults == []
+
+
+def guess_of(page, number):
+    return page.evaluate(f"models[{number}].state.guess")
+
+
+def test_guess_with_the_mouse(show):
+    page = show(number(), choice(), curve())
+    assert [guess_of(page, i) for i in range(3)] == [None, None, None]
+    assert page.locator(".sepviz-reset:disabled").count() == 3
+    page.get_by_label("your guess (dB)", exact=True).fill("12.5")
+    assert guess_of(page, 0) == 12.5
+    page.get_by_label("half swap").check()
+    assert guess_of(page, 1) == "half swap"
+    area = page.get_by_role("slider", name="How will PSNR")
+    box = area.bounding_box()
+    page.mouse.move(box["x"] + 0.04 * box["width"], box["y"] + 0.04 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.96 * box["width"], box["y"] + 0.96 * box["height"], steps=30)
+    assert guess_of(page, 2) is None  # sent when the pointer is let go
+    page.mouse.up()
+    drawn = guess_of(page, 2)
+    assert len(drawn) == 5 and sorted(drawn, reverse=True) == drawn and drawn[0] > 36 and drawn[-1] < 4
+    for state, words in zip(page.locator(".sepviz-guess-state").all(), ("12.5 dB", "half swap", "sigma 2"), strict=True):
+        assert words in state.text_content()
+    page.locator(".sepviz-reset").nth(2).click()
+    assert guess_of(page, 2) is None
+
+
+def test_guess_with_the_keyboard(show):
+    page = show(number(), choice(), curve())
+    press = page.keyboard.press
+    press("Tab")
+    page.keyboard.type("7")
+    press("Tab")
+    press("ArrowRight")  # the slider
+    assert guess_of(page, 0) == 8
+    press("Tab")  # the reset
+    press("Tab")
+    press("Space")
+    assert guess_of(page, 1) == "average"
+    press("ArrowDown")
+    assert guess_of(page, 1) == "half swap"
+    press("Tab")
+    press("Tab")
+    area = page.get_by_role("slider", name="How will PSNR")
+    assert area.evaluate("(node) => node === document.activeElement")
+    for key in ("ArrowUp", "ArrowRight", "ArrowDown", "End", "PageDown", "Home", "ArrowLeft"):
+        press(key)
+    assert guess_of(page, 2) == [21, 19, 20, 20, 15]
+    assert area.get_attribute("aria-valuetext") == "point 1 of 5, sigma 0.1: PSNR (dB) 21"
+
+
+def test_reveal(show):
+    guesses = number(), choice(), curve()
+    for guess, value in zip(guesses, (12, "half swap", [38, 30, 20, 12, 5]), strict=True):
+        guess.guess = value
+    answers = 31.2, "average", ([0.1, 0.3, 1, 2], [30, 25, 18, 15])
+    page = show(*[guess.reveal(answer, "Why it is so.") for guess, answer in zip(guesses, answers, strict=True)], number().reveal(55))
+    page.locator(".sepviz-says").nth(3).wait_for()
+    text = page.locator("body").inner_text()
+    for words in ("The answer is 31.2 dB.", "19.2 dB too low", "average (the answer)", "half swap (your guess)", "Why it is so.", NONE_YET):
+        assert words in text
+    assert page.locator("path.sepviz-of-guess[d*=L]").count() == 1 and page.locator(".sepviz-point").count() == 5
+    assert page.locator("[aria-live=polite]").count() == 4
