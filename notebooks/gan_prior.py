@@ -17,6 +17,17 @@
 #
 # A generator $G$ turns a latent vector $z \sim N(0, 1)$ into an image. As a prior it is a sharp one: an image is either in the range of
 # $G$ or it does not exist. So before we separate anything with it, we ask what it leaves out. About a minute on a laptop's CPU.
+#
+# [Open in Colab](https://colab.research.google.com/github/_OWNER_/sepviz/blob/main/notebooks/gan_prior.ipynb)
+
+# %%
+import sys
+
+if "google.colab" in sys.modules:  # elsewhere this cell does nothing
+    # %pip install --quiet --no-deps git+https://github.com/_OWNER_/sepviz anywidget psygnal
+    from google.colab import output
+
+    output.enable_custom_widget_manager()
 
 # %%
 import tempfile

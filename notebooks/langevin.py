@@ -24,6 +24,17 @@
 # \qquad \eta = \delta\, \frac{\sigma^2}{\sigma_L^2}$$
 #
 # with $T$ steps at each of ten noise levels sigma, from 1 to $\sigma_L = 0.01$. About a minute on a laptop's CPU.
+#
+# [Open in Colab](https://colab.research.google.com/github/_OWNER_/sepviz/blob/main/notebooks/langevin.ipynb)
+
+# %%
+import sys
+
+if "google.colab" in sys.modules:  # elsewhere this cell does nothing
+    # %pip install --quiet --no-deps git+https://github.com/_OWNER_/sepviz anywidget psygnal
+    from google.colab import output
+
+    output.enable_custom_widget_manager()
 
 # %%
 from dataclasses import replace

@@ -22,6 +22,17 @@
 # $$T \leftarrow \arg\min_T \|T(b_j + \tilde x_i) - b_j\|_1, \qquad \tilde x_i \leftarrow y_i - T(y_i), \qquad T(y) = y\, m(y).$$
 #
 # Trainings take minutes, so those of this lab were recorded; you scrub them. About a minute on a laptop's CPU.
+#
+# [Open in Colab](https://colab.research.google.com/github/_OWNER_/sepviz/blob/main/notebooks/neural_egg.ipynb)
+
+# %%
+import sys
+
+if "google.colab" in sys.modules:  # elsewhere this cell does nothing
+    # %pip install --quiet --no-deps git+https://github.com/_OWNER_/sepviz anywidget psygnal
+    from google.colab import output
+
+    output.enable_custom_widget_manager()
 
 # %%
 import torch

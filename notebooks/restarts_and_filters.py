@@ -21,6 +21,17 @@
 # $$\min_{z, f} \Bigl\| m - \sum_k a_k\, f_k * G(z_k) \Bigr\|^2.$$
 #
 # The error has many valleys, so one starts in many places and keeps the best. About a minute and a half on a laptop's CPU.
+#
+# [Open in Colab](https://colab.research.google.com/github/_OWNER_/sepviz/blob/main/notebooks/restarts_and_filters.ipynb)
+
+# %%
+import sys
+
+if "google.colab" in sys.modules:  # elsewhere this cell does nothing
+    # %pip install --quiet --no-deps git+https://github.com/_OWNER_/sepviz anywidget psygnal
+    from google.colab import output
+
+    output.enable_custom_widget_manager()
 
 # %%
 import math

@@ -19,6 +19,17 @@
 # sigma.
 # This lab shows that denoising *is* knowing the score $\nabla \log p_\sigma$, what that field looks like, and how it makes new images.
 # About half a minute on a laptop's CPU.
+#
+# [Open in Colab](https://colab.research.google.com/github/_OWNER_/sepviz/blob/main/notebooks/score_prior.ipynb)
+
+# %%
+import sys
+
+if "google.colab" in sys.modules:  # elsewhere this cell does nothing
+    # %pip install --quiet --no-deps git+https://github.com/_OWNER_/sepviz anywidget psygnal
+    from google.colab import output
+
+    output.enable_custom_widget_manager()
 
 # %%
 import math

@@ -18,6 +18,17 @@
 # Two images were added, and only the sum was kept. Which ink belongs to whom?
 # In this lab you see why the question has no answer without a *prior*, why a blurry guess scores well,
 # and how a sampler takes a mixture apart step by step. About one minute on a laptop's CPU.
+#
+# [Open in Colab](https://colab.research.google.com/github/_OWNER_/sepviz/blob/main/notebooks/start_here.ipynb)
+
+# %%
+import sys
+
+if "google.colab" in sys.modules:  # elsewhere this cell does nothing
+    # %pip install --quiet --no-deps git+https://github.com/_OWNER_/sepviz anywidget psygnal
+    from google.colab import output
+
+    output.enable_custom_widget_manager()
 
 # %%
 import torch

@@ -22,6 +22,17 @@
 #
 # If the parts are the sources, $z$ is a mixture like any other. If they are not, it shows. A discriminator learns to see it, and the
 # mask learns to fool the discriminator. About a minute on a laptop's CPU.
+#
+# [Open in Colab](https://colab.research.google.com/github/_OWNER_/sepviz/blob/main/notebooks/unmix_remix.ipynb)
+
+# %%
+import sys
+
+if "google.colab" in sys.modules:  # elsewhere this cell does nothing
+    # %pip install --quiet --no-deps git+https://github.com/_OWNER_/sepviz anywidget psygnal
+    from google.colab import output
+
+    output.enable_custom_widget_manager()
 
 # %%
 import torch

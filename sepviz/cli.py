@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import quote
 
 if TYPE_CHECKING:
     import torch
@@ -181,14 +182,18 @@ def _lab(arguments: argparse.Namespace) -> int:
         raise SepvizError(f"no labs at {home}: install sepviz again")
     if arguments.name is not None:
         choose("lab", arguments.name.removesuffix(".ipynb"), names)
+    lab = (arguments.name or "start_here").removesuffix(".ipynb") + ".ipynb"
+    on_a_hub = "JUPYTERHUB_SERVICE_PREFIX" in os.environ and not arguments.no_open
+    page = _page_of_the_hub(arguments.folder / lab) if on_a_hub else None
     for line in copy_labs(home, arguments.folder):
         print(line)
     print(f"labs in {arguments.folder}: {', '.join(names)}")
+    if page is not None:
+        print(f"JupyterLab is running: open {arguments.folder / lab} in it, or in the browser this page of the hub: {page}")
+        return 0
     if arguments.no_open:
         return 0
-    command = [sys.executable, "-m", "jupyterlab"]
-    if arguments.name is not None:
-        command.append(arguments.name.removesuffix(".ipynb") + ".ipynb")
+    command = [sys.executable, "-m", "jupyterlab", *([] if arguments.name is None else [lab])]
     process = subprocess.Popen(command, cwd=arguments.folder)
     while True:
         try:
@@ -200,15 +205,27 @@ def _lab(arguments: argparse.Namespace) -> int:
 def _exercises(arguments: argparse.Namespace) -> int:
     from sepviz import exercises
     from sepviz.core import SepvizError
+    from sepviz.suggest import choose
 
     home = _labs_home()
     known = sorted(path.stem for path in home.glob("*.py") if path.name != "__init__.py")
     if not known:
         raise SepvizError(f"no labs at {home}: install sepviz again")
-    wanted = [_choose("lab", name.removesuffix(".ipynb"), known) for name in arguments.names] or known
+    wanted = [choose("lab", name.removesuffix(".ipynb"), known) for name in arguments.names] or known
     for path in exercises.write(home, list(dict.fromkeys(wanted)), arguments.out, arguments.force):
         print(path)
     return 0
+
+
+def _page_of_the_hub(path: Path) -> str:
+    """Where the running server of a JupyterHub shows a lab: a second server would be out of the browser's reach."""
+    from sepviz.core import SepvizError
+
+    root = Path(os.environ.get("JUPYTER_SERVER_ROOT") or Path.home()).resolve()
+    place = path.resolve()
+    if not place.is_relative_to(root):
+        raise SepvizError(f"--folder {path.parent}: the JupyterLab of this JupyterHub shows {root} alone, give a folder in there")
+    return os.environ["JUPYTERHUB_SERVICE_PREFIX"].rstrip("/") + "/lab/tree/" + quote(place.relative_to(root).as_posix())
 
 
 # --- demo ---------------------------------------------------------------------------------------
@@ -737,7 +754,7 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
 
     lab = command("lab", _lab, "open the labs in JupyterLab", """
         They are copied to a folder of yours. What you changed there is kept; a new version is written beside it as
-        NAME.new.ipynb.""")
+        NAME.new.ipynb. On a JupyterHub, where JupyterLab is running already, it says which page to open.""")
     lab.add_argument("name", metavar="NAME", nargs="?", help="the lab to open: start_here, score_prior, langevin, ...")
     lab.add_argument("--folder", type=Path, default=Path("sepviz-labs"), help="default: ./sepviz-labs")
     lab.add_argument("--no-open", action="store_true", help="only copy them and say where they are")

@@ -23,6 +23,7 @@ def place(tmp_path, monkeypatch):
     """Every test in an empty folder, on the CPU."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SEPVIZ_DEVICE", "cpu")
+    monkeypatch.delenv("JUPYTERHUB_SERVICE_PREFIX", raising=False)
 
 
 @pytest.fixture
@@ -278,6 +279,35 @@ def test_lab_opens(run, home, monkeypatch, tmp_path):
     monkeypatch.setattr(cli.subprocess, "Popen", Process)
     assert run("lab", "langevin", "--folder", "mine")[0] == 0
     assert got[0][0][1:] == ["-m", "jupyterlab", "langevin.ipynb"] and str(got[0][1]) == "mine"
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """A user's server on a JupyterHub, where another server must not be started."""
+    monkeypatch.setattr(cli.subprocess, "Popen", lambda *args, **kwargs: pytest.fail("a second server"))
+    monkeypatch.setenv("JUPYTERHUB_SERVICE_PREFIX", "/user/ada/")
+    monkeypatch.setenv("JUPYTER_SERVER_ROOT", str(tmp_path))
+
+
+def test_lab_on_a_hub(run, home, hub, tmp_path):
+    code, out, err = run("lab", "langevin", "--folder", "my labs")
+    assert code == 0 and not err and (tmp_path / "my labs" / "langevin.ipynb").exists()
+    assert out.splitlines()[-1].endswith(" /user/ada/lab/tree/my%20labs/langevin.ipynb")
+    assert run("lab")[1].splitlines()[-1].endswith(" /user/ada/lab/tree/sepviz-labs/start_here.ipynb")
+    assert run("lab", "--no-open")[1].splitlines()[-1].startswith("labs in sepviz-labs")
+
+
+def test_lab_on_a_hub_looks_under_home(run, home, hub, monkeypatch, tmp_path):
+    monkeypatch.delenv("JUPYTER_SERVER_ROOT")
+    monkeypatch.setenv("HOME", str(tmp_path.parent))
+    assert run("lab")[1].splitlines()[-1].endswith(f" /user/ada/lab/tree/{tmp_path.name}/sepviz-labs/start_here.ipynb")
+
+
+def test_lab_out_of_the_hubs_sight(run, fails, home, hub, monkeypatch, tmp_path):
+    monkeypatch.setenv("JUPYTER_SERVER_ROOT", str(tmp_path / "elsewhere"))
+    fails(["--folder sepviz-labs", f"shows {tmp_path / 'elsewhere'} alone"], "lab", "langevin")
+    assert not (tmp_path / "sepviz-labs").exists()
+    assert run("lab", "--folder", "elsewhere/labs")[1].splitlines()[-1].endswith(" /user/ada/lab/tree/labs/start_here.ipynb")
 
 
 def test_lab_errors(fails, home, tmp_path):

@@ -1,14 +1,20 @@
 """The labs: each pair is one lab, and what is shipped was run from top to bottom."""
 
 import ast
+import re
+import sys
+import tomllib
 from pathlib import Path
+from types import ModuleType
 
 import jupytext
 import nbformat
 import pytest
 
-FOLDER = Path(__file__).parents[1] / "notebooks"
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "notebooks"
 LABS = sorted(path.stem for path in FOLDER.glob("*.py"))
+REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]["Repository"]
 LONGEST = 5  # lines of a function in a lab
 LARGEST = 3_000_000  # bytes of a lab with its outputs
 
@@ -56,3 +62,55 @@ def test_checked_cells_show_something(name):
     assert checked
     for cell in checked:
         assert [(output.output_type, output.name) for output in cell.outputs] == [("stream", "stdout")]
+
+
+# --- where they run -----------------------------------------------------------------------------
+
+
+def install_cell(name):
+    """The first cell of code: on Colab it installs sepviz."""
+    return next(cell.source for cell in jupytext.read(FOLDER / f"{name}.py").cells if cell.cell_type == "code")
+
+
+def run_install_cell(monkeypatch, on_colab):
+    """What the cell does, line by line: its magics, and its calls of Colab."""
+    done = []
+    monkeypatch.delitem(sys.modules, "google.colab", raising=False)
+    if on_colab:
+        colab = ModuleType("google.colab")
+        colab.output = ModuleType("google.colab.output")
+        colab.output.enable_custom_widget_manager = lambda: done.append("widgets")
+        monkeypatch.setitem(sys.modules, "google", ModuleType("google"))
+        monkeypatch.setitem(sys.modules, "google.colab", colab)
+    code = re.sub(r"%(pip .*)", r"run('\1')", install_cell("start_here"))
+    exec(code, {"run": done.append})
+    return done
+
+
+def test_install_cell_does_nothing_elsewhere(monkeypatch):
+    assert run_install_cell(monkeypatch, on_colab=False) == []
+
+
+def test_install_cell_leaves_what_colab_has(monkeypatch):
+    """It installs sepviz and what sepviz needs beyond Colab, with no dependencies: torch and the kernel stay as they are."""
+    command, widgets = run_install_cell(monkeypatch, on_colab=True)
+    packages = [word for word in command.split()[2:] if not word.startswith("--")]
+    assert "--no-deps" in command.split() and packages == [f"git+{REPOSITORY}", "anywidget", "psygnal"]
+    assert widgets == "widgets"
+
+
+@pytest.mark.parametrize("name", LABS)
+def test_lab_runs_on_colab(name):
+    assert install_cell(name) == install_cell("start_here"), "the install cell is the same in all labs"
+    first = jupytext.read(FOLDER / f"{name}.py").cells[0].source
+    address = REPOSITORY.replace("https://github.com", "https://colab.research.google.com/github")
+    assert f"[Open in Colab]({address}/blob/main/notebooks/{name}.ipynb)" in first
+
+
+def test_one_address():
+    """README's badge leads to the repository of pyproject.toml, and nothing else names another address of sepviz."""
+    texts = {path.name: path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *FOLDER.glob("*.py"), *FOLDER.glob("*.ipynb")]}
+    owner = REPOSITORY.removeprefix("https://github.com/")
+    assert f"https://mybinder.org/v2/gh/{owner}/main?urlpath=lab/tree/notebooks/start_here.ipynb" in texts["README.md"]
+    for name, text in texts.items():
+        assert set(re.findall(r"/(?:gh|github|github\.com)/([\w.-]+/sepviz)\b", text)) <= {owner}, name
