@@ -879,8 +879,8 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
     export = command("export", _export, "turn labs and recorded runs into web pages", """
         Each page is one HTML file below 5 MB that needs no Python and no network, and its players play and scrub.
         index.html leads to all of them.""")
-    export.add_argument("sources", metavar="LAB", nargs="*", help="""a lab (start_here, ...), a recorded run (egg-strokes-high, ...), or your own
-        notebook.ipynb or trace.npz; with trace.problem.npz beside it, the truth is shown (default: all labs and runs)""")
+    export.add_argument("sources", metavar="LAB", nargs="*", help="""a lab (start_here, ...), a recorded run (egg-strokes-high, ...), or
+        your own notebook.ipynb or trace.npz; with trace.problem.npz beside it, the truth is shown (default: all labs and runs)""")
     export.add_argument("--out", type=Path, default=Path("sepviz-gallery"), metavar="FOLDER", help="made fresh (default: sepviz-gallery)")
     export.add_argument("--run", action="store_true", dest="run_first", help="run the notebooks first; they stay as they are")
 
