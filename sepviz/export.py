@@ -226,10 +226,10 @@ def _run_page(path: Path) -> Page:
     frames = pack_frames(view, (trace.steps[i] for i in positions), permutation)
     state = {"static": pack_static(view, batch, trace.method), "frames": frames,
              "cursor": 0, "item": 0, "_esm": PLAYER_JS, "_css": VIEW_CSS}
-    said = f"{trace.method}, {trace.final.index} steps, {batch} mixtures of {count}"
+    said = f"{trace.method}, {trace.final.index} steps: {batch} mixtures of {count} sources"
     if truth is not None:
         first, last = (float(metrics.psnr(trace[i].sources, truth.sources).mean()) for i in (0, -1))
-        said += f": PSNR {first:.1f} dB at the first step shown, {last:.1f} dB at the last"
+        said += f", PSNR {first:.1f} dB at the first recorded step and {last:.1f} dB at the last"
     left_out = []
     if len(positions) < len(trace):
         left_out.append(f"{len(positions)} of {len(trace)} recorded steps")
@@ -239,7 +239,7 @@ def _run_page(path: Path) -> Page:
     rows = {**trace.parameters, "seed": trace.seed, "seconds": round(trace.seconds, 1)}
     table = "".join(f'<tr><th scope="row">{html.escape(str(key))}</th><td>{html.escape(str(value))}</td></tr>'
                     for key, value in rows.items())
-    title = f"{trace.method}: {_name(path)}"
+    title = _name(path) if _name(path).startswith(trace.method.lower()) else f"{trace.method}: {_name(path)}"
     body = (f"<h1>{html.escape(title)}</h1>\n<p>{html.escape(said)}. Drag the slider, or use the arrow keys.</p>\n"
             f"{note}\n{_place('run')}\n<details><summary>Parameters of the run</summary><table>{table}</table></details>")
     return Page(_name(path), title, f"{said}.", "Recorded runs", _thumbnail(_last_frame(trace, view)), body, {"run": state})
@@ -333,7 +333,7 @@ def _without_kernel(notebook: NotebookNode, path: Path) -> dict[str, dict[str, A
     code = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
     if code and not any(cell.execution_count or cell.outputs for cell in code):
         raise SepvizError(f"{path} was never run: give --run to run it first")
-    models = notebook.metadata.get("widgets", {}).get(STATE, {}).get("state", {})
+    models = notebook.metadata.pop("widgets", {}).get(STATE, {}).get("state", {})  # taken out: nbconvert would write it once more
     widgets: dict[str, dict[str, Any]] = {}
     opens = f"sepviz lab {path.stem}" if _is_shipped(path) else f"jupyter lab {path.name}"
     heading = notebook.cells[0].source.split("\n")[0] if notebook.cells else ""
@@ -411,10 +411,7 @@ def _with_buffers(model: dict[str, Any]) -> dict[str, Any]:
             place = place[key]
         data = buffer["data"]
         value = base64.b64decode(data) if buffer["encoding"] == "base64" else bytes.fromhex(data)
-        if isinstance(place, list):
-            place[last] = value
-        else:
-            place[last] = value
+        place[last] = value
     return state
 
 
@@ -462,4 +459,5 @@ def _mathml(tex: str, display: str) -> str:
         found = convert(tex.replace(r"\arg", r"\operatorname{arg}"), display=display).replace(r">\|<", ">\u2016<")
     except Exception:  # it has many kinds of its own
         found = "\\unknown"
+    found = re.sub("(<mi>(?:log|exp|sin|cos)</mi>)", r'\1<mspace width="0.167em" />', found)
     return f"<code>{html.escape(tex)}</code>" if re.search(r"\\[a-zA-Z]", found) else found
