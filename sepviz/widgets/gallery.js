@@ -46,7 +46,12 @@ for (const place of document.querySelectorAll(".export-widget")) {
   say.className = "export-note";
   say.setAttribute("role", "status");
   model.onMessage = () => { say.textContent = NEEDS_LAB; };
-  await widget.initialize?.({ model });
-  await widget.render({ model, el: place });
   place.after(say);
+  try {
+    await widget.initialize?.({ model });
+    await widget.render({ model, el: place });
+  } catch (error) { // the next widget is shown all the same
+    say.textContent = NEEDS_LAB;
+    console.error(error);
+  }
 }
