@@ -448,6 +448,9 @@ def _lab_body(notebook: NotebookNode, path: Path) -> str:
     exporter = HTMLExporter(template_name="basic", config=Config(), exclude_input_prompt=True, exclude_output_prompt=True)
     exporter.register_filter("markdown2html", markdown)
     body, _ = exporter.from_notebook_node(notebook)
+    fetched = re.search(r"""<(?:img|script|iframe|link|source|video|audio)\b[^>]*\b(?:src|href)=["']?(?!data:)([^"'> ]+)""", body)
+    if fetched:
+        raise SepvizError(f"{path} shows {fetched[1]}, which a page without a network cannot: put the picture into the notebook")
     return body.replace("<pre>", '<pre tabindex="0">')  # so that what is wider than the screen can be scrolled by keyboard
 
 

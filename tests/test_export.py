@@ -150,11 +150,13 @@ def test_bad_input_is_one_line(tmp_path, capsys, lab):
     del without.metadata["widgets"]
     nbformat.write(without, forgot)
     text.write_text("no notebook")
+    nbformat.write(notebook([("markdown", "![far](https://example.org/far.png)")]), tmp_path / "far.ipynb")
     (tmp_path / "there").mkdir()
     (tmp_path / "index.ipynb").write_bytes(lab.read_bytes())
     for words, said in [(["start_hera"], "start_here"), ([lab, "--out", tmp_path / "there"], "is there already"), ([new], "never run"),
                         ([forgot], "state was not saved"), ([text], "no notebook"), ([tmp_path / "gone.npz"], "No such file"),
-                        ([lab, lab], "two pages"), ([tmp_path / "index.ipynb"], "two pages")]:
+                        ([tmp_path / "far.ipynb"], "https://example.org/far.png"), ([lab, lab], "two pages"),
+                        ([tmp_path / "index.ipynb"], "two pages")]:
         out = [] if "--out" in words else ["--out", tmp_path / "out"]
         code, _, err = call(capsys, *words, *out)
         assert code == 2 and err.startswith("sepviz: ") and err.count("\n") == 1 and said in err, err
