@@ -1,4 +1,4 @@
-"""The command line: ``sepviz lab | exercises | demo | mix | separate | score | train | bench | data``.
+"""The command line: ``sepviz lab | exercises | demo | mix | separate | score | train | export | bench | data``.
 
 Everything that takes time to load is loaded by the command that needs it, so that ``sepviz --help`` is quick.
 Every error of the user's is one line on stderr and exit code 2; Ctrl-C is exit code 130 and a line that
@@ -714,7 +714,21 @@ def _check_checkpoint(path: Path) -> None:
         raise SepvizError(f"{path} is damaged or no checkpoint: remove it, or choose another --out") from None
 
 
-# --- bench, data --------------------------------------------------------------------------------
+# --- export, bench, data ------------------------------------------------------------------------
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from sepviz import zoo
+    from sepviz.export import gallery
+
+    shipped = {path.stem: path for path in sorted(_labs_home().glob("*.ipynb"), key=lambda path: (path.stem != "start_here", path.stem))}
+    shipped |= {path.name.removesuffix(".trace.npz"): path for path in sorted(zoo.FOLDER.glob("*.trace.npz"))}
+    sources = [Path(name) if name.endswith((".ipynb", ".npz")) else shipped[_choose("lab or recorded run", name, shipped)]
+               for name in arguments.sources]
+    for page in gallery(sources or list(shipped.values()), arguments.out, run=arguments.run_first):
+        print(f"{page}: {page.stat().st_size / 1e6:.2f} MB")
+    print(f"open {arguments.out / 'index.html'} in a browser, or put the folder on a course page")
+    return 0
 
 
 def _bench(words: list[str]) -> int:
@@ -847,6 +861,14 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
                        help="compile the network first: a minute, then 1.2 times as fast; needs a C++ compiler")
     train.add_argument("--out", type=Path, metavar="NAME.safetensors", help="default: MODEL-DATASET.safetensors; its card is NAME.json")
     common(train)
+
+    export = command("export", _export, "turn labs and recorded runs into web pages", """
+        Each page is one HTML file below 5 MB that needs no Python and no network, and its players play and scrub.
+        index.html leads to all of them.""")
+    export.add_argument("sources", metavar="LAB", nargs="*", help="""a lab (start_here, ...), a recorded run (egg-strokes-high, ...), or
+        your own notebook.ipynb or trace.npz; with trace.problem.npz beside it, the truth is shown (default: all labs and runs)""")
+    export.add_argument("--out", type=Path, default=Path("sepviz-gallery"), metavar="FOLDER", help="made fresh (default: sepviz-gallery)")
+    export.add_argument("--run", action="store_true", dest="run_first", help="run the notebooks first; they stay as they are")
 
     bench = command("bench", None, "compute a published table", "See sepviz bench --help.")
     bench.add_argument("words", nargs=argparse.REMAINDER)

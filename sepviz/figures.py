@@ -28,8 +28,18 @@ CELL, SPACE, GAP, LINE, TOP, SIDE, CAPTION = 1.0, 0.05, 0.3, 0.24, 0.5, 0.55, 0.
 class Sheet(Figure):
     """A matplotlib figure that notebooks show by themselves, pyplot or not."""
 
-    def _repr_png_(self) -> bytes:
-        return png_bytes(self)
+    def _repr_png_(self) -> tuple[bytes, dict[str, str]]:
+        return png_bytes(self), {"alt": self.alt}
+
+    @property
+    def alt(self) -> str:
+        """What the figure's texts say, for who does not see it: title, headings and names, axes and curves."""
+        found = [self.get_suptitle(), *(text.get_text() for text in self.texts)]
+        for axes in self.axes:
+            legend = axes.get_legend()
+            found += [axes.get_title(), axes.get_ylabel(), axes.get_xlabel()]
+            found += [text.get_text() for text in legend.get_texts()] if legend else []
+        return "; ".join(dict.fromkeys(" ".join(text.split()) for text in found if text.strip()))
 
 
 class _Group(NamedTuple):

@@ -84,7 +84,7 @@ def fails(run, tmp_path):
 def test_help(run):
     code, out, _ = run()
     assert code == 0 and "separate" in out
-    for name in ("lab", "exercises", "demo", "mix", "separate", "score", "train", "data"):
+    for name in ("lab", "exercises", "demo", "mix", "separate", "score", "train", "export", "data"):
         code, out, _ = run(name, "--help")
         assert code == 0 and f"sepviz {name}" in out
     assert all(method in run("separate", "--help")[1] for method in METHODS)

@@ -1,0 +1,215 @@
+"""The gallery: pages that play without a kernel and without a network, and what is refused."""
+
+import re
+import shutil
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from test_trace import Toy, task  # noqa: F401 (task is a fixture)
+
+from sepviz import cli, export, files, zoo
+from sepviz.core import SepvizError
+from sepviz.figures import curves
+from sepviz.trace import record
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CELLS = [
+    ("markdown", "# A small lab\n\nThe rule is $m = x_1 + x_2$, and `code` is code. More of it.\n\n"
+                 "$$\\arg\\min_z \\Bigl\\| m - \\sum_k \\frac{a_k}{2} x_k \\Bigr\\|^2$$\n\nNot a formula: $\\nosuch$."),
+    ("code", "import ipywidgets, torch, sepviz\nfrom sepviz import figures\nproblem, truth = sepviz.tasks.separate('strokes', count=2)\n"
+             "prior = sepviz.GaussianPrior(torch.full((1, 28, 28), 0.2), torch.full((1, 28, 28), 0.3))\n"
+             "basis = sepviz.Basis(prior, steps_per_level=2)\ntrace = sepviz.record(basis, problem)"),
+    ("code", "sepviz.Player(trace, truth)"),
+    ("markdown", "## The end & after"),
+    ("code", "figures.images({'mixture': problem.mixtures / 2}, title='Two <mixtures>')"),
+    ("code", "sepviz.LiveRun(basis, problem, truth)"),
+    ("code", "ipywidgets.VBox([sepviz.Player(trace), ipywidgets.IntSlider(), sepviz.KernelPad()])"),
+]
+
+
+def notebook(cells):
+    made = {"markdown": nbformat.v4.new_markdown_cell, "code": nbformat.v4.new_code_cell}
+    return nbformat.v4.new_notebook(cells=[made[kind](source) for kind, source in cells])
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """A lab that was run, as a file."""
+    path = tmp_path_factory.mktemp("lab") / "small.ipynb"
+    ran = notebook(CELLS)
+    NotebookClient(ran, timeout=200).execute()
+    nbformat.write(ran, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def pages(lab, tmp_path_factory):
+    """The lab and all recorded runs that are shipped."""
+    runs = sorted(zoo.FOLDER.glob("*.trace.npz"))
+    assert runs
+    return export.gallery([lab, *runs], tmp_path_factory.mktemp("out") / "gallery")
+
+
+def fetched(text):
+    """Addresses that a page would load: all but plain links."""
+    text = re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<a [^>]*>", "", text)
+    return re.findall(r"""(?:src|href|srcset|data)=["']?(?!data:)[^"'>]+|@import|url\((?!data:)""", text)
+
+
+def test_pages_are_whole_and_small(pages):
+    assert [page.name for page in pages[:2]] == ["index.html", "small.html"]
+    for page in pages:
+        text = page.read_text()
+        assert page.stat().st_size < 5_000_000
+        assert '<html lang="en">' in text and "default-src 'none'" in text
+        assert not fetched(text)
+        assert all("alt=" in image for image in re.findall("<img[^>]*>", text))
+    index = pages[0].read_text()
+    for page in pages[1:]:
+        assert f'href="{page.name}"' in index and 'href="index.html"' in page.read_text()
+    assert "The rule is m = x_1 + x_2, and code is code." in index
+
+
+def test_lab_page(pages):
+    text = pages[1].read_text()
+    assert "<h1>A small lab</h1>" in text and text.count("<math") == 2 and "<munder>" in text
+    assert "$m" not in text and r"<code>\nosuch</code>" in text  # what cannot be read is shown as it stands
+    assert text.count("class View {") == 1  # of two players the code is there once
+    assert text.count('class="export-widget"') == 2
+    assert "A live run of Basis" in text and text.count("Controls that need Python") == 1
+    assert 'alt="Two &lt;mixtures&gt;; mixture"' in text
+    assert "FloatProgress" not in text and "it/s" not in text
+
+
+def test_long_runs_are_thinned_and_the_page_says_so(lab, task, tmp_path, monkeypatch):  # noqa: F811
+    problem, truth = task
+    trace = record(Toy(), problem, every=1, progress=False)
+    trace.save(tmp_path / "run.npz")
+    files.save_problem(tmp_path / "run.problem.npz", problem, truth)
+    whole = export.gallery([tmp_path / "run.npz", lab], tmp_path / "whole")
+    assert "To keep this page small" not in whole[1].read_text() + whole[2].read_text()
+    most = int(whole[2].stat().st_size * 0.9)
+    monkeypatch.setattr(export, "LARGEST", most)
+    monkeypatch.setattr(export, "FRAMES", 20 * 9 * problem.mixtures[:1].numel())
+    small = export.gallery([tmp_path / "run.npz", lab], tmp_path / "small")
+    assert all(page.stat().st_size < most for page in small)
+    assert re.search(r"it holds \d+ of 51 recorded steps and 1 of 3 mixtures", small[1].read_text())
+    assert re.search(r"the players show \d+ of 21, \d+ of 21 recorded steps", small[2].read_text())
+    monkeypatch.setattr(export, "LARGEST", 10_000)
+    with pytest.raises(SepvizError, match="would have"):
+        export.gallery([lab], tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_thinned_packs_keep_first_and_last():
+    pack = {"records": list(range(10)), "bytes": bytes(range(20))}
+    export._thin_pack(pack, 0.4)
+    assert pack["records"] == [0, 3, 6, 9] and pack["bytes"] == bytes([0, 1, 6, 7, 12, 13, 18, 19])
+
+
+def test_figures_say_what_they_show():
+    figure = curves({"measured": ([1, 2], [1, 2]), "theory": ([1, 2], [1, 3])}, "delta", "residual", title="Larger steps")
+    assert figure.alt == "Larger steps; residual; delta; measured; theory"
+    assert figure._repr_png_()[1] == {"alt": figure.alt}
+
+
+# --- the command, and what it refuses ------------------------------------------------------------
+
+
+def call(capsys, *words):
+    capsys.readouterr()
+    code = cli.main(["export", *map(str, words)])
+    told = capsys.readouterr()
+    return code, told.out, told.err
+
+
+def test_command(tmp_path, capsys):
+    code, out, err = call(capsys, "remix-strokes", "--out", tmp_path / "course")
+    assert code == 0 and "sepviz:" not in err
+    assert "index.html" in out and "MB" in out
+    assert sorted(path.name for path in (tmp_path / "course").iterdir()) == ["index.html", "remix-strokes.html"]
+
+
+def test_runs_a_notebook_that_was_not(tmp_path, capsys):
+    path = tmp_path / "new.ipynb"
+    nbformat.write(notebook([("code", "print(6 * 7)")]), path)
+    before = path.read_bytes()
+    assert call(capsys, path, "--run", "--out", tmp_path / "out")[0] == 0
+    assert "42" in (tmp_path / "out" / "new.html").read_text() and path.read_bytes() == before
+    nbformat.write(notebook([("code", "1 / 0")]), path)
+    code, _, err = call(capsys, path, "--run", "--out", tmp_path / "none")
+    assert code == 2 and "ZeroDivisionError" in err
+
+
+def test_bad_input_is_one_line(tmp_path, capsys, lab):
+    new, forgot, text = tmp_path / "new.ipynb", tmp_path / "forgot.ipynb", tmp_path / "text.ipynb"
+    nbformat.write(notebook([("code", "print(1)")]), new)
+    without = nbformat.read(lab, as_version=4)
+    del without.metadata["widgets"]
+    nbformat.write(without, forgot)
+    text.write_text("no notebook")
+    nbformat.write(notebook([("markdown", "![far](https://example.org/far.png)")]), tmp_path / "far.ipynb")
+    (tmp_path / "there").mkdir()
+    (tmp_path / "index.ipynb").write_bytes(lab.read_bytes())
+    for words, said in [(["start_hera"], "start_here"), ([lab, "--out", tmp_path / "there"], "is there already"), ([new], "never run"),
+                        ([forgot], "state was not saved"), ([text], "no notebook"), ([tmp_path / "gone.npz"], "No such file"),
+                        ([tmp_path / "far.ipynb"], "https://example.org/far.png"), ([lab, lab], "two pages"),
+                        ([tmp_path / "index.ipynb"], "two pages")]:
+        out = [] if "--out" in words else ["--out", tmp_path / "out"]
+        code, _, err = call(capsys, *words, *out)
+        assert code == 2 and err.startswith("sepviz: ") and err.count("\n") == 1 and said in err, err
+        assert not (tmp_path / "out").exists()
+    assert not list((tmp_path / "there").iterdir())
+
+
+# --- in a browser, with no network ---------------------------------------------------------------
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH")
+def test_every_page_plays_and_scrubs_offline(pages):
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    from test_browser_html import ARGUMENTS
+
+    sync_api.expect.set_options(timeout=90_000)
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS, timeout=120_000)
+        for path in pages:
+            context = browser.new_context(offline=True, viewport={"width": 420, "height": 800})
+            context.set_default_timeout(90_000)
+            page = context.new_page()
+            faults: list[str] = []
+            requests: list[str] = []
+            page.on("console", lambda message, faults=faults: faults.append(message.text) if message.type == "error" else None)
+            page.on("pageerror", lambda error, faults=faults: faults.append(str(error)))
+            page.on("request", lambda request, requests=requests: requests.append(request.url))
+            page.goto(path.as_uri())
+            places = page.locator(".export-widget")
+            assert places.count() == {"index.html": 0, "small.html": 2}.get(path.name, 1)
+            for i in range(places.count()):
+                check_player(sync_api.expect, page, places.nth(i))
+            assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+            assert page.evaluate("[...document.images].every((image) => image.naturalWidth > 0)")
+            assert faults == [] and requests == [path.as_uri()]
+            context.close()
+        browser.close()
+
+
+def check_player(expect, page, place):
+    root = place.locator(".sepviz")
+    expect(root).to_have_attribute("data-frame", "0")
+    last = int(root.get_attribute("data-frames")) - 1
+    assert last >= 5
+    root.focus()
+    for key, frame in [("ArrowRight", 1), ("End", last), ("ArrowLeft", last - 1), ("Home", 0)]:
+        page.keyboard.press(key)
+        expect(root).to_have_attribute("data-frame", str(frame))
+    place.locator(".sepviz-plot:visible").first.click(position={"x": 60, "y": 20})
+    assert 0 < int(root.get_attribute("data-frame")) < last
+    place.locator(".sepviz-slider").fill("3")
+    expect(root).to_have_attribute("data-frame", "3")
+    place.locator(".sepviz-rate").select_option("0")
+    place.locator(".sepviz-play").click()
+    expect(root).to_have_attribute("data-frame", str(last))
+    expect(root).to_have_attribute("data-playing", "false")
