@@ -365,6 +365,8 @@ def _separate(arguments: argparse.Namespace) -> int:
         for path in targets[1:]:
             files.check_target(path, arguments.force)
     device = _device(arguments.device)
+    if not arguments.input and arguments.state is None:
+        raise SepvizError("INPUT: give a problem file, images, or --state with the line of text that a lab shows")
     problem: Problem
     truth: Truth | None
     if arguments.state is not None:
@@ -720,10 +722,11 @@ def _check_checkpoint(path: Path) -> None:
 def _export(arguments: argparse.Namespace) -> int:
     from sepviz import zoo
     from sepviz.export import gallery
+    from sepviz.suggest import choose
 
     shipped = {path.stem: path for path in sorted(_labs_home().glob("*.ipynb"), key=lambda path: (path.stem != "start_here", path.stem))}
     shipped |= {path.name.removesuffix(".trace.npz"): path for path in sorted(zoo.FOLDER.glob("*.trace.npz"))}
-    sources = [Path(name) if name.endswith((".ipynb", ".npz")) else shipped[_choose("lab or recorded run", name, shipped)]
+    sources = [Path(name) if name.endswith((".ipynb", ".npz")) else shipped[choose("lab or recorded run", name, shipped)]
                for name in arguments.sources]
     for page in gallery(sources or list(shipped.values()), arguments.out, run=arguments.run_first):
         print(f"{page}: {page.stat().st_size / 1e6:.2f} MB")

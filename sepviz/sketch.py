@@ -44,8 +44,7 @@ def draw(strokes: Sequence[Stroke], pen: float = PEN) -> Tensor:
     SepvizError
         If there is no point, one is not finite, or the pen is too thin or too thick.
     """
-    if not 0.5 <= pen <= 3:
-        raise SepvizError(f"pen {pen}: want a radius of 0.5 to 3 pixels")
+    _check_pen(pen)
     parts = [_densely(np.asarray(stroke, dtype=float).reshape(-1, 2)) for stroke in strokes if len(stroke)]
     if not parts:
         raise SepvizError("the drawing is empty: draw something, or pick an image of a data set")
@@ -60,6 +59,11 @@ def draw(strokes: Sequence[Stroke], pen: float = PEN) -> Tensor:
     ink = ink_of(path[None], radius, softness, axis)[0]
     centre = np.array([ink.sum(axis=0) @ axis, ink.sum(axis=1) @ axis]) / ink.sum()
     return torch.from_numpy(ink_of((path - centre)[None], radius, softness, axis)).float()
+
+
+def _check_pen(pen: float) -> None:
+    if not 0.5 <= pen <= 3:
+        raise SepvizError(f"pen {pen}: want a radius of 0.5 to 3 pixels")
 
 
 def _densely(points: np.ndarray) -> np.ndarray:
@@ -136,6 +140,7 @@ def drawn(sources: str | Sequence[str] = "", *, weights: str | Sequence[float] =
     names = [name for name in sources.split("+") if name] if isinstance(sources, str) else list(sources)
     if not names:
         raise SepvizError("no sources: give ink:... or an image of a data set, joined by +")
+    _check_pen(pen)
     if not 0 <= noise <= 1:
         raise SepvizError(f"noise {noise}: want 0 to 1 in pixel values")
     if visible not in ("all", "top-half"):

@@ -112,7 +112,7 @@ def restore(text: str) -> State:
     """
     words = "".join(text.split()).removesuffix(",")
     pairs = [part.partition("=") for part in words.split(",")]
-    bad = next(("".join(part) for part in pairs if not (part[0] and part[1])), None)
+    bad = next(("".join(part) for part in pairs if not all(part)), None)
     if bad is not None or pairs[0][0] != "task":
         raise SepvizError(f"state {words[:30] if bad is None else bad!r}: want task=...,NAME=VALUE,...,method=...,NAME=VALUE,...,run=SEED; "
                           "copy the whole line")

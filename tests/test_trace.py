@@ -72,7 +72,12 @@ def test_a_trace_is_the_stream(task):
     for kept, step in zip(trace, steps, strict=True):
         torch.testing.assert_close(kept.sources, step.sources, rtol=1e-3, atol=1e-6)  # float16 has 11 bits
         assert kept.sources.dtype == torch.float32
-        assert (kept.stage, kept.info) == (step.stage, step.info)
+        assert kept.stage == step.stage
+        assert {name: value for name, value in kept.info.items() if name != "seconds"} == step.info
+    seconds = trace.curve("seconds")
+    assert seconds[0] >= 0 and (np.diff(seconds) >= 0).all() and seconds[-1] <= trace.seconds
+    fork = record(Toy(), problem, start=trace[20], progress=False)
+    assert fork.curve("seconds")[0] >= seconds[20], "a fork counts the run that it was forked from"
     assert trace.method == "Toy"
     assert trace.parameters == {"count": 50, "rate": 0.1, "interrupt_at": -1}
 
@@ -154,7 +159,7 @@ def test_curve_and_metric(task):
     trace = record(Toy(), problem, every=1, progress=False)
     assert trace.curve("sigma") == pytest.approx(0.9 ** np.arange(51))
     assert np.isnan(trace.curve("residual")[0])
-    with pytest.raises(SepvizError, match="residual, sigma"):
+    with pytest.raises(SepvizError, match="residual, seconds, sigma"):
         trace.curve("loss")
     values = trace.metric(truth)
     assert values.shape == (51, 3)

@@ -1,0 +1,211 @@
+"""Runs and chains side by side, the pad and the workbench, without a browser."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from test_trace import Toy, task  # noqa: F401 (task is a fixture)
+
+from sepviz import metrics, tasks
+from sepviz.core import Problem, SepvizError, Truth
+from sepviz.mixing import Mixing
+from sepviz.trace import record
+from sepviz.widgets import Compare, LiveRun, Posterior, SketchPad, Workbench
+from sepviz.widgets.compare import names_of
+from sepviz.widgets.workbench import choices
+
+SEVEN = [[[8.0, 4.0], [18.0, 4.0], [12.0, 24.0]]]
+
+
+def values_of(static, pack, layer=0, items=None):
+    """The values of a layer in every frame, (frames, items, panels, C, H, W)."""
+    image = (static["channels"], static["height"], static["width"])
+    count, data = len(static["items"]), np.frombuffer(pack["bytes"], np.float16)
+    sizes = [entry["panels"] * count * int(np.prod(image)) for entry in pack["layers"]]
+    at = sum(sizes[:layer])
+    frames = data.reshape(len(pack["records"]), sum(sizes))[:, at:at + sizes[layer]]
+    return frames.reshape(len(frames), count, pack["layers"][layer]["panels"], *image)
+
+
+# --- compare ---
+
+
+def test_compare_shows_every_run_in_one_order(task):  # noqa: F811
+    problem, truth = task
+    runs = [record(Toy(rate=rate), problem, seed=seed, every=5, progress=False) for rate, seed in ((0.1, 0), (0.3, 0), (0.1, 1))]
+    view = Compare(runs, truth)
+    assert list(view.traces) == ["Toy, rate 0.1, seed 0", "Toy, rate 0.3, seed 0", "Toy, rate 0.1, seed 1"]
+    assert [run["label"] for run in view.runs] == list(view.traces)
+    for run, pack in zip(runs, view.runs, strict=True):
+        order = metrics.match(run.sources, truth.sources)
+        assert np.array_equal(values_of(view.static, pack)[-1], metrics.reorder(run.sources, order).half().numpy())
+        assert [frame["seconds"] for frame in pack["records"]] == [step.info["seconds"] for step in run]
+        assert pack["records"][-1]["evaluations"] == 50
+    json.dumps(view.runs, allow_nan=False, default=len)
+    without = Compare(runs)
+    target = runs[0].sources
+    for run, pack in zip(runs, without.runs, strict=True):
+        order = metrics.match(run.sources, target)
+        assert np.array_equal(values_of(without.static, pack)[-1], metrics.reorder(run.sources, order).half().numpy())
+
+
+def test_compare_takes_a_run_and_its_fork(task):  # noqa: F811
+    live = LiveRun(Toy(), *task)
+    live.start()
+    assert live.wait(60)
+    live.fork(20)
+    live.set(rate=0.3)
+    live.start()
+    assert live.wait(60)
+    view = Compare(live.branches, task[1])
+    assert len(view.runs) == 2 and any("rate from step 21 0.3" in name for name in view.traces)
+    live.close()
+
+
+def test_compare_refuses(task):  # noqa: F811
+    problem, truth = task
+    run = record(Toy(), problem, progress=False)
+    other = record(Toy(), Problem(problem.mixtures + 0.1, problem.mixing), progress=False)
+    with pytest.raises(SepvizError, match="1 runs: Compare shows 2 to 8"):
+        Compare([run])
+    with pytest.raises(SepvizError, match="'b' is of other mixtures than 'a'"):
+        Compare({"a": run, "b": other})
+    with pytest.raises(SepvizError, match="mixtures 0 to 2"):
+        Compare([run, run], truth).item = 5
+    assert names_of([run, run]) == ["Toy (1)", "Toy (2)"]
+
+
+# --- posterior ---
+
+
+def test_modes_are_found_and_put_in_one_order():
+    rng = torch.Generator().manual_seed(0)
+    stories = torch.rand((2, 2, 1, 6, 6), generator=rng)
+    samples = stories[[0, 1, 0, 0, 1, 0]] + 0.01 * torch.randn((6, 2, 1, 6, 6), generator=rng)
+    samples[2], samples[4] = samples[2].flip(0), samples[4].flip(0)  # nothing says which source is called 1
+    permutation, mode = metrics.modes(samples)
+    assert mode.tolist() == [0, 1, 0, 0, 1, 0]
+    ordered = metrics.reorder(samples, permutation)
+    for m in (0, 1):
+        assert float(ordered[mode == m].std(dim=0).max()) < 0.05
+    assert metrics.modes(samples, apart=10.0)[1].tolist() == [0] * 6
+
+
+def test_posterior_is_of_one_mixture(task):  # noqa: F811
+    problem, truth = task
+    chains = tasks.repeat(problem, item=1, chains=4)
+    assert torch.equal(chains.mixtures, problem.mixtures[1:2].expand(4, -1, -1, -1))
+    trace = record(Toy(), chains, every=10, progress=False)
+    view = Posterior(trace, Truth(truth.sources[1:2]))
+    assert len(view.mode) == 4 and len(view.frames["records"]) == len(trace) and view.static["batch"] == 4
+    mean = values_of(view.static, view.frames)[-1].astype(np.float32).mean(axis=0)
+    other = metrics.match(torch.from_numpy(mean)[None], truth.sources[1:2])
+    assert other.tolist() == [[0, 1]], "the chains are in the truth's order"
+    for wrong, words in ((problem, "chains of one mixture"), (tasks.repeat(problem, 0, 9), "9 mixtures")):
+        with pytest.raises(SepvizError, match=words):
+            Posterior(record(Toy(), wrong, progress=False))
+    with pytest.raises(SepvizError, match="apart=0"):
+        Posterior(trace, apart=0)
+    with pytest.raises(SepvizError, match="item=7"):
+        tasks.repeat(problem, 7)
+    with pytest.raises(SepvizError, match="chains=1"):
+        tasks.repeat(problem, 0, 1)
+
+
+# --- the pad ---
+
+
+def test_the_pad_mixes_what_the_browser_draws():
+    pad = SketchPad()
+    with pytest.raises(SepvizError, match="pad 1 and 2 is empty"):
+        _ = pad.problem
+    pad.set_state({"strokes": [SEVEN, []]})  # as the browser does while the pen moves
+    assert pad.sources[0].startswith("ink:") and not pad.sources[1] and not pad.shown["mixture"]
+    pad._handle_custom_msg({"do": "pick", "pad": 1, "set": "strokes"}, [])
+    assert pad.sources[1].startswith("strokes:") and pad.shown["error"] == ""
+    assert np.array_equal(np.frombuffer(pad.shown["mixture"], np.float16).reshape(1, 1, 28, 28), pad.problem.mixtures.half().numpy())
+    assert torch.allclose(pad.problem.mixtures, pad.truth.sources.sum(dim=1))
+    pad.set_state({"options": {**pad.options, "weights": [0.5, 1.5], "noise": 0.2, "taps": "1" * 25, "visible": "top-half"}})
+    assert pad.problem.mixing.weights == (0.5, 1.5) and pad.problem.mixing.filter_size == 5 and pad.problem.mixing.visible is not None
+    other = SketchPad(state=str(pad.state))
+    assert (other.sources, other.options) == (pad.sources, pad.options)
+    assert torch.equal(other.problem.mixtures, pad.problem.mixtures)
+    assert other.strokes[0] == SEVEN and other.strokes[1] == []
+    pad.set_state({"strokes": [[], []]})
+    assert pad.sources[0] == "" and pad.sources[1].startswith("strokes:"), "the other pad keeps its image"
+
+
+def test_the_pad_says_what_is_wrong():
+    pad = SketchPad()
+    pad._handle_custom_msg({"do": "pick", "pad": 0, "set": "stroke"}, [])
+    assert "stroke" in pad.shown["error"]
+    pad.set_state({"options": {**pad.options, "taps": "101"}})
+    pad.ink(0, SEVEN)
+    pad.ink(1, SEVEN)
+    assert "taps '101'" in pad.shown["error"] and not pad.shown["mixture"]
+    for wrong, words in (("task=separate,count=1", "task separate"), ("task=drawn,sources=strokes:1", "1 sources")):
+        with pytest.raises(SepvizError, match=words):
+            pad.restore(wrong)
+    with pytest.raises(SepvizError, match="1 to 4"):
+        SketchPad(5)
+    with pytest.raises(SepvizError, match="pads 0 to 1"):
+        pad.ink(2, SEVEN)
+
+
+# --- the workbench ---
+
+
+def test_every_method_without_examples_can_be_chosen():
+    labels = choices()
+    assert {"average", "split-gibbs, score-strokes", "synthesis, gan-mnist", "nmf, nmf-strokes", "mask, egg-mnist-low"} <= set(labels)
+    assert not [label for label in labels if label.startswith(("egg", "remix,", "supervised"))]
+
+
+def test_from_the_pad_to_a_run_and_back_from_its_text():
+    bench = Workbench()
+    bench._send_widget.click()
+    assert "pad 1 and 2 is empty" in bench._says.value
+    bench.pad.ink(0, SEVEN)
+    bench.pad.pick(1)
+    bench._method_widget.value = "average"
+    bench._send_widget.click()
+    assert bench._says.value == "" and bench.live in bench.children
+    bench.live.start()
+    assert bench.live.wait(60)
+    text = bench.live.status["text"]
+    assert text == f"{bench.pad.state},method=average,run=0"
+    assert bench._compare_widget.disabled
+    bench._method_widget.value = "constant"
+    bench._send_widget.click()
+    bench.live.set(share=0.3)
+    assert bench.live.status["text"].endswith("method=constant,share=0.3,run=0")
+    bench.live.start()
+    assert bench.live.wait(60) and not bench._compare_widget.disabled
+    bench._compare_widget.click()
+    assert isinstance(bench.children[-1], Compare) and set(bench.children[-1].traces) == {"Average", "Constant"}
+    other = Workbench(text)
+    other.live.start()
+    assert other.live.wait(60)
+    assert torch.equal(other.live.trace.problem.mixtures, bench.live.trace.problem.mixtures) and other._method_widget.value == "average"
+    other._field_widget.value = "task=separate,dataset=strokes,count=2,method=rpca"
+    other._restore_widget.click()
+    assert len(other.live.static["items"]) == 2 and other._says.value == ""
+    other._field_widget.value = "nonsense"
+    other._restore_widget.click()
+    assert "nonsense" in other._says.value
+    for made in (bench, other):
+        made.live.close()
+
+
+def test_a_method_that_cannot_take_the_mixture_says_so():
+    bench = Workbench("task=drawn,sources=strokes:1+strokes:2,taps=0000001110011100111000000")
+    bench._method_widget.value = "average"
+    bench._send_widget.click()
+    assert "filter" in bench._says.value and bench.live is None
+
+
+def test_a_state_of_one_source():
+    bench = Workbench("task=denoise,dataset=strokes,count=1,method=average", count=1)
+    assert bench.live.static["count"] == 1 and Mixing.sum(1).count == 1
+    bench.live.close()

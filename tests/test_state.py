@@ -1,0 +1,141 @@
+"""A run in one line of text, and mixtures that were drawn."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import sepviz
+from sepviz import metrics, sketch
+from sepviz.core import Problem, SepvizError
+from sepviz.data import load
+from sepviz.separators import Average, Basis, SplitGibbs
+from sepviz.state import State, restore, tasks
+
+DRAWINGS = json.loads((Path(__file__).parent / "drawings.json").read_text())
+TEXT = "task=separate,dataset=strokes,count=2,seed=4,method=split-gibbs,prior=score-strokes,levels=3,sweeps=1,run=7"
+
+
+# --- the text ---
+
+
+def test_a_text_makes_the_run_again():
+    state = restore(TEXT)
+    assert str(state) == TEXT and state.run == 7
+    problem, truth = state.problem()
+    same, _ = sepviz.tasks.separate("strokes", count=2, seed=4)
+    assert torch.equal(problem.mixtures, same.mixtures)
+    separator = state.separator()
+    assert isinstance(separator, SplitGibbs) and (separator.levels, separator.sweeps) == (3, 1)
+    first, second = (sepviz.record(restore(str(state.of(separator))).separator(), problem, seed=7, progress=False) for _ in range(2))
+    assert torch.equal(first.sources, second.sources) and float(metrics.psnr(first.sources, truth.sources).mean()) > 5
+
+
+def test_only_what_differs_is_written():
+    state = State("separate", {"dataset": "strokes", "seed": "1"})
+    prior = sepviz.load_prior("score-strokes")
+    assert str(state.of(Average())) == "task=separate,dataset=strokes,seed=1,method=average,run=0"
+    words = str(state.of(Basis(prior, delta=3e-5, noise=False), 3))
+    assert words.endswith("method=basis,prior=score-strokes,delta=3e-05,noise=false,run=3")
+    again = restore(words).separator()
+    assert (again.delta, again.noise) == (3e-5, False)
+
+
+def test_words_with_commas_and_blanks_come_back(tmp_path):
+    state = State("unmix", {"unseen": "a folder,with=signs", "observed": "strokes:0-4"}, "egg", parameters={"first": "constant"}, run=2)
+    assert restore(str(state)) == state
+    assert restore(f"  {state}\n") == state
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("", "want task="), ("hello", "hello"), ("dataset=strokes", "want task="), ("task=separate,count=3,count=4", "count is there twice"),
+    ("task=separate,count=,seed=3", "count="), ("task=separate,method=average,run=x", "run=x"),
+])
+def test_what_is_no_state(text, words):
+    with pytest.raises(SepvizError, match=words):
+        restore(text)
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("task=seperate", "did you mean separate"),
+    ("task=separate,cuont=3", "did you mean count"),
+    ("task=separate,count=three", "count=three"),
+    ("task=separate,dataset=stroke", "strokes"),
+    ("task=separate,count=1,method=basi", "did you mean basis"),
+    ("task=separate,count=1", "no method"),
+    ("task=separate,count=1,method=average,levels=3", "levels=3"),
+    ("task=separate,count=1,method=basis", "needs a prior"),
+    ("task=drawn", "no sources"),
+    ("task=drawn,sources=strokes:0,taps=111", "taps"),
+    ("task=drawn,sources=strokes:0,noise=2", "noise 2"),
+    ("task=drawn,sources=ink:A", "no drawing"),
+    ("task=drawn,sources=ink:", "empty"),
+    ("task=drawn,sources=strokes:99999999", "test images 0 to"),
+    ("task=drawn,sources=photo:1", "photo:1"),
+    ("task=drawn,sources=strokes:1,pen=9", "pen 9"),
+    ("task=drawn,sources=strokes:1,visible=left", "left"),
+    ("task=drawn,sources=strokes:1+strokes:2,weights=1", "one for each of 2"),
+])
+def test_what_a_state_cannot_make(text, words):
+    state = restore(text)
+    with pytest.raises(SepvizError, match=words):
+        state.problem()
+        state.separator()
+
+
+def test_every_task_has_a_name():
+    assert set(sepviz.tasks.TASKS) < set(tasks())
+
+
+# --- drawings ---
+
+
+def test_ink_comes_back():
+    strokes = [[[5.0, 5.5], [10.125, 8.0]], [[3.0, 27.875]]]
+    assert sketch.decode(sketch.encode(strokes)) == strokes
+    assert len(sketch.decode(sketch.encode([[[0.1 * i, 1.0] for i in range(400)]]))[0]) == sketch.MOST_POINTS
+
+
+def test_a_drawing_looks_like_the_data():
+    """Size, centre and weight of ink are those of the digits that the priors learned."""
+    drawn = torch.stack([sketch.image_of(source) for drawing in DRAWINGS for source in drawing["sources"]])
+    digits = sepviz.data.floats(load("strokes", "test", count=500).images)
+    axis = torch.arange(28) - 14.0
+    for images in (drawn, digits):
+        mass = images.sum(dim=(1, 2, 3))
+        for sums in (images.sum(dim=2), images.sum(dim=3)):
+            assert ((sums[:, 0] @ axis) / mass).abs().max() < 0.6
+    inked = (drawn > 0.5).float().mean(dim=(1, 2, 3))
+    usual = (digits > 0.5).float().mean(dim=(1, 2, 3))
+    assert usual.quantile(0.005) < inked.min() and inked.max() < usual.quantile(0.995)
+    small = sketch.draw([[(3, 3), (4, 6), (5, 3)]])
+    far = sketch.draw([[(20, 20), (21, 23), (22, 20)]])
+    assert torch.allclose(small, far, atol=1e-5), "where on the pad it was drawn does not matter"
+    assert float(sketch.draw([[(14, 14)]]).sum()) > 2, "a dot is a dot"
+
+
+def test_a_drawn_mixture_is_a_problem_like_any_other():
+    problem, truth = sketch.drawn(["strokes:3", "strokes:4"], weights=[0.5, 2.0], noise=0.1, taps="0000001110011100111000000",
+                                  visible="top-half")
+    assert problem.mixtures.shape == (1, 1, 28, 28) and truth.sources.shape == (1, 2, 1, 28, 28)
+    assert problem.mixing.weights == (0.5, 2.0) and problem.mixing.filter_size == 5 and float(truth.filters.sum()) == pytest.approx(2)
+    assert not problem.mixtures[..., 14:, :].any()
+    clean = problem.mixing.apply(truth.sources, truth.filters)
+    assert float((problem.mixtures - clean)[..., :14, :].abs().max()) <= 0.1 + 1e-6
+    plain, known = sketch.drawn("strokes:3+strokes:4")
+    assert torch.equal(plain.mixtures, known.sources.sum(dim=1))
+
+
+@pytest.mark.parametrize("prior", ["score-strokes", "score-mnist"])
+def test_ten_drawings_come_apart(prior, capsys):
+    """Twenty digits, drawn as a hand draws them: the figure is reported, and far above what averaging gives."""
+    made = [sketch.drawn(drawing["sources"]) for drawing in DRAWINGS]
+    problem = Problem(torch.cat([one.mixtures for one, _ in made]), made[0][0].mixing)
+    sources = torch.cat([truth.sources for _, truth in made])
+    methods = {"average": Average(), "split-gibbs": SplitGibbs(sepviz.load_prior(prior))}
+    results = {name: sepviz.record(method, problem, progress=False, every=1000).sources for name, method in methods.items()}
+    means = {name: float(metrics.psnr(found, sources).mean()) for name, found in results.items()}
+    with capsys.disabled():
+        print(f"\n{prior}: " + ", ".join(f"{name} {mean:.1f} dB" for name, mean in means.items()) + f", n = {len(DRAWINGS)}")
+    assert len(DRAWINGS) == 10 and means["split-gibbs"] > means["average"] + 4
