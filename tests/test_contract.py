@@ -132,6 +132,11 @@ def test_every_method_has_a_row():
     assert set(METHODS) == {name.split(",")[0] for name in SEPARATORS}
 
 
+def test_every_method_says_what_it_assumes():
+    sentences = [cls.assumes for cls in METHODS.values()]
+    assert all(sentences) and len(set(sentences)) == len(sentences)
+
+
 @pytest.mark.parametrize("name", PRIORS)
 class TestPrior:
     def test_is_a_score_model(self, name, device):

@@ -33,6 +33,7 @@ class AdversarialMask:
     magnitude: float = parameter(1.0, "weight of the preference for masks of 1", low=0.0, high=10.0)
     network: str = parameter("light", "mask network", choices=NETWORKS)
 
+    assumes: ClassVar[str] = "mixtures and clean images of one source; what is left of a mixture looks like that source"
     learns: ClassVar[dict[str, bool]] = {"observed": True}  # see `learning.examples_of`
 
     def total_steps(self, problem: Problem) -> int:

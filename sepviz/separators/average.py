@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Generator
@@ -14,6 +15,8 @@ from sepviz.core import Problem, Step
 @dataclass(frozen=True)
 class Average:
     """``x_k = a_k m / sum_j a_j^2``: the shortest sources that meet the mixture; m/2 each for a sum of two."""
+
+    assumes: ClassVar[str] = "nothing: each source gets its least-squares share"
 
     def total_steps(self, problem: Problem) -> int:
         """The number of steps after step 0."""

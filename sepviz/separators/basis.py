@@ -39,6 +39,7 @@ class Basis:
     sigma_min: float = parameter(0.01, "last noise level", low=0.005, high=0.1, log=True, unit="pixel value")
     denoise_last: bool = parameter(False, "take the last level's noise off at the end")
 
+    assumes: ClassVar[str] = "a score prior of clean images, independent sources, known weights"
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"delta": 2e-5, "gamma_ratio": 1.0},
         "program": {"delta": 3e-5, "gamma_ratio": 0.5},

@@ -18,6 +18,7 @@ class Cnn:
 
     prior: CnnRegressor
 
+    assumes: ClassVar[str] = "one image; the disturbance it was trained on"
     handles: ClassVar[dict[str, bool]] = {"solves_filters": True, "fills_in": True}  # see `Mixing.check`; badly
 
     def total_steps(self, problem: Problem) -> int:

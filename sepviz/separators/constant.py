@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor
@@ -17,6 +18,8 @@ class Constant:
     """``x = share y``, ``b = (1 - share) y`` for a mixture y of two sources of equal weight (Halperin et al. 2019, section 3)."""
 
     share: float = parameter(0.5, "the first source's share of every pixel", low=0.0, high=1.0)
+
+    assumes: ClassVar[str] = "nothing: a constant share of every pixel"
 
     def total_steps(self, problem: Problem) -> int:
         """The number of steps after step 0."""

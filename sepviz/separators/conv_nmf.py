@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Generator, Tensor
 
@@ -18,6 +19,8 @@ class ConvNmf(Nmf):
     Where sources went through unknown filters, the picture is read as ``h_r = (weight of basis r) f``: the source is
     every basis at its middle place with all of its weight, and the filter is what the class's activations sum to.
     """
+
+    assumes: ClassVar[str] = "nonnegative bases of each class, and that the sources are of different classes; a filter"
 
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
         """As of `Nmf`; where filters are unknown, ``extras["filters"]`` (B, K, h, w), of sum 1 each."""

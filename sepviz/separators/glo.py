@@ -16,6 +16,7 @@ class Glo(GloMasking):
     Nothing is learned first, so ``observed_epochs`` has no effect here.
     """
 
+    assumes: ClassVar[str] = "mixtures alone; each source is made by a small generator"
     learns: ClassVar[dict[str, bool]] = {"observed": False}  # see `learning.examples_of`
 
     def total_steps(self, problem: Problem) -> int:

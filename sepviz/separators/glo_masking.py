@@ -41,6 +41,7 @@ class GloMasking:
     latent_size: int = parameter(64, "length of a latent", low=2, high=512)
     width: int = parameter(32, "features before a generator's last layer", low=4, high=128)
 
+    assumes: ClassVar[str] = "mixtures and clean images of one source; each source is made by a small generator"
     learns: ClassVar[dict[str, bool]] = {"observed": True}  # see `learning.examples_of`
 
     def total_steps(self, problem: Problem) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Generator
 
@@ -17,6 +18,8 @@ class Mask:
     """``b = y m(y)``, ``x = y - b`` in one pass (Halperin et al. 2019, equations 4 and 9); two sources of equal weight."""
 
     prior: MaskNetwork
+
+    assumes: ClassVar[str] = "two sources of equal weight that were mixed as in the mask's training"
 
     def total_steps(self, problem: Problem) -> int:
         """The number of steps after step 0."""

@@ -25,6 +25,7 @@ class Nmf:
     prior: DictionaryPrior
     iterations: int = parameter(200, "multiplicative updates", low=1, high=2000)
 
+    assumes: ClassVar[str] = "nonnegative bases of each class, and that the sources are of different classes"
     handles: ClassVar[dict[str, bool]] = {"solves_filters": True, "fills_in": True}  # see `Mixing.check`
 
     def total_steps(self, problem: Problem) -> int:

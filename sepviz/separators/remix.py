@@ -46,6 +46,7 @@ class Remix:
     spectral: bool = parameter(True, "a discriminator of spectral norm 1; if not, with batch norm")
     network: str = parameter("light", "mask network", choices=NETWORKS)
 
+    assumes: ClassVar[str] = "mixtures alone, of two independent sources: remixes pass for mixtures"
     learns: ClassVar[dict[str, bool]] = {"observed": False}  # see `learning.examples_of`
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"batch": 32, "learning_rate": 1e-4, "critic_rate": 1e-4, "last_rate": 1.0, "mask_steps": 4, "network": "paper",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor
@@ -30,6 +31,8 @@ class Rpca:
     iterations: int = parameter(40, "iterations", low=1, high=1000)
     sparsity: float = parameter(1.0, "weight of the sparse part, in units of 1 / sqrt(max(H, W))", low=0.05, high=10.0, log=True)
     growth: float = parameter(1.2, "factor of mu from iteration to iteration", low=1.0, high=2.0)
+
+    assumes: ClassVar[str] = "one source sparse, the other alike in all mixtures"
 
     def total_steps(self, problem: Problem) -> int:
         """The number of steps after step 0."""

@@ -56,6 +56,7 @@ class SplitGibbs:
     draws: int = parameter(1, "steps of one prior draw; 1 takes the posterior mean", low=1, high=50)
     same_mode: float = parameter(0.05, "answers closer than this to the chosen one are averaged", low=0.0, high=0.5, unit="RMS pixel value")
 
+    assumes: ClassVar[str] = "a score prior of clean images, independent sources, known weights, no noise in the mixture"
     presets: ClassVar[dict[str, dict[str, Any]]] = {"single": {}, "consensus": {"chains": 4}}
 
     def total_steps(self, problem: Problem) -> int:

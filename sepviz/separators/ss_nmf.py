@@ -30,6 +30,7 @@ class SsNmf:
     iterations: int = parameter(80, "sweeps over the mixtures", low=1, high=2000)
     sparsity: float = parameter(0.1, "weight of the squared sum of an image's activations", low=0.0, high=10.0)
 
+    assumes: ClassVar[str] = "mixtures and clean images of one source; both are sums of few nonnegative bases"
     learns: ClassVar[dict[str, bool]] = {"observed": True}  # see `learning.examples_of`
     presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {"sparsity": 1.0}}  # whose figures are far lower here
 

@@ -25,6 +25,7 @@ class Supervised:
     last_rate: float = parameter(0.01, "the step at the end, as a share of that at the start", low=0.001, high=1.0, log=True)
     network: str = parameter("light", "mask network", choices=NETWORKS)
 
+    assumes: ClassVar[str] = "clean images of both sources: an upper bound"
     learns: ClassVar[dict[str, bool]] = {"observed": True, "unobserved": True}  # see `learning.examples_of`
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "program": {"epochs": 250, "batch": 32, "learning_rate": 1e-3, "last_rate": 1.0, "network": "paper"},

@@ -65,6 +65,7 @@ class Synthesis:
     filter_update: str = parameter("ridge", "how filters are found", choices=("ridge", "gradient"))
     filter_deviation: float = parameter(0.1, "standard deviation of the filters' first taps, for gradient", low=0.01, high=2.0, log=True)
 
+    assumes: ClassVar[str] = "a generator that can make every source; filters may be unknown"
     handles: ClassVar[dict[str, bool]] = {"solves_filters": True, "fills_in": True}  # see `Mixing.check`
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "program": {**AS_PUBLISHED, "latent_penalty": 1e-3, "filter_penalty": 0.0, "filter_deviation": 0.1},

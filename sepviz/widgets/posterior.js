@@ -59,7 +59,7 @@ class Chains extends Frames {
       this.means[k].draw((i) => mean[i], channels, 0, 1);
       this.means[k].label(`source ${k + 1}`, `mean of source ${k + 1}`);
       this.spreads[k].draw((i) => spread[i], channels, 0, 0.5);
-      this.spreads[k].label("white: 0.5", `standard deviation of source ${k + 1}, white is 0.5`);
+      this.spreads[k].label("0 to 0.5", `standard deviation of source ${k + 1}, white is 0.5`);
     }
     for (const button of this.buttons.children) button.setAttribute("aria-pressed", Number(button.dataset.mode) === this.chosen);
     this.status.textContent = `${frame.stage}  ·  step ${frame.index}`;

@@ -22,7 +22,7 @@ class Pad {
     const button = (name, text, label, action) => make("button", `sepviz-${name}`, { type: "button", textContent: text, "aria-label": `${label} ${number + 1}`, onclick: action });
     const set = make("select", "sepviz-set", { "aria-label": `Data set to pick drawing ${number + 1} from` }, names.map((name) => make("option", "", { value: name, textContent: name })));
     this.view = new Panel(SIDE, SIDE, 2);
-    this.view.label("as the method sees it");
+    this.view.label("as seen", "as the method sees it");
     this.node = make("div", "sepviz-pad", {}, [make("strong", "", { textContent: `source ${number + 1}` }), this.canvas,
       make("div", "sepviz-transport", {}, [button("undo", "Undo", "Take back the last stroke of drawing", () => this.undo()), button("clear", "Clear", "Clear drawing", () => this.clear())]),
       make("div", "sepviz-transport", {}, [button("pick", "Pick", "Pick an image for drawing", () => { this.strokes = []; pick(number, set.value); }), set]),

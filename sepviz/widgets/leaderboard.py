@@ -1,0 +1,74 @@
+"""Every method on the same mixtures: what it scores beside what it assumes, each picture one click from its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import anywidget
+import traitlets
+
+from sepviz import metrics, separators
+from sepviz.core import SepvizError, Truth
+from sepviz.trace import Trace
+from sepviz.widgets.packing import make_view, matching, pack_frames, pack_static, thin
+from sepviz.widgets.player import FOLDER, VIEW_CSS, VIEW_JS
+
+BUDGET = 2 * 2**20  # bytes of frames of all runs together
+
+
+class Leaderboard(anywidget.AnyWidget):
+    """Recorded runs of one problem, best first; a click on a run's pictures plays it, in the browser alone.
+
+    Parameters
+    ----------
+    traces : mapping of str to Trace
+        Runs on the same mixtures, by name.
+    truth : Truth
+        What the runs are measured against: mean PSNR and SSIM over all mixtures, each matched at its last step.
+    shown : int
+        The first mixtures, whose pictures and steps are shown, 1 to 4.
+
+    Attributes
+    ----------
+    rows : list of dict
+        ``name, psnr, interval, ssim, evaluations, seconds, assumes`` of every run, best first.
+
+    Raises
+    ------
+    SepvizError
+        If there is no run, or one is of other mixtures.
+    """
+
+    _esm = VIEW_JS + (FOLDER / "leaderboard.js").read_text(encoding="utf-8")
+    _css = VIEW_CSS
+    static = traitlets.Dict().tag(sync=True)
+    rows: traitlets.List = traitlets.List().tag(sync=True)
+    runs: traitlets.List = traitlets.List().tag(sync=True)
+
+    def __init__(self, traces: Mapping[str, Trace], truth: Truth, shown: int = 4):
+        if not traces:
+            raise SepvizError("no runs: give at least one trace")
+        if not 1 <= shown <= 4:
+            raise SepvizError(f"shown={shown}: want 1 to 4 mixtures")
+        rows, runs = [], []
+        for name, trace in traces.items():
+            if trace.sources.shape != truth.sources.shape:
+                raise SepvizError(f"run {name!r} has sources of {tuple(trace.sources.shape)}, the truth {tuple(truth.sources.shape)}: "
+                                  "compare runs of one problem")
+            found = metrics.summarize(trace.sources.cpu(), truth.sources.cpu())
+            problem = trace.problem._replace(mixtures=trace.problem.mixtures[:shown])
+            view = make_view(problem, Truth(truth.sources[:shown]))
+            steps = [step._replace(sources=step.sources[:shown], extras={}) for step in trace.steps]
+            chosen = [steps[i] for i in thin(steps, view, BUDGET // len(traces))]
+            pack = pack_frames(view, chosen, matching(view, chosen[-1].sources.float().cpu()))
+            runs.append({**pack, "method": name})
+            rows.append({"name": name, "psnr": round(found.mean, 2), "interval": round(found.interval, 2), "n": found.n,
+                         "ssim": round(found.ssim, 3), "seconds": round(trace.seconds, 2),
+                         "evaluations": trace.final.info.get("evaluations", 0), "assumes": assumes(trace.method)})
+        order = sorted(range(len(rows)), key=lambda i: -rows[i]["psnr"])
+        super().__init__(static=pack_static(view, len(view.items), ""), rows=[rows[i] for i in order], runs=[runs[i] for i in order])
+
+
+def assumes(method: str) -> str:
+    """What a method's class says it assumes; nothing for one that does not say."""
+    return getattr(getattr(separators, method, None), "assumes", "")
