@@ -252,6 +252,11 @@ def _interval(values: Tensor) -> float:
     return 1.96 * float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else math.nan
 
 
+def _mean_ssim(estimates: Tensor, sources: Tensor) -> float:
+    """nan for images too small for the window: a table of PSNRs still has its use."""
+    return float(ssim(estimates, sources).mean()) if min(sources.shape[-2:]) >= 11 else math.nan
+
+
 def summarize(estimates: Tensor, sources: Tensor, convention: str = "per_source", *, one_order: bool = False) -> Summary:
     """All the figures of a set of separations (B, K, C, H, W); a mean of PSNRs alone over-weights easy items.
 
@@ -264,7 +269,7 @@ def summarize(estimates: Tensor, sources: Tensor, convention: str = "per_source"
         ours, true = (images.flatten(0, 1)[:, None] for images in (in_one_order(estimates, sources), sources))  # K = 1: no choice left
         values = psnr(ours, true).reshape(sources.shape[:2]).mean(dim=1)
         return Summary(len(values), float(values.mean()), _interval(values), float(values.median()), pooled_psnr(ours, true),
-                       float(ssim(ours, true).mean()), "per_source")
+                       _mean_ssim(ours, true), "per_source")
     values = psnr(estimates, sources, convention)
     return Summary(len(values), float(values.mean()), _interval(values), float(values.median()),
-                   pooled_psnr(estimates, sources), float(ssim(estimates, sources).mean()), convention)
+                   pooled_psnr(estimates, sources), _mean_ssim(estimates, sources), convention)

@@ -42,6 +42,20 @@ guess""",
     """guess.reveal(10.0, why="So it is.")""",
 ]
 
+# The course: draw, separate, compare, restore.
+COURSE = [
+    """import sepviz
+from sepviz import Compare, Player, Workbench
+bench = Workbench()
+bench""",
+    """print("kept", len(bench.kept))""",
+    """print("sweeps", bench.live.separator.sweeps, "at", bench.live.trace.final.index)""",
+    """trace = bench.live.trace
+display(Player(trace))
+display(Player(trace))""",
+]
+ROUNDS = 20
+
 
 @pytest.fixture
 def lab(tmp_path):
@@ -51,6 +65,8 @@ def lab(tmp_path):
     metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS], metadata=metadata)
     nbformat.write(notebook, root / "lab.ipynb")
+    course = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in COURSE], metadata=metadata)
+    nbformat.write(course, root / "course.ipynb")
     shutil.copy(ROOT / "notebooks" / "start_here.ipynb", root)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -106,6 +122,11 @@ class Page:
         if "/channels" in websocket.url:
             websocket.on("framesent", lambda payload: self.sent.append(message_type(payload)))
             websocket.on("framereceived", lambda payload: self.received.append(message_type(payload)))
+
+    def run_only(self, number):
+        """Run a cell."""
+        self.page.locator(".jp-CodeCell").nth(number).locator(".cm-content").click()
+        self.page.keyboard.press("Control+Enter")
 
     def run_cell(self, number, pattern):
         """Run a cell again; its output is to be this."""
@@ -165,14 +186,153 @@ def test_the_first_lab(lab, tmp_path):
         assert not tab.faults
 
 
-def run_all(tab, address):
-    """Open a notebook and run all its cells; gives the kernel's indicator."""
+@pytest.mark.timeout(1500)
+def test_a_course_by_hand(lab, tmp_path):
+    """Draw, mix, separate, pause, step, change, go on, scrub, compare, hover, restore; then twenty rounds without a lost update."""
+    with sync_api.sync_playwright() as playwright:
+        tab = Page(playwright, height=5200)
+        try:
+            draw_and_separate(tab, lab.replace("lab.ipynb", "course.ipynb"))
+        finally:
+            tab.page.screenshot(path=tmp_path / "course.png")
+            print("console errors:", tab.faults)
+            tab.browser.close()
+        assert not tab.faults
+
+
+def draw(page, canvas, points):
+    """One stroke with the pen, by points in pixels of the canvas."""
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + points[0][0], box["y"] + points[0][1])
+    page.mouse.down()
+    for x, y in points[1:]:
+        page.mouse.move(box["x"] + x, box["y"] + y, steps=6)
+    page.mouse.up()
+
+
+def draw_and_separate(tab, address):
+    page, expect = tab.page, sync_api.expect
+    run_all(tab, address, whole=False)
+    tab.run_only(0)
+    pad = page.locator(".sepviz-sketch")
+    expect(pad).to_have_attribute("data-mixed", "false")
+
+    # --- an empty drawing is told, where the button is
+    page.get_by_role("button", name="Separate").click()
+    expect(page.locator(".sepviz-says")).to_contain_text("pad 1 and 2 is empty")
+
+    # --- draw one digit, pick the other; the mixture is there at once
+    first = page.locator(".sepviz-ink").first
+    draw(page, first, [(50, 40), (140, 40), (90, 165)])
+    expect(first).to_have_attribute("data-empty", "false")
+    page.get_by_role("button", name="Pick an image for drawing 2").click()
+    expect(pad).to_have_attribute("data-mixed", "true")
+    page.get_by_role("slider", name="weight 2").fill("0.8")
+    expect(pad).to_have_attribute("data-state", re.compile(r"weights=1\+0\.8"))
+
+    # --- separate, pause, step, change, go on
+    page.get_by_role("button", name="Separate").click()
+    live = page.locator(".sepviz:has(.sepviz-run)")
+    expect(live).to_have_attribute("data-state", "ready")
+    expect(page.locator(".sepviz-says")).to_have_count(0)
+
+    def click(name):
+        live.locator(f".sepviz-{name}").click()
+
+    click("start")
+    expect(live).to_have_attribute("data-index", re.compile(r"\d"))
+    click("pause")
+    expect(live).to_have_attribute("data-state", re.compile("paused|finished"))
+    click("reset")
+    expect(live).to_have_attribute("data-state", "ready")
+    field = live.locator(".sepviz-knob input[type=number][data-name=sweeps]")
+    slider = live.locator(".sepviz-knob input[type=range][data-name=sweeps]")
+    text = live.locator(".sepviz-text input")
+    for turn in range(ROUNDS):  # every change arrives, every step is one step
+        sweeps = 3 + turn % 2
+        field.fill(str(sweeps))
+        field.press("Tab")
+        expect(slider).to_have_attribute("aria-valuetext", str(sweeps))
+        click("one")
+        expect(live).to_have_attribute("data-index", str(turn))
+        expect(live).to_have_attribute("data-state", "paused")
+    tab.run_cell(2, f"sweeps 4 at {ROUNDS - 1}")
+    expect(text).to_have_value(re.compile(r"^task=drawn,sources=ink:.*method=split-gibbs,prior=score-strokes,run=0$"))
+    click("start")
+    expect(live).to_have_attribute("data-state", "finished")
+
+    # --- a value that the method refuses is told in the widget, and the run stands as it was
+    field.fill("0")
+    field.press("Tab")
+    expect(live.locator(".sepviz-error")).to_contain_text("sweeps 0")
+    expect(field).to_have_value("4")
+
+    # --- why this pixel, without a message to the kernel
+    before = len(tab.sent)
+    live.locator(".sepviz-of-source .sepviz-canvas").first.hover()
+    expect(live.locator(".sepviz-arithmetic tbody tr")).to_have_count(2)
+    assert tab.sent[before:] == []
+
+    # --- another method on the same mixture, and the two side by side
+    kept = text.input_value()
+    page.locator(".widget-dropdown select").select_option("average")
+    page.get_by_role("button", name="Separate").click()
+    expect(live).to_have_attribute("data-state", "ready")
+    click("start")
+    expect(live).to_have_attribute("data-state", "finished")
+    page.get_by_role("button", name="Compare runs").click()
+    compare = page.locator(".sepviz-compare")
+    expect(compare.locator(".sepviz-run-label")).to_have_text(["SplitGibbs", "Average"])
+    compare.focus()
+    page.keyboard.press("Home")
+    expect(compare).to_have_attribute("data-frame", "0")
+
+    # --- the text restores drawing, weights, method and all
+    drawn = pad.get_attribute("data-state")
+    pad.get_by_role("button", name="Reset").click()
+    expect(pad).to_have_attribute("data-mixed", "false")
+    state = page.locator(".widget-text input")
+    state.fill(kept)
+    state.press("Tab")
+    page.get_by_role("button", name="Restore").click()
+    expect(pad).to_have_attribute("data-state", drawn)
+    expect(live).to_have_attribute("data-state", "ready")
+    expect(text).to_have_value(kept)
+    click("start")
+    expect(live).to_have_attribute("data-state", "finished")
+    state.fill("hello")
+    state.press("Tab")
+    page.get_by_role("button", name="Restore").click()
+    expect(page.locator(".sepviz-says")).to_contain_text("hello")
+
+    # --- two players on one trace do not disturb each other
+    tab.run_only(3)
+    players = page.locator(".jp-CodeCell").nth(3).locator(".sepviz")
+    expect(players).to_have_count(2)
+    players.nth(0).focus()
+    page.keyboard.press("End")
+    expect(players.nth(0)).to_have_attribute("data-frame", str(number_of(players.nth(0), "frames") - 1))
+    expect(players.nth(1)).to_have_attribute("data-frame", "0")
+
+    # --- the browser is closed and comes back in mid-run, the kernel is restarted, all cells are run again
+    page.reload(wait_until="domcontentloaded")
+    wait_until(tab, lambda: tab.received.count("kernel_info_reply") >= 2)
+    tab.run_only(0)
+    expect(page.locator(".sepviz-sketch")).to_have_attribute("data-mixed", "false")
+    expect(page.get_by_text("Traceback")).to_have_count(0)
+
+
+def run_all(tab, address, whole=True):
+    """Open a notebook and, unless it is only to be opened, run all its cells; gives the kernel's indicator."""
     page = tab.page
     sync_api.expect.set_options(timeout=PATIENCE)
     page.goto(address, wait_until="domcontentloaded")
     indicator = page.locator(".jp-Notebook-ExecutionIndicator")
     wait_until(tab, lambda: "kernel_info_reply" in tab.received)  # the indicator says idle before there is a kernel, too
     sync_api.expect(indicator).to_have_attribute("data-status", "idle")
+    if not whole:
+        return indicator
     page.locator(".lm-MenuBar-item", has_text=re.compile("^Run$")).click()
     page.locator(".lm-Menu-item", has_text="Run All Cells").first.click()
     return indicator

@@ -4,7 +4,7 @@
 const STYLES = [["#0072b2", ""], ["#d55e00", "7 3"], ["#009e73", "2 3"], ["#cc79a7", "9 3 2 3"], ["#56b4e9", "12 4"], ["#e69f00", "4 2 1 2"],
   ["#8c6bb1", "1 2"], ["#7f7f7f", "6 2 2 2 2 2"]].map(([colour, dash]) => ({ colour, dash }));
 const AXES = {
-  evaluations: { label: "evaluations", of: (frame) => frame.evaluations },
+  evaluations: { label: "evaluations", of: (frame) => (frame.evaluations === null && frame.index === 0 ? 0 : frame.evaluations) },
   seconds: { label: "seconds", of: (frame) => frame.seconds },
   share: { label: "share of each run", of: (frame, frames) => (frames.length > 1 ? frames.indexOf(frame) / (frames.length - 1) : 1) },
 };

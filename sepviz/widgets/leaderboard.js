@@ -33,7 +33,7 @@ function render({ model, el }) {
   const head = ["", "method", "PSNR (dB)", "SSIM", "evaluations", "seconds", "it assumes", "what it finds: click to watch"];
   const body = rows.map((row, i) => {
     const line = make("tr", "", {}, [cell(`${i + 1}`), make("th", "", { scope: "row", textContent: row.name }), cell(`${row.psnr.toFixed(1)} ± ${row.interval.toFixed(1)}`, "sepviz-number"),
-      cell(row.ssim.toFixed(3), "sepviz-number"), cell(String(Math.round(row.evaluations)), "sepviz-number"), cell(row.seconds.toFixed(1), "sepviz-number"), cell(row.assumes, "sepviz-assumes"),
+      cell(row.ssim === null ? "n/a" : row.ssim.toFixed(3), "sepviz-number"), cell(String(Math.round(row.evaluations)), "sepviz-number"), cell(row.seconds.toFixed(1), "sepviz-number"), cell(row.assumes, "sepviz-assumes"),
       make("td", "", {}, [pictures(runs[i], i)])]);
     for (const canvas of line.querySelectorAll("canvas")) canvas.setAttribute("aria-hidden", "true"); // the button has the name
     return line;

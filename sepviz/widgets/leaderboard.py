@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import anywidget
@@ -63,7 +64,7 @@ class Leaderboard(anywidget.AnyWidget):
             pack = pack_frames(view, chosen, matching(view, chosen[-1].sources.float().cpu()))
             runs.append({**pack, "method": name})
             rows.append({"name": name, "psnr": round(found.mean, 2), "interval": round(found.interval, 2), "n": found.n,
-                         "ssim": round(found.ssim, 3), "seconds": round(trace.seconds, 2),
+                         "ssim": None if math.isnan(found.ssim) else round(found.ssim, 3), "seconds": round(trace.seconds, 2),
                          "evaluations": trace.final.info.get("evaluations", 0), "assumes": assumes(trace.method)})
         order = sorted(range(len(rows)), key=lambda i: -rows[i]["psnr"])
         super().__init__(static=pack_static(view, len(view.items), ""), rows=[rows[i] for i in order], runs=[runs[i] for i in order])
