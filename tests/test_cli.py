@@ -13,7 +13,8 @@ import torch
 from sepviz import cli, data, files, tasks, zoo
 from sepviz.priors import GanPrior, ScorePrior
 from sepviz.separators import METHODS
-from sepviz.trace import Trace
+from sepviz.state import restore
+from sepviz.trace import Trace, record
 
 FEW = [word for setting in ("levels=2", "sweeps=3", "cycles=1", "sigma_average=0") for word in ("--set", setting)]
 
@@ -658,3 +659,18 @@ def test_train_a_mask_goes_on_after_a_stop(run, few_images, monkeypatch):
 
     one, other = load(stopped_run), load(Path("whole.safetensors").read_bytes())
     assert all(bool((one[name] == other[name]).all()) for name in one) and not Path("egg.ckpt").exists()
+
+
+def test_a_run_from_its_text(run, fails):
+    """What a lab shows under a run makes the same run here."""
+    text = "task=separate,dataset=strokes,count=3,seed=4,method=split-gibbs,prior=score-strokes,levels=3,sweeps=1,run=5"
+    code, out, _ = run("separate", "--state", text)
+    assert code == 0 and "out.npz: 3 mixtures of 2 sources by split-gibbs" in out
+    state = restore(text)
+    trace = record(state.separator(), state.problem()[0], seed=state.run, progress=False)
+    sources, meta, _ = files.load_separation("out.npz")
+    assert torch.equal(sources, trace.sources) and (meta["seed"], meta["prior"]) == (5, "score-strokes")
+    fails(["--state says", "leave input and prior out"], "separate", "problem.npz", "--state", text, "--prior", "score-mnist", "--out", "a.npz")
+    fails(["names no method"], "separate", "--state", "task=separate,count=1", "--out", "a.npz")
+    fails(["hello"], "separate", "--state", "hello", "--out", "a.npz")
+    fails(["INPUT", "--state"], "separate", "--out", "a.npz")
