@@ -57,11 +57,11 @@ problem, truth = tasks.separate(DATASET, count=3, seed=4, device=device)
 
 # %%
 basis = Basis(prior, **Basis.presets["program"])
-trace = sepviz.record(basis, problem, every=25)
+trace = sepviz.record(basis, problem, every=50)
 figures.separation(problem, trace.sources, truth, title="BASIS, 1,000 steps")
 
 # %%
-moments = [trace[i] for i in range(0, 41, 4)]
+moments = [trace[i] for i in range(0, 21, 2)]
 figures.images({"source 1": torch.stack([step.sources[0, 0] for step in moments]),
                 "source 2": torch.stack([step.sources[0, 1] for step in moments])},
                columns=[f"step {step.index}\nsigma {step.info['sigma']:.2g}" for step in moments],

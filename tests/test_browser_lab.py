@@ -215,15 +215,15 @@ def draw_and_separate(tab, address):
     page, expect = tab.page, sync_api.expect
     run_all(tab, address, whole=False)
     tab.run_only(0)
-    pad = page.locator(".sepviz-sketch")
+    pad = page.locator(".sepviz-sketchpad")
     expect(pad).to_have_attribute("data-mixed", "false")
 
     # --- an empty drawing is told, where the button is
     page.get_by_role("button", name="Separate").click()
-    expect(page.locator(".sepviz-says")).to_contain_text("pad 1 and 2 is empty")
+    expect(page.locator(".sepviz-problem")).to_contain_text("pad 1 and 2 is empty")
 
     # --- draw one digit, pick the other; the mixture is there at once
-    first = page.locator(".sepviz-ink").first
+    first = page.locator(".sepviz-pen").first
     draw(page, first, [(50, 40), (140, 40), (90, 165)])
     expect(first).to_have_attribute("data-empty", "false")
     page.get_by_role("button", name="Pick an image for drawing 2").click()
@@ -235,7 +235,7 @@ def draw_and_separate(tab, address):
     page.get_by_role("button", name="Separate").click()
     live = page.locator(".sepviz:has(.sepviz-run)")
     expect(live).to_have_attribute("data-state", "ready")
-    expect(page.locator(".sepviz-says")).to_have_count(0)
+    expect(page.locator(".sepviz-problem")).to_have_count(0)
 
     def click(name):
         live.locator(f".sepviz-{name}").click()
@@ -304,7 +304,7 @@ def draw_and_separate(tab, address):
     state.fill("hello")
     state.press("Tab")
     page.get_by_role("button", name="Restore").click()
-    expect(page.locator(".sepviz-says")).to_contain_text("hello")
+    expect(page.locator(".sepviz-problem")).to_contain_text("hello")
 
     # --- two players on one trace do not disturb each other
     tab.run_only(3)
@@ -319,7 +319,7 @@ def draw_and_separate(tab, address):
     page.reload(wait_until="domcontentloaded")
     wait_until(tab, lambda: tab.received.count("kernel_info_reply") >= 2)
     tab.run_only(0)
-    expect(page.locator(".sepviz-sketch")).to_have_attribute("data-mixed", "false")
+    expect(page.locator(".sepviz-sketchpad")).to_have_attribute("data-mixed", "false")
     expect(page.get_by_text("Traceback")).to_have_count(0)
 
 

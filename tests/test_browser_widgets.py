@@ -122,12 +122,12 @@ def test_compare_moves_all_runs_together(show, task):  # noqa: F811
     expect(root).to_have_attribute("data-at", "30")
     expect(root).to_have_attribute("data-indices", "30 20")  # the shorter one has ended
     expect(page.locator(".sepviz-run-text").nth(1)).to_contain_text("step 20")
-    page.locator(".sepviz-axis").select_option("share")
+    page.locator(".sepviz-align").select_option("share")
     page.locator(".sepviz-slider").fill("0")
     expect(root).to_have_attribute("data-indices", "0 0")
     page.keyboard.press("End")
     expect(root).to_have_attribute("data-indices", "50 20")
-    page.locator(".sepviz-axis").select_option("seconds")
+    page.locator(".sepviz-align").select_option("seconds")
     expect(root).to_have_attribute("data-axis", "seconds")
     page.locator(".sepviz-next").click()
     expect(root).to_have_attribute("data-item", "1")
@@ -180,7 +180,7 @@ def test_the_pad_takes_ink_by_pointer_and_by_keyboard(show):
     page, root = show(SketchPad())
     expect = sync_api.expect
     strokes = "() => JSON.stringify(window.model.get('strokes'))"
-    first, second = page.locator(".sepviz-ink").all()
+    first, second = page.locator(".sepviz-pen").all()
     box = first.bounding_box()
     page.mouse.move(box["x"] + 40, box["y"] + 30)
     page.mouse.down()

@@ -40,7 +40,7 @@ class Comparison {
     this.span = make("div", "sepviz-span");
     this.transport = new Transport(this);
     const known = Object.keys(AXES).filter((name) => this.runs.every((run) => run.frames.every((frame) => AXES[name].of(frame, run.frames) !== null)));
-    this.axisSelect = make("select", "sepviz-axis", { "aria-label": "Aligned by", onchange: () => { this.align(this.axisSelect.value); this.transport.go(this.positions.length - 1); } },
+    this.axisSelect = make("select", "sepviz-align", { "aria-label": "Aligned by", onchange: () => { this.align(this.axisSelect.value); this.transport.go(this.positions.length - 1); } },
       known.map((name) => make("option", "", { value: name, textContent: `aligned by ${AXES[name].label}` })));
     this.previous = pictureButton("previous", "back", "Previous mixture", () => this.chooseItem(this.item - 1));
     this.next = pictureButton("next", "forward", "Next mixture", () => this.chooseItem(this.item + 1));

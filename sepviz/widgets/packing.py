@@ -76,7 +76,6 @@ def pack_static(view: View, batch: int, method: str) -> dict[str, Any]:
     _, channels, height, width = view.problem.mixtures.shape
     return {
         "method": method, "items": view.items, "batch": batch, "count": view.problem.mixing.count,
-        "weights": [_short(weight) for weight in view.problem.mixing.weights],
         "channels": channels, "height": height, "width": width, "low": _short(view.low), "high": _short(view.high),
         "mixtures": _half_bytes(view.problem.mixtures),
         "truth": b"" if view.truth is None else _image_bytes(view.truth.sources),
@@ -103,7 +102,8 @@ def pack_frames(view: View, steps: Iterable[Step], permutation: Tensor | None = 
     steps = list(steps)
     names = [name for name in SIGNED if any(_is_layer(step, name) for step in steps)]
     count = view.problem.mixing.count
-    layers = [{"name": "estimate", "signed": False, "panels": count}, {"name": "remix", "signed": False, "panels": 1},
+    hides = view.problem.mixing.visible is not None  # else the remix is the mixture less the residual, which the browser works out
+    layers = [{"name": "estimate", "signed": False, "panels": count}, *([{"name": "remix", "signed": False, "panels": 1}] if hides else []),
               {"name": "residual", "signed": True, "panels": 1},
               *({"name": name, "label": SIGNED[name], "signed": True, "panels": count} for name in names)]
     psnrs = _psnrs(view, steps) if view.truth is not None else None
@@ -118,11 +118,10 @@ def pack_frames(view: View, steps: Iterable[Step], permutation: Tensor | None = 
         sources, filters = (None if part is None else part[view.items].detach().to("cpu", torch.float32)
                             for part in (step.sources, step.extras.get("filters")))
         assert sources is not None
-        remix = view.problem.mixing.apply(sources, filters)
         signed = {"residual": view.problem.left_over(sources, filters)}
         signed |= {name: images(_layer(step, name)) for name in names}
         scales = {}
-        chunks += [_half_bytes(images(step.sources)), _half_bytes(remix)]
+        chunks += [_half_bytes(images(step.sources)), *([_half_bytes(view.problem.mixing.apply(sources, filters))] if hides else [])]
         for name, layer in signed.items():
             scales[name] = [_short(scale) for scale in layer.nan_to_num(0).abs().flatten(1).amax(dim=1).tolist()]
             chunks.append(_half_bytes(layer))
@@ -137,7 +136,11 @@ def pack_frames(view: View, steps: Iterable[Step], permutation: Tensor | None = 
             values["psnr"] = psnrs[i]
         records.append({"index": step.index, "stage": step.stage, "scales": scales, "values": values, "order": order,
                         "evaluations": _short(step.info.get("evaluations", math.nan))})
-    return {"layers": layers, "records": records, "bytes": b"".join(chunks)}
+    weights = torch.tensor(view.problem.mixing.weights).expand(len(view.items), -1)
+    if permutation is not None:
+        weights = weights.gather(1, permutation.cpu())
+    shown = [[_short(weight) for weight in row] for row in weights.tolist()]
+    return {"layers": layers, "records": records, "bytes": b"".join(chunks), "weights": shown}
 
 
 def _psnrs(view: View, steps: list[Step]) -> list[list[float | None]]:
@@ -179,7 +182,7 @@ def thin(steps: Sequence[Step], view: View, budget: int = BUDGET) -> list[int]:
     """Positions of the steps that fit the budget: evenly spread, first and last among them."""
     mixtures = view.problem.mixtures
     count = view.problem.mixing.count
-    layers = 2 + count * (1 + sum(any(_is_layer(step, name) for step in steps) for name in SIGNED))
+    layers = 1 + (view.problem.mixing.visible is not None) + count * (1 + sum(any(_is_layer(step, name) for step in steps) for name in SIGNED))
     fit = max(2, budget // (2 * layers * mixtures.numel()))
     if len(steps) <= fit:
         return list(range(len(steps)))

@@ -14,7 +14,7 @@ class Pad {
     this.pen = null; // where the keyboard's pen is
     this.down = false;
     const size = SIDE * SCALE;
-    this.canvas = make("canvas", "sepviz-canvas sepviz-ink", { width: 2 * size, height: 2 * size, tabIndex: 0, role: "application", "data-pad": number,
+    this.canvas = make("canvas", "sepviz-canvas sepviz-pen", { width: 2 * size, height: 2 * size, tabIndex: 0, role: "application", "data-pad": number,
       "aria-label": `Drawing ${number + 1}. Draw with the pointer; or arrows move the pen, space puts it down and up, Backspace takes a stroke back, Delete clears` });
     this.canvas.style.width = this.canvas.style.height = `${size}px`;
     this.context = this.canvas.getContext("2d");
@@ -137,7 +137,7 @@ class Pad {
 
 function render({ model, el }) {
   const count = model.get("sources").length;
-  const node = make("div", "sepviz sepviz-sketch", { role: "group", "aria-label": "Sketch pad", "data-lm-suppress-shortcuts": "true" });
+  const node = make("div", "sepviz sepviz-sketchpad", { role: "group", "aria-label": "Sketch pad", "data-lm-suppress-shortcuts": "true" });
   let sending = null;
   const send = () => {
     clearTimeout(sending);

@@ -359,7 +359,7 @@ class Frames {
   unpack(pack) {
     const bits = bitsOf(pack.bytes);
     const size = pack.layers.reduce((sum, layer) => sum + layer.panels, 0) * this.image * this.fixed.items.length;
-    return pack.records.map((record, i) => ({ ...record, layers: pack.layers, bits, at: i * size }));
+    return pack.records.map((record, i) => ({ ...record, layers: pack.layers, weights: pack.weights, bits, at: i * size }));
   }
 
   // The values of a layer of a frame, for one source: (pixel and channel) -> value; null if there is no such layer.
@@ -379,6 +379,14 @@ class Frames {
   mixed() {
     const first = this.place * this.image;
     return (i) => HALF[this.mixtures[first + i]];
+  }
+
+  // Sent only where part of the mixture is hidden.
+  remixed(frame) {
+    const sent = this.values(frame, "remix");
+    if (sent) return sent;
+    const mixture = this.mixed(), residual = this.values(frame, "residual");
+    return (i) => mixture(i) - residual(i);
   }
 
   true(source) {
@@ -544,8 +552,9 @@ class View extends Frames {
       this.why.replaceChildren(make("span", "sepviz-hint", { textContent: "Why this pixel? Point at one, click to keep it; or press I, then Shift and the arrows." }));
       return;
     }
-    const { width, height, channels, count, weights } = this.fixed;
+    const { width, height, channels, count } = this.fixed;
     const [row, column] = this.pixel;
+    const weights = frame.weights[this.place];
     const read = (values) => Array.from({ length: channels }, (_, c) => values((c * height + row) * width + column));
     const plus = (...parts) => Array.from({ length: channels }, (_, c) => parts.reduce((sum, part) => sum + part[c], 0));
     const text = (parts) => parts.map(pixelNumber).join(" ");
@@ -562,7 +571,7 @@ class View extends Frames {
     });
     const heads = ["", ...(moved ? ["before", ...forces.map((layer) => `+ ${layer.label}`), "= now"] : ["now"]), ...(this.truth ? ["truth"] : [])];
     const estimates = Array.from({ length: count }, (_, k) => read(this.values(frame, "estimate", k)));
-    const mixture = read(this.mixed()), remix = read(this.values(frame, "remix")), residual = read(this.values(frame, "residual"));
+    const mixture = read(this.mixed()), remix = read(this.remixed(frame)), residual = read(this.values(frame, "residual"));
     const seen = plus(mixture, remix.map((value) => -value), residual.map((value) => -value)).every((gap) => Math.abs(gap) < 0.02);
     const filtered = frame.layers.some((layer) => layer.name === "filters");
     const terms = filtered ? [`remixed ${text(remix)}`] : estimates.map((value, k) => (weights[k] === 1 ? text(value) : `${number(weights[k], 2)} × ${text(value)}`));
@@ -585,18 +594,19 @@ class View extends Frames {
       const scale = layer.signed ? frame.scales[layer.name][place] : null;
       const largest = this.wholeRun ? this.largest[layer.name] : scale;
       const range = layer.signed ? ` ±${number(largest, 2)}` : "";
-      const limits = layer.signed ? [0, largest, true] : layer.name === "remix" ? [low, high] : [0, 1];
+      const limits = layer.signed ? [0, largest, true] : [0, 1];
       const draw = (panel, k, text) => {
         panel.draw(this.values(frame, layer.name, k), channels, ...limits);
         panel.label(text);
       };
       if (layer.name === "estimate") this.sourceColumns.forEach((panels, k) => draw(panels.estimate, k, `estimate ${k + 1}`));
-      else if (layer.name === "remix") draw(this.mixtureColumn.remix, 0, "remixed");
       else if (layer.name === "residual") draw(this.mixtureColumn.residual, 0, `residual${range}`);
       else if (layer.name === this.layer) {
         this.sourceColumns.forEach((panels, k) => draw(panels.extra, k, scale ? `${layer.label}${range}` : `no ${layer.label} here`));
       }
     }
+    this.mixtureColumn.remix.draw(this.remixed(frame), channels, low, high);
+    this.mixtureColumn.remix.label("remixed");
     if (this.truth) {
       this.sourceColumns.forEach((panels, k) => {
         const source = frame.order ? frame.order[place][k] : k;

@@ -162,4 +162,4 @@ class Workbench(ipywidgets.VBox):
         except Exception as error:
             text = " ".join(str(error).split())
             line = text if isinstance(error, SepvizError) else f"{type(error).__name__}: {text}"
-            self._says.value = f'<div role="alert" class="sepviz-says">{html.escape(line)}</div>'
+            self._says.value = f'<div role="alert" class="sepviz-problem">{html.escape(line)}</div>'
