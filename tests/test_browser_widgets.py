@@ -104,7 +104,7 @@ def test_axe_finds_nothing_serious(show, task, make, dark):  # noqa: F811
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
     page, root = show(make(*task), dark)
     sync_api.expect(root).to_be_visible()
-    page.evaluate("() => { for (const details of document.querySelectorAll('details')) details.open = true; }")  # what is folded away counts
+    page.evaluate("() => { for (const details of document.querySelectorAll('details')) details.open = true; }")
     found = axe.Axe().run(page).response["violations"]
     assert not [(rule["id"], node["html"][:200]) for rule in found if rule["impact"] in SERIOUS for node in rule["nodes"]]
 

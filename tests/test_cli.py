@@ -670,7 +670,8 @@ def test_a_run_from_its_text(run, fails):
     trace = record(state.separator(), state.problem()[0], seed=state.run, progress=False)
     sources, meta, _ = files.load_separation("out.npz")
     assert torch.equal(sources, trace.sources) and (meta["seed"], meta["prior"]) == (5, "score-strokes")
-    fails(["--state says", "leave input and prior out"], "separate", "problem.npz", "--state", text, "--prior", "score-mnist", "--out", "a.npz")
+    beside = ["problem.npz", "--prior", "score-mnist", "--out", "a.npz"]
+    fails(["--state says", "leave input and prior out"], "separate", *beside, "--state", text)
     fails(["names no method"], "separate", "--state", "task=separate,count=1", "--out", "a.npz")
     fails(["hello"], "separate", "--state", "hello", "--out", "a.npz")
     fails(["INPUT", "--state"], "separate", "--out", "a.npz")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import anywidget
 import traitlets
@@ -51,7 +52,8 @@ class Leaderboard(anywidget.AnyWidget):
             raise SepvizError("no runs: give at least one trace")
         if not 1 <= shown <= 4:
             raise SepvizError(f"shown={shown}: want 1 to 4 mixtures")
-        rows, runs = [], []
+        rows: list[dict[str, Any]] = []
+        runs: list[dict[str, Any]] = []
         for name, trace in traces.items():
             if trace.sources.shape != truth.sources.shape:
                 raise SepvizError(f"run {name!r} has sources of {tuple(trace.sources.shape)}, the truth {tuple(truth.sources.shape)}: "

@@ -182,7 +182,8 @@ def thin(steps: Sequence[Step], view: View, budget: int = BUDGET) -> list[int]:
     """Positions of the steps that fit the budget: evenly spread, first and last among them."""
     mixtures = view.problem.mixtures
     count = view.problem.mixing.count
-    layers = 1 + (view.problem.mixing.visible is not None) + count * (1 + sum(any(_is_layer(step, name) for step in steps) for name in SIGNED))
+    extras = sum(any(_is_layer(step, name) for step in steps) for name in SIGNED)
+    layers = 1 + (view.problem.mixing.visible is not None) + count * (1 + extras)
     fit = max(2, budget // (2 * layers * mixtures.numel()))
     if len(steps) <= fit:
         return list(range(len(steps)))
