@@ -333,8 +333,8 @@ def _restore(arguments: argparse.Namespace) -> tuple[Problem, Truth]:
     from sepviz.core import SepvizError
     from sepviz.state import restore
 
-    beside = [name for name in ("input", "preset", "prior", "set", "starts", "weights", "sources", "filter_size", "visible")
-              if getattr(arguments, name)]
+    others = ("input", "method", "seed", "preset", "prior", "set", "starts", "weights", "sources", "filter_size", "visible")
+    beside = [name for name in others if getattr(arguments, name)]
     if beside:
         raise SepvizError(f"--state says which mixtures and which method: leave {' and '.join(beside)} out")
     state = restore(arguments.state)
@@ -372,6 +372,8 @@ def _separate(arguments: argparse.Namespace) -> int:
     if arguments.state is not None:
         problem, truth = _restore(arguments)
     else:
+        arguments.method = arguments.method or "split-gibbs"
+        arguments.seed = 0 if arguments.seed is None else arguments.seed
         problem, truth = files.load_problem(arguments.input, weights=_weights(arguments.weights), count=arguments.sources,
                                             filter_size=arguments.filter_size)
     if arguments.visible is not None:
@@ -812,12 +814,13 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
         problem.npz; a .npz with an array mixtures (B, H, W) or (B, C, H, W); a .npy that is this array; or PNG files,
         gray or RGB, one mixture each: a PNG's values v in [0, 1] are taken for the mean picture of the sources, the
         mixture is v times the sum of the weights""")
-    separate.add_argument("--method", default="split-gibbs",
+    separate.add_argument("--method",
                           help="""average, basis, cnn, constant, conv-nmf, mask, nmf, rpca, split-gibbs or synthesis (default: split-gibbs);
                           adversarial-mask, egg, remix and supervised learn a mask by sepviz train, and with glo, glo-masking, remix-tree
                           and ss-nmf need examples that a file does not hold: see sepviz.tasks.unmix""")
     separate.add_argument("--state", metavar="TEXT", help="""a run in one line, as the labs show it: task=...,method=...,run=...;
-                          in place of INPUT and of all that says how to separate""")
+                          in place of INPUT and of all that says how to separate; the
+                          same run up to --chunk mixtures""")
     separate.add_argument("--preset", help="named parameters of the method: paper, program, ...")
     separate.add_argument("--prior", help="a shipped prior (score-strokes, ...) or the path of a .safetensors file")
     separate.add_argument("--sources", type=_whole, metavar="K", help="for a file that does not say it; else it must agree")
@@ -832,6 +835,7 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
     separate.add_argument("--html", type=Path, metavar="PLAYER.html", help="also write a page that plays them")
     separate.add_argument("--force", action="store_true", help="write over existing files")
     common(separate)
+    separate.set_defaults(seed=None)  # so that one beside --state is seen
 
     score = command("score", _score, "compare a result with the truth")
     score.add_argument("result", metavar="OUT.npz", type=Path, help="what sepviz separate wrote")

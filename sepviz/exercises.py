@@ -47,7 +47,7 @@ def _judge(value: Any, right: Any, mistakes: dict[str, Any], why: str, close: fl
     if value is None or value is ...:
         return "not solved yet: write your code in the cell above, run it, then run this cell again."
     if isinstance(right, str):
-        if value == right:
+        if isinstance(value, str) and value == right:
             return f"right. {why}".rstrip()
         return f"wrong: {_reason(value, mistakes, lambda wrong: value == wrong) or f'not {value!r}'}."
     wanted = _array(right)
@@ -78,7 +78,7 @@ def _array(value: Any) -> np.ndarray | None:
 
 
 def _near(found: np.ndarray, wanted: np.ndarray, close: float) -> bool:
-    size = float(np.abs(wanted).max(initial=0.0))
+    size = float(np.abs(wanted).max(initial=0.0)) or 1.0
     return bool(np.isfinite(found).all() and np.abs(found - wanted).max(initial=0.0) <= close * size)
 
 

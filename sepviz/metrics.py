@@ -84,7 +84,9 @@ def modes(samples: Tensor, apart: float = APART) -> tuple[Tensor, Tensor]:
     from scipy.cluster.hierarchy import fcluster, linkage
     from scipy.spatial.distance import squareform
 
-    count = len(samples)
+    samples, count = samples.nan_to_num(0).clamp(-1e3, 1e3), len(samples)
+    if count == 1:
+        return torch.arange(samples.shape[1])[None], torch.zeros(1, dtype=torch.long)
     orders = torch.stack([match(samples, samples[n:n + 1].expand_as(samples)) for n in range(count)])
     distances = torch.stack([(reorder(samples, orders[n]) - samples[n]).square().flatten(1).mean(dim=1).sqrt() for n in range(count)])
     permutation = orders[int(distances.sum(dim=1).argmin())]  # the sample in the middle of all gives the order

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -76,6 +77,8 @@ def _densely(points: np.ndarray) -> np.ndarray:
 
 def encode(strokes: Sequence[Stroke]) -> str:
     """Strokes as a short text, points rounded to an eighth of a pixel: "ink:..."."""
+    if not all(math.isfinite(place) for stroke in strokes for point in stroke for place in point):
+        raise SepvizError("a point of the drawing is not a finite number")
     data = bytearray()
     for stroke in strokes:
         points = list(stroke)[:MOST_POINTS]
@@ -104,7 +107,7 @@ def image_of(source: str, pen: float = PEN) -> Tensor:
     kind, _, rest = source.partition(":")
     if kind == "ink":
         return draw(decode(source), pen)
-    if kind not in NAMES or not rest.isdigit():
+    if kind not in NAMES or not (rest.isdecimal() and rest.isascii()):
         raise SepvizError(f"source {source!r}: want ink:..., or an image of a test split such as {NAMES[0]}:17")
     images = load(kind, "test").images
     if int(rest) >= len(images):

@@ -24,6 +24,7 @@ import torch
 from sepviz.core import Problem, Separator, SepvizError, Truth, parameters_of
 from sepviz.suggest import choose
 
+LARGEST = 2**31  # of whole numbers in a state
 SAFE = "/:+-_.~"  # letters that are written as they are
 WANTED = {"LatentModel": "a prior that decodes latents (gan-...)", "ScoreModel": "a prior that denoises (score-...)",
           "DictionaryPrior": "a dictionary (nmf-..., conv-nmf-...)", "CnnRegressor": "a regression (cnn-...)",
@@ -92,13 +93,16 @@ class State:
 
     def of(self, separator: Separator, run: int | None = None) -> State:
         """The same mixtures with a method as it is now: what differs from its defaults, and its prior's name."""
+        from sepviz import zoo
         from sepviz.separators import METHODS
 
-        method = next(name for name, cls in METHODS.items() if cls is type(separator))
+        method = next((name for name, cls in METHODS.items() if cls is type(separator)), None)
+        if method is None:
+            raise SepvizError(f"{type(separator).__name__} is a method of your own: it has no state, leave state= out")
         plain, defaults = parameters_of(separator), {item.name: item.default for item in dataclasses.fields(separator)}  # type: ignore[arg-type]
         prior = plain.pop("prior", None)
         words = {name: _word(value) for name, value in plain.items() if value != defaults[name]}
-        kept = self.prior if self.prior is not None and prior is not None and self.method == method else prior  # it may be a path
+        kept = prior if prior is None or prior in zoo.names() else self.prior or prior  # of one's own: the path it was loaded from
         return dataclasses.replace(self, method=method, prior=kept, parameters=words, run=self.run if run is None else run)
 
 
@@ -125,8 +129,8 @@ def restore(text: str) -> State:
             raise SepvizError(f"state: {name} is there twice; copy the whole line once")
         target[name] = urllib.parse.unquote(value)
     run = after.pop("run", "0")
-    if not run.isdigit():
-        raise SepvizError(f"state: run={run}: want a whole number, the seed of the run")
+    if not (run.isdecimal() and run.isascii() and int(run) < LARGEST):
+        raise SepvizError(f"state: run={run}: want a whole number below {LARGEST}, the seed of the run")
     return State(urllib.parse.unquote(pairs[0][2]), before, after.pop("method", ""), after.pop("prior", None), after, int(run))
 
 
@@ -150,9 +154,15 @@ def _argument(item: inspect.Parameter, text: str) -> Any:
             return [float(word) for word in text.split("+")]
         if isinstance(default, bool):
             return {"true": True, "false": False}[text]
-        return type(default)(text) if isinstance(default, int | float) else int(text) if item.name == "size" else text
+        if isinstance(default, int) or item.name == "size":
+            number = int(text)
+            if not abs(number) < LARGEST:
+                raise ValueError
+            return number
+        return float(text) if isinstance(default, float) else text
     except (ValueError, KeyError):
-        raise SepvizError(f"{item.name}={text}: want {'true or false' if isinstance(default, bool) else 'a number'}") from None
+        raise SepvizError(f"{item.name}={text}: want {'true or false' if isinstance(default, bool) else 'a number'}"
+                          + (f" below {LARGEST}" if text.isdecimal() else "")) from None
 
 
 def _value(field: dataclasses.Field, kind: Any, text: str) -> Any:

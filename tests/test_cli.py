@@ -672,6 +672,7 @@ def test_a_run_from_its_text(run, fails):
     assert torch.equal(sources, trace.sources) and (meta["seed"], meta["prior"]) == (5, "score-strokes")
     beside = ["problem.npz", "--prior", "score-mnist", "--out", "a.npz"]
     fails(["--state says", "leave input and prior out"], "separate", *beside, "--state", text)
+    fails(["leave method and seed out"], "separate", "--state", text, "--method", "rpca", "--seed", "7", "--out", "a.npz")
     fails(["names no method"], "separate", "--state", "task=separate,count=1", "--out", "a.npz")
     fails(["hello"], "separate", "--state", "hello", "--out", "a.npz")
     fails(["INPUT", "--state"], "separate", "--out", "a.npz")

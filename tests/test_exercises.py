@@ -8,6 +8,7 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
 
 from sepviz import cli, exercises
@@ -53,6 +54,11 @@ def told(capsys, value, right, **options):
     line = capsys.readouterr().out
     assert line.startswith("mine: ") and line.count("\n") == 1
     return line[len("mine: "):-1]
+
+
+def plain(source):
+    """A cell without IPython's magics."""
+    return TransformerManager().transform_cell(source)
 
 
 @pytest.mark.parametrize("value", [3.01, torch.tensor([3.0]), np.float32(2.98), "3"])
@@ -105,7 +111,7 @@ def names(node, kind):
 def run_checks(cells):
     """Run the checks among these cells, and of what stands before each only the statements that it depends on."""
     statements = [(statement, "check" in tags(cell)) for cell in cells if cell.cell_type == "code"
-                  for statement in ast.parse(cell.source).body]
+                  for statement in ast.parse(plain(cell.source)).body]
     wanted, kept = set(), []
     for statement, is_check in reversed(statements):
         if is_check or names(statement, ast.Store) & wanted:
@@ -157,7 +163,7 @@ def test_a_lab_asks_and_runs_unsolved(name):
     given: set[str] = set()
     missing: set[str] = set()
     for cell in code:
-        tree = ast.parse(cell.source)
+        tree = ast.parse(plain(cell.source))
         if "solution" in tags(cell):
             missing |= names(tree, ast.Store) - given
         elif "exercise" in tags(cell):

@@ -42,6 +42,17 @@ def test_only_what_differs_is_written():
     assert (again.delta, again.noise) == (3e-5, False)
 
 
+def test_the_prior_that_is_used_is_the_one_that_is_written():
+    state = restore(TEXT)
+    assert "prior=score-mnist" in str(state.of(SplitGibbs(sepviz.load_prior("score-mnist"))))
+
+    class Own(Average):
+        pass
+
+    with pytest.raises(SepvizError, match="Own is a method of your own"):
+        state.of(Own())
+
+
 def test_words_with_commas_and_blanks_come_back(tmp_path):
     state = State("unmix", {"unseen": "a folder,with=signs", "observed": "strokes:0-4"}, "egg", parameters={"first": "constant"}, run=2)
     assert restore(str(state)) == state
@@ -51,6 +62,8 @@ def test_words_with_commas_and_blanks_come_back(tmp_path):
 @pytest.mark.parametrize(("text", "words"), [
     ("", "want task="), ("hello", "hello"), ("dataset=strokes", "want task="), ("task=separate,count=3,count=4", "count is there twice"),
     ("task=separate,count=,seed=3", "count="), ("task=separate,method=average,run=x", "run=x"),
+    ("task=separate,method=average,run=99999999999999999999", "whole number below"),
+    ("task=separate,method=average,run=\u00b2", "whole number below"),
 ])
 def test_what_is_no_state(text, words):
     with pytest.raises(SepvizError, match=words):
@@ -62,6 +75,8 @@ def test_what_is_no_state(text, words):
     ("task=separate,cuont=3", "did you mean count"),
     ("task=separate,count=three", "count=three"),
     ("task=separate,dataset=stroke", "strokes"),
+    ("task=separate,seed=99999999999999999999", "number below"),
+    ("task=drawn,sources=strokes:\u00b2", "want ink"),
     ("task=separate,count=1,method=basi", "did you mean basis"),
     ("task=separate,count=1", "no method"),
     ("task=separate,count=1,method=average,levels=3", "levels=3"),

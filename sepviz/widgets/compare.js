@@ -138,6 +138,11 @@ function render({ model, el }) {
   const view = new Comparison(el, model.get("static"), model.get("runs"));
   view.chooseItem(model.get("item"));
   view.transport.go(view.positions.length - 1);
+  view.onRest = () => {
+    if (view.item === model.get("item")) return;
+    model.set("item", view.item);
+    model.save_changes();
+  };
   const chosen = () => view.chooseItem(model.get("item"));
   model.on("change:item", chosen);
   return () => {

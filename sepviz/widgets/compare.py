@@ -60,19 +60,16 @@ class Compare(anywidget.AnyWidget):
         if not 2 <= len(named) <= RUNS:
             raise SepvizError(f"{len(named)} runs: Compare shows 2 to {RUNS} side by side")
         first = next(iter(named.values()))
-        for name, trace in named.items():
-            mixtures = trace.problem.mixtures
-            shown = first.problem.mixtures
-            if mixtures.shape != shown.shape or not torch.allclose(mixtures.cpu(), shown.cpu(), atol=1e-3):
-                raise SepvizError(f"run {name!r} is of other mixtures than {next(iter(named))!r}: compare runs of one problem")
+        for name in named:
+            check_alike(named, name)
         self.traces = named
         view = make_view(first.problem, truth, item)
         ends = {name: trace.final.sources[view.items].float().cpu().nan_to_num(0) for name, trace in named.items()}
         target = next(iter(ends.values()))
         runs = []
         for name, trace in tqdm(named.items(), desc="packing", delay=1, leave=False):
-            slim = [_slim(step) for step in trace.steps]
-            steps = [slim[i] for i in thin(slim, view, BUDGET // len(named))]
+            slimmed = [slim(step) for step in trace.steps]
+            steps = [slimmed[i] for i in thin(slimmed, view, BUDGET // len(named))]
             order = matching(view, ends[name]) if truth is not None else metrics.match(ends[name], target)
             pack = pack_frames(make_view(trace.problem, truth, item), steps, order)
             for record, step in zip(pack["records"], steps, strict=True):
@@ -88,7 +85,16 @@ class Compare(anywidget.AnyWidget):
         return proposal["value"]
 
 
-def _slim(step: Step) -> Step:
+def check_alike(traces: Mapping[str, Trace], name: str) -> None:
+    """Refuse a run that is not of the same mixtures, of as many sources, as the first."""
+    first, problem = next(iter(traces)), traces[name].problem
+    other = traces[first].problem
+    if problem.mixtures.shape != other.mixtures.shape or problem.mixing.count != other.mixing.count or not torch.allclose(
+            problem.mixtures.cpu(), other.mixtures.cpu(), atol=1e-3):
+        raise SepvizError(f"run {name!r} is of other mixtures than {first!r}: compare runs of one problem")
+
+
+def slim(step: Step) -> Step:
     """The step without what this view does not show; filters are needed for the remix."""
     return step._replace(extras={name: step.extras[name] for name in ("filters",) if name in step.extras})
 

@@ -143,7 +143,7 @@ function ask(model, root, spec) {
     root.dataset.guess = JSON.stringify(guess);
     question.node.classList.toggle("sepviz-untouched", guess === null);
     question.show(guess);
-    state.textContent = guess === null ? hint : `Your ${spec.kind === "curve" ? "sketch, at" : "guess:"} ${question.says(guess)}. Now run the next cells.`;
+    state.textContent = guess === null ? hint : `Your ${spec.kind === "curve" ? "sketch, at" : "guess:"} ${question.says(guess)}.${model.offline ? "" : " Now run the next cells."}`;
     reset.disabled = guess === null;
   };
   model.on("change:guess", show);

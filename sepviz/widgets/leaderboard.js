@@ -5,7 +5,7 @@ function render({ model, el }) {
   const { width, height, count, items, channels } = fixed;
   const zoom = Math.max(1, Math.floor(42 / Math.max(width, height)));
   const root = make("div", "sepviz sepviz-leaderboard", { role: "group", "aria-label": "Leaderboard" });
-  const stage = make("div", "sepviz-stage", { "aria-live": "polite" });
+  const stage = make("div", "sepviz-stage");
   let open = null;
   const watch = (i) => {
     if (open) open.view.close();
@@ -32,14 +32,14 @@ function render({ model, el }) {
   const cell = (text, className = "") => make("td", className, { textContent: text });
   const head = ["", "method", "PSNR (dB)", "SSIM", "evaluations", "seconds", "it assumes", "what it finds: click to watch"];
   const body = rows.map((row, i) => {
-    const line = make("tr", "", {}, [cell(`${i + 1}`), make("th", "", { scope: "row", textContent: row.name }), cell(`${row.psnr.toFixed(1)} ± ${row.interval.toFixed(1)}`, "sepviz-number"),
+    const line = make("tr", "", {}, [cell(`${i + 1}`), make("th", "", { scope: "row", textContent: row.name }), cell(row.psnr === null ? "n/a" : row.psnr.toFixed(1) + (row.interval === null ? "" : ` ± ${row.interval.toFixed(1)}`), "sepviz-number"),
       cell(row.ssim === null ? "n/a" : row.ssim.toFixed(3), "sepviz-number"), cell(String(Math.round(row.evaluations)), "sepviz-number"), cell(row.seconds.toFixed(1), "sepviz-number"), cell(row.assumes, "sepviz-assumes"),
       make("td", "", {}, [pictures(runs[i], i)])]);
     for (const canvas of line.querySelectorAll("canvas")) canvas.setAttribute("aria-hidden", "true"); // the button has the name
     return line;
   });
   root.append(make("div", "sepviz-scroll", { tabIndex: 0, role: "region", "aria-label": "Scores" }, [make("table", "sepviz-table", {}, [
-    make("caption", "", { textContent: `${rows[0].n} mixtures, mean PSNR with its 95% interval` }),
+    make("caption", "", { textContent: rows[0].n === 1 ? "one mixture" : `${rows[0].n} mixtures, mean PSNR with its 95% interval` }),
     make("thead", "", {}, [make("tr", "", {}, head.map((text) => (text ? make("th", "", { scope: "col", textContent: text }) : make("td"))))]), make("tbody", "", {}, body)])]), stage);
   el.append(root);
   return () => {

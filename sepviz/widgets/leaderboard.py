@@ -12,7 +12,8 @@ import traitlets
 from sepviz import metrics, separators
 from sepviz.core import SepvizError, Truth
 from sepviz.trace import Trace
-from sepviz.widgets.packing import make_view, matching, pack_frames, pack_static, thin
+from sepviz.widgets.compare import check_alike, slim
+from sepviz.widgets.packing import _short, make_view, matching, pack_frames, pack_static, thin
 from sepviz.widgets.player import FOLDER, VIEW_CSS, VIEW_JS
 
 BUDGET = 2 * 2**20  # bytes of frames of all runs together
@@ -58,17 +59,19 @@ class Leaderboard(anywidget.AnyWidget):
             if trace.sources.shape != truth.sources.shape:
                 raise SepvizError(f"run {name!r} has sources of {tuple(trace.sources.shape)}, the truth {tuple(truth.sources.shape)}: "
                                   "compare runs of one problem")
+            check_alike(traces, name)
             found = metrics.summarize(trace.sources.cpu(), truth.sources.cpu())
             problem = trace.problem._replace(mixtures=trace.problem.mixtures[:shown])
             view = make_view(problem, Truth(truth.sources[:shown]))
-            steps = [step._replace(sources=step.sources[:shown], extras={}) for step in trace.steps]
+            steps = [step._replace(sources=step.sources[:shown], extras={key: value[:shown] for key, value in step.extras.items()})
+                     for step in map(slim, trace.steps)]
             chosen = [steps[i] for i in thin(steps, view, BUDGET // len(traces))]
             pack = pack_frames(view, chosen, matching(view, chosen[-1].sources.float().cpu()))
             runs.append({**pack, "method": name})
-            rows.append({"name": name, "psnr": round(found.mean, 2), "interval": round(found.interval, 2), "n": found.n,
-                         "ssim": None if math.isnan(found.ssim) else round(found.ssim, 3), "seconds": round(trace.seconds, 2),
-                         "evaluations": trace.final.info.get("evaluations", 0), "assumes": assumes(trace.method)})
-        order = sorted(range(len(rows)), key=lambda i: -rows[i]["psnr"])
+            rows.append({"name": name, "psnr": _short(found.mean), "interval": _short(found.interval), "ssim": _short(found.ssim),
+                         "n": found.n, "seconds": round(trace.seconds, 2), "evaluations": trace.final.info.get("evaluations", 0),
+                         "assumes": assumes(trace.method)})
+        order = sorted(range(len(rows)), key=lambda i: rows[i]["psnr"] if rows[i]["psnr"] is not None else -math.inf, reverse=True)
         super().__init__(static=pack_static(view, len(view.items), ""), rows=[rows[i] for i in order], runs=[runs[i] for i in order])
 
 

@@ -79,7 +79,7 @@ function render({ model, el }) {
     pause.disabled = status.state !== "running";
     state.textContent = status.state;
     error.textContent = status.error;
-    text.show(status.text);
+    text.show(status.text, status.changed ? "state, from step 0 on (this run was changed on its way)" : "state");
     error.hidden = !status.error;
     branch.replaceChildren(...status.branches.map((name, i) => make("option", "", { value: i, textContent: name, selected: i === status.branch })));
     branch.hidden = status.branches.length < 2;

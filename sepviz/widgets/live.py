@@ -119,7 +119,7 @@ class LiveRun(anywidget.AnyWidget):
         super().__init__(static=pack_static(self._view, len(problem.mixtures), self._method), controls=controls,
                          history={"branch": self._branch.number, **pack_frames(self._view, [], order=None)},
                          status={"state": "ready", "error": "", "branch": 0, "branches": [self._branch.name], "says": 0,
-                                 "text": self._text()})
+                                 "text": self._text(), "changed": False})
         self.on_msg(self._on_message)
 
     # --- what a user does, by the buttons or from Python ---
@@ -256,7 +256,8 @@ class LiveRun(anywidget.AnyWidget):
         number = self._branches.index(self._branch)
         names = [branch.name for branch in self._branches]
         self._says += 1  # an error that comes twice is shown twice, and its knob set back twice
-        self.status = {"state": state, "error": error, "branch": number, "branches": names, "says": self._says, "text": self._text()}
+        self.status = {"state": state, "error": error, "branch": number, "branches": names, "says": self._says, "text": self._text(),
+                       "changed": bool(self._branch.changes)}
 
     def _text(self) -> str:
         return "" if self._state is None else str(self._state.of(self._separator, self._seed))

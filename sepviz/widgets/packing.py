@@ -78,6 +78,7 @@ def pack_static(view: View, batch: int, method: str) -> dict[str, Any]:
         "method": method, "items": view.items, "batch": batch, "count": view.problem.mixing.count,
         "channels": channels, "height": height, "width": width, "low": _short(view.low), "high": _short(view.high),
         "mixtures": _half_bytes(view.problem.mixtures),
+        "visible": b"" if view.problem.mixing.visible is None else view.problem.mixing.visible.to(torch.uint8).cpu().numpy().tobytes(),
         "truth": b"" if view.truth is None else _image_bytes(view.truth.sources),
     }
 
@@ -135,7 +136,7 @@ def pack_frames(view: View, steps: Iterable[Step], permutation: Tensor | None = 
         if psnrs is not None:
             values["psnr"] = psnrs[i]
         records.append({"index": step.index, "stage": step.stage, "scales": scales, "values": values, "order": order,
-                        "evaluations": _short(step.info.get("evaluations", math.nan))})
+                        "evaluations": step.info.get("evaluations")})
     weights = torch.tensor(view.problem.mixing.weights).expand(len(view.items), -1)
     if permutation is not None:
         weights = weights.gather(1, permutation.cpu())

@@ -28,6 +28,7 @@ class Pad {
       make("div", "sepviz-transport", {}, [button("pick", "Pick", "Pick an image for drawing", () => { this.strokes = []; pick(number, set.value); }), set]),
       this.says, this.view.node]);
     this.canvas.addEventListener("pointerdown", (event) => {
+      if (event.button) return;
       this.canvas.setPointerCapture(event.pointerId);
       this.begin(this.place(event));
     });
@@ -147,9 +148,9 @@ function render({ model, el }) {
   };
   // `now`: the pen is up; `emptied`: a picture that Python picked goes, too.
   const changed = (number) => (now, emptied = false) => {
-    if (emptied) { model.set("sources", model.get("sources").map((source, i) => (i === number ? "" : source))); }
     if (now) send();
     else if (sending === null) sending = setTimeout(send, EVERY);
+    if (emptied) model.send({ do: "clear", pad: number });
   };
   const pads = Array.from({ length: count }, (_, k) => new Pad(k, model.get("names"), (now, emptied) => changed(k)(now, emptied), (pad, set) => { send(); model.send({ do: "pick", pad, set }); }));
 
@@ -178,9 +179,9 @@ function render({ model, el }) {
   const reset = make("button", "sepviz-reset", { type: "button", textContent: "Reset", title: "Empty pads, the options as they were",
     onclick: () => {
       for (const pad of pads) { pad.strokes = []; pad.picture = null; pad.draw(); }
-      model.set("sources", pads.map(() => ""));
       model.set("options", { weights: pads.map(() => 1), pen: 1.25, taps: "", noise: 0, visible: "all", seed: 0 });
       send();
+      pads.forEach((_, pad) => model.send({ do: "clear", pad }));
     } });
   const mixture = new Panel(SIDE, SIDE, SCALE);
   mixture.label("mixture");
@@ -201,14 +202,15 @@ function render({ model, el }) {
   const showImages = () => {
     const shown = model.get("shown"), sources = model.get("sources");
     pads.forEach((pad, k) => {
-      if (sources[k] && !sources[k].startsWith("ink:")) pad.strokes = [];
+      if (sources[k] !== pad.source && sources[k] && !sources[k].startsWith("ink:")) pad.strokes = [];
+      pad.source = sources[k];
       pad.show(bytesOf(shown.images[k]), pad.strokes.length > 0);
     });
     const bits = shown.mixture.byteLength ? bitsOf(shown.mixture) : null;
     mixture.draw((i) => (bits ? HALF[bits[i]] : 0), 1, shown.low, shown.high);
     mixture.label(bits ? "mixture" : "draw or pick every source");
-    error.textContent = shown.error;
-    error.hidden = !shown.error;
+    error.textContent = model.offline ? "Drawing needs Python: open this lab in Jupyter." : shown.error;
+    error.hidden = !error.textContent;
     text.show(shown.state);
     Object.assign(node.dataset, { mixed: Boolean(bits), state: shown.state, shows: Number(node.dataset.shows || 0) + 1 });
   };

@@ -126,8 +126,8 @@ class SketchPad(anywidget.AnyWidget):
         if empty:
             raise SepvizError(f"pad {' and '.join(empty)} is empty: draw something there, or pick an image")
         options = self.options
-        plain = {"weights": "+".join(f"{weight:g}" for weight in options["weights"]), "pen": f"{options['pen']:g}", "taps": options["taps"],
-                 "noise": f"{options['noise']:g}", "visible": options["visible"], "seed": str(options["seed"])}
+        plain = {"weights": "+".join(map(_word, options["weights"])), "pen": _word(options["pen"]), "taps": options["taps"],
+                 "noise": _word(options["noise"]), "visible": options["visible"], "seed": str(options["seed"])}
         usual = {"weights": "+".join(["1"] * len(self.sources)), "pen": f"{PEN:g}", "taps": "", "noise": "0", "visible": "all", "seed": "0"}
         return State("drawn", {"sources": "+".join(self.sources), **{name: word for name, word in plain.items() if word != usual[name]}})
 
@@ -169,5 +169,12 @@ class SketchPad(anywidget.AnyWidget):
         try:
             if message.get("do") == "pick":
                 self.pick(int(message["pad"]), str(message["set"]))
+            elif message.get("do") == "clear":
+                self._put(int(message["pad"]), "")
         except Exception as caught:  # whatever it is, the user sees it in the widget
             self.shown = {**self.shown, "error": " ".join(str(caught).split())}
+
+
+def _word(number: float) -> str:
+    """The shortest text that gives the number back."""
+    return repr(float(number)).removesuffix(".0")

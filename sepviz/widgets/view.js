@@ -75,8 +75,9 @@ function stateRow(label) {
     copy.textContent = "Copied";
     setTimeout(() => { copy.textContent = "Copy"; }, 1500);
   } });
-  const node = make("div", "sepviz-text", { hidden: true }, [make("span", "", { textContent: "state" }), field, copy]);
-  return { node, show: (text) => { node.hidden = !text; if (field.value !== text) field.value = text; } };
+  const says = make("span");
+  const node = make("div", "sepviz-text", { hidden: true }, [says, field, copy]);
+  return { node, show: (text, what = "state") => { node.hidden = !text; says.textContent = what; if (field.value !== text) field.value = text; } };
 }
 
 // A pixel's value or what was added to it, three decimals unless that would say 0.
@@ -344,6 +345,7 @@ class Frames {
     this.fixed = fixed;
     this.mixtures = bitsOf(fixed.mixtures);
     this.truth = fixed.truth.byteLength ? bytesOf(fixed.truth) : null;
+    this.visible = fixed.visible.byteLength ? bytesOf(fixed.visible) : null; // which pixels of the mixtures were seen; all of them if null
     this.frames = []; // one per step, {index, stage, scales, values, evaluations, order, layers, bits, at}
     this.item = fixed.items[0]; // the mixture on the screen, counted over the whole problem
   }
@@ -572,10 +574,11 @@ class View extends Frames {
     const heads = ["", ...(moved ? ["before", ...forces.map((layer) => `+ ${layer.label}`), "= now"] : ["now"]), ...(this.truth ? ["truth"] : [])];
     const estimates = Array.from({ length: count }, (_, k) => read(this.values(frame, "estimate", k)));
     const mixture = read(this.mixed()), remix = read(this.remixed(frame)), residual = read(this.values(frame, "residual"));
-    const seen = plus(mixture, remix.map((value) => -value), residual.map((value) => -value)).every((gap) => Math.abs(gap) < 0.02);
+    const seen = !this.visible || Boolean(this.visible[row * width + column]);
     const filtered = frame.layers.some((layer) => layer.name === "filters");
     const terms = filtered ? [`remixed ${text(remix)}`] : estimates.map((value, k) => (weights[k] === 1 ? text(value) : `${number(weights[k], 2)} × ${text(value)}`));
     const sum = seen ? `mixture ${text(mixture)} = ${[...terms, `residual ${text(residual)}`].join(" + ")}` : `the mixture is not seen here; remixed ${text(remix)}`;
+    this.why.setAttribute("aria-live", this.transport.playing ? "off" : "polite"); // nobody wants every frame read out
     this.why.replaceChildren(
       make("div", "sepviz-sum", {}, [make("strong", "", { textContent: `Row ${row}, column ${column}${this.pinned ? " (kept; Escape lets go)" : ""}: ` }), sum]),
       make("div", "sepviz-scroll", {}, [make("table", "sepviz-arithmetic", {}, [make("thead", "", {}, [make("tr", "", {}, heads.map((head) => (

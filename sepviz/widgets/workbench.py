@@ -16,7 +16,7 @@ from sepviz.data import NAMES
 from sepviz.separators import METHODS
 from sepviz.state import State, restore
 from sepviz.trace import Trace
-from sepviz.widgets.compare import Compare
+from sepviz.widgets.compare import RUNS, Compare
 from sepviz.widgets.live import LiveRun
 from sepviz.widgets.sketch_pad import SketchPad
 
@@ -71,6 +71,8 @@ class Workbench(ipywidgets.VBox):
         self.live: LiveRun | None = None
         self.kept: list[Trace] = []
         self._text = ""  # the mixture of the runs in `kept`
+        self._restored: State | None = None  # a mixture that the pad does not show; until something is drawn
+        self._view: Compare | None = None
         self._truth: Truth | None = None
         wide = ipywidgets.Layout(width="auto", flex="1 1 240px")
         first = next((label for label, (method, prior) in choices().items() if method == FIRST and str(prior).endswith(NAMES[0])), None)
@@ -84,6 +86,7 @@ class Workbench(ipywidgets.VBox):
         self._send_widget.on_click(lambda _: self._safely(self.send))
         self._compare_widget.on_click(lambda _: self._safely(self.compare))
         self._restore_widget.on_click(lambda _: self._safely(lambda: self.restore(self._field_widget.value)))
+        self.pad.observe(self._drawn, ["sources", "options"])
         row = ipywidgets.Layout(flex_flow="row wrap")
         self._head = [self.pad, ipywidgets.HBox([self._method_widget, self._send_widget, self._compare_widget], layout=row),
                       ipywidgets.HBox([self._field_widget, self._restore_widget], layout=row), self._says]
@@ -92,7 +95,7 @@ class Workbench(ipywidgets.VBox):
             self.restore(state)
 
     def send(self) -> LiveRun:
-        """Make a live run of the mixture on the pad with the method that is chosen.
+        """Make a live run of the mixture on the pad, or of the one that was restored last, with the method that is chosen.
 
         Raises
         ------
@@ -100,10 +103,10 @@ class Workbench(ipywidgets.VBox):
             If a pad is empty, or the method refuses the mixture.
         """
         method, prior = choices()[self._method_widget.value]
-        return self._show(dataclasses.replace(self.pad.state, method=method, prior=prior))
+        return self._show(dataclasses.replace(self._restored or self.pad.state, method=method, prior=prior, parameters={}))
 
     def restore(self, text: str) -> LiveRun | None:
-        """Make what a state says again; a drawn mixture comes back to the pad.
+        """Make what a state says again; a drawn mixture comes back to the pad, another without a method gets the chosen one.
 
         Raises
         ------
@@ -113,10 +116,17 @@ class Workbench(ipywidgets.VBox):
         state = restore(text)
         if state.task == "drawn" and len(state.mixture.get("sources", "").split("+")) == len(self.pad.sources):
             self.pad.restore(state)
+            self._restored = None
+        else:
+            state.problem()  # it says what is wrong with it
+            self._restored = dataclasses.replace(state, method="", prior=None, parameters={})
+            self._tell("Separate now takes the restored mixture, until you draw.", error=False)
         label = next((label for label, known in choices().items() if known == (state.method, state.prior)), None)
         if label is not None:
             self._method_widget.value = label
-        return self._show(state) if state.method else None
+        if state.method:
+            return self._show(state)
+        return self.send() if self._restored else None  # a drawing is there to be seen, and to be sent
 
     def compare(self) -> Compare:
         """All runs of this mixture so far, side by side, under the live run.
@@ -126,10 +136,19 @@ class Workbench(ipywidgets.VBox):
         SepvizError
             If there are fewer than two.
         """
-        runs = self._runs()
-        view = Compare(runs[-8:], self._truth)
+        view = Compare(self._runs()[-RUNS:], self._truth)
         self.children = [*self._head, *([self.live] if self.live else []), view]
+        if self._view is not None:
+            self._view.close()
+        self._view = view
         return view
+
+    def close(self) -> None:
+        """End the run and all views."""
+        for widget in (self.live, self._view, self.pad):
+            if widget is not None:
+                widget.close()
+        super().close()
 
     def _runs(self) -> list[Trace]:
         return [*self.kept, *(self.live.branches if self.live else [])]
@@ -141,10 +160,12 @@ class Workbench(ipywidgets.VBox):
         knows = None if hasattr(prior, "mask") else getattr(prior, "image_shape", None)
         problem.mixing.check(problem.mixtures, knows, **getattr(separator, "handles", {}))
         mixture = str(dataclasses.replace(state, method=""))
-        self.kept = self._runs() if mixture == self._text else []
+        self.kept = self._runs()[-RUNS + 1:] if mixture == self._text else []
         live = LiveRun(separator, problem, truth, state.run, state)
-        if self.live is not None:
-            self.live.close()
+        for old in (self.live, self._view):
+            if old is not None:
+                old.close()
+        self._view = None
         self.live, self._text, self._truth = live, mixture, truth
         live.observe(lambda _: self._count(), "status")
         self.children = [*self._head, live]
@@ -161,5 +182,14 @@ class Workbench(ipywidgets.VBox):
             action()
         except Exception as error:
             text = " ".join(str(error).split())
-            line = text if isinstance(error, SepvizError) else f"{type(error).__name__}: {text}"
-            self._says.value = f'<div role="alert" class="sepviz-problem">{html.escape(line)}</div>'
+            self._tell(text if isinstance(error, SepvizError) else f"{type(error).__name__}: {text}")
+
+    def _tell(self, line: str, error: bool = True) -> None:
+        look = 'role="alert" class="sepviz-problem"' if error else 'role="status"'
+        self._says.value = f"<div {look}>{html.escape(line)}</div>"
+
+    def _drawn(self, _change: Any) -> None:
+        """Who draws wants the drawing, not what was restored."""
+        if self._restored is not None:
+            self._restored = None
+            self._says.value = ""
