@@ -76,7 +76,7 @@ def test_lab_page(pages):
     text = pages[1].read_text()
     assert "<h1>A small lab</h1>" in text and text.count("<math") == 2 and "<munder>" in text
     assert "$m" not in text and r"<code>\nosuch</code>" in text  # what cannot be read is shown as it stands
-    assert text.count("class View {") == 1  # of two players the code is there once
+    assert text.count("class View extends") == 1  # of two players the code is there once
     assert text.count('class="export-widget"') == 2
     assert "A live run of Basis" in text and text.count("Controls that need Python") == 1
     assert 'alt="Two &lt;mixtures&gt;; mixture"' in text
