@@ -75,6 +75,8 @@ display(guess)
 
 # %%
 traces = {name: sepviz.record(method, problem) for name, method in methods.items()}
+
+# %%
 board = Leaderboard(traces, truth)
 display(board)
 

@@ -348,7 +348,7 @@ def _restore(arguments: argparse.Namespace) -> tuple[Problem, Truth]:
 def _separate(arguments: argparse.Namespace) -> int:
     from sepviz import files, tasks, zoo
     from sepviz.core import SepvizError, parameters_of
-    from sepviz.state import separator_of
+    from sepviz.state import check_fits, separator_of
 
     targets = [path for path in (arguments.out, arguments.trace, arguments.html) if path is not None]
     partial_path = arguments.out.with_suffix(".partial.npz")
@@ -381,8 +381,7 @@ def _separate(arguments: argparse.Namespace) -> int:
     settings = [*arguments.set, *([] if arguments.starts is None else [f"starts={arguments.starts}"])]
     separator = separator_of(arguments.method, arguments.preset, settings, arguments.prior, device)
     prior = getattr(separator, "prior", None)
-    knows = None if hasattr(prior, "mask") else getattr(prior, "image_shape", None)  # a mask network pads, and says what it cannot
-    problem.mixing.check(problem.mixtures, knows, **getattr(separator, "handles", {}))
+    check_fits(separator, problem)
     if hasattr(separator, "check_stable"):  # before a bar is drawn
         separator.check_stable(problem)
     run = {"method": arguments.method, "prior": None if prior is None else arguments.prior, "prior_digest": zoo.digest(prior),

@@ -126,6 +126,8 @@ def _html(title: str, body: str, widgets: dict[str, dict[str, Any]], index: bool
     """A whole page; code and styles that several widgets share are in it once."""
     from pygments.formatters import HtmlFormatter
 
+    from sepviz.widgets.player import SAVED_MODEL_JS
+
     codes = list(dict.fromkeys(state["_esm"] for state in widgets.values()))
     styles = [(ASSETS / "gallery.css").read_text(encoding="utf-8"), *dict.fromkeys(state.get("_css", "") for state in widgets.values())]
     if "highlight" in body:
@@ -140,7 +142,8 @@ def _html(title: str, body: str, widgets: dict[str, dict[str, Any]], index: bool
         kept = {key: value for key, value in state.items() if not key.startswith("_") and key not in ("layout", "tabbable", "tooltip")}
         text = json.dumps(kept, default=lambda data: {"base64": base64.b64encode(data).decode("ascii")}).replace("<", "\\u003c")
         scripts.append(f'<script type="application/json" id="state-{name}">{text}</script>')
-    scripts.append(f'<script type="module">\n{(ASSETS / "gallery.js").read_text(encoding="utf-8")}</script>')
+    gallery = SAVED_MODEL_JS + (ASSETS / "gallery.js").read_text(encoding="utf-8")
+    scripts.append(f'<script type="module">\n{gallery}</script>')
     parts = {"TITLE": html.escape(title), "STYLE": "\n".join(styles), "BODY": body, "SCRIPTS": "\n".join(scripts) if widgets else "",
              "NAVIGATION": "" if index else '<nav><a href="index.html">All labs and recorded runs</a></nav>'}
     return re.sub("%%([A-Z]+)%%", lambda found: parts[found[1]], (ASSETS / "gallery.html").read_text(encoding="utf-8"))
@@ -211,7 +214,7 @@ def _thumbnail(picture: Any, width: int = 640) -> bytes:
 def _run_page(path: Path) -> Page:
     from sepviz import metrics
     from sepviz.trace import Trace
-    from sepviz.widgets.packing import make_view, matching, pack_frames, pack_static, thin
+    from sepviz.widgets.packing import make_view, pack, thin
     from sepviz.widgets.player import PLAYER_JS, VIEW_CSS
 
     trace = Trace.load(path)
@@ -220,12 +223,9 @@ def _run_page(path: Path) -> Page:
     view = make_view(trace.problem, truth)
     while len(view.items) > 1 and len(thin(trace.steps, view, FRAMES)) < min(ENOUGH, len(trace)):
         view = _first(view, len(view.items) // 2)
-    positions = thin(trace.steps, view, FRAMES)
-    permutation = None if truth is None else matching(view, trace.final.sources[view.items].cpu())
+    positions, static, frames = pack(trace, view, FRAMES)
     batch, count = trace.sources.shape[:2]
-    frames = pack_frames(view, (trace.steps[i] for i in positions), permutation)
-    state = {"static": pack_static(view, batch, trace.method), "frames": frames,
-             "cursor": 0, "item": 0, "_esm": PLAYER_JS, "_css": VIEW_CSS}
+    state = {"static": static, "frames": frames, "cursor": 0, "item": 0, "_esm": PLAYER_JS, "_css": VIEW_CSS}
     said = f"{trace.method}, {trace.final.index} steps: {batch} mixtures of {count} sources"
     if truth is not None:
         first, last = (float(metrics.psnr(trace[i].sources, truth.sources).mean()) for i in (0, -1))

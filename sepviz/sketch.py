@@ -15,7 +15,7 @@ from sepviz.core import Problem, SepvizError, Truth
 from sepviz.data import NAMES, floats, load
 from sepviz.data.strokes import BOX, SIZE, ink_of
 from sepviz.mixing import Mixing
-from sepviz.tasks import hide, top_half
+from sepviz.tasks import hide, mixing_of, top_half, with_noise
 
 Stroke = Sequence[Sequence[float]]  # [[x, y], ...] in pixels, (0, 0) the upper left corner of the image
 GRID = 8  # steps of a pixel that a point is rounded to
@@ -149,17 +149,14 @@ def drawn(sources: str | Sequence[str] = "", *, weights: str | Sequence[float] =
     if visible not in ("all", "top-half"):
         raise SepvizError(f"visible {visible!r}: choose all or top-half")
     truth = torch.stack([image_of(name, pen) for name in names])[None].to(device)
-    mixing = Mixing.mean(len(names)) if weights == "mean" else Mixing.sum(len(names)) if weights == "sum" else Mixing(_weights(weights))
-    if len(mixing.weights) != len(names):
-        raise SepvizError(f"weights {mixing.weights}: want one for each of {len(names)} sources")
+    mixing = mixing_of(weights, len(names))
     filters = None
     if taps:
         filters = kernel_of(taps).expand(1, len(names), -1, -1).to(device)
         mixing = Mixing(mixing.weights, filter_size=filters.shape[-1])
     mixtures = mixing.apply(truth, filters)
     if noise:
-        rng = torch.Generator().manual_seed(seed)
-        mixtures = mixtures + noise * (2 * torch.rand(mixtures.shape, generator=rng) - 1).to(device)
+        mixtures = with_noise(mixtures, noise, torch.Generator().manual_seed(seed))
     problem = Problem(mixtures, mixing)
     return hide(problem, top_half(SIZE, SIZE)) if visible == "top-half" else problem, Truth(truth, filters)
 
@@ -170,10 +167,3 @@ def kernel_of(taps: str) -> Tensor:
         raise SepvizError(f"taps {taps!r}: want 25 letters 0 or 1, row by row, and at least one 1")
     kernel = torch.tensor([float(tap) for tap in taps]).reshape(5, 5)
     return kernel / kernel.sum()
-
-
-def _weights(weights: str | Sequence[float]) -> tuple[float, ...]:
-    try:
-        return tuple(float(weight) for weight in (weights.split("+") if isinstance(weights, str) else weights))
-    except ValueError:
-        raise SepvizError(f"weights {weights!r}: want sum, mean or numbers joined by +") from None

@@ -37,11 +37,12 @@ def mix(sources: Tensor, weights: Sequence[float] | str = "sum") -> tuple[Proble
     """
     if sources.ndim != 5:
         raise SepvizError(f"sources of shape {tuple(sources.shape)}: want (B, K, C, H, W)")
-    mixing = _mixing(weights, sources.shape[1])
+    mixing = mixing_of(weights, sources.shape[1])
     return Problem(mixing.apply(sources), mixing), Truth(sources)
 
 
-def _mixing(weights: Sequence[float] | str, count: int) -> Mixing:
+def mixing_of(weights: Sequence[float] | str, count: int) -> Mixing:
+    """The mixing of ``count`` sources with weights "sum", "mean", or one number for each."""
     if weights == "sum":
         return Mixing.sum(count)
     if weights == "mean":
@@ -49,7 +50,7 @@ def _mixing(weights: Sequence[float] | str, count: int) -> Mixing:
     if isinstance(weights, str):
         raise SepvizError(f"weights {weights!r}: want sum, mean or {count} numbers")
     if len(weights) != count:
-        raise SepvizError(f"{len(weights)} weights {tuple(weights)} for K = {count} sources: give {count} weights, or sum or mean")
+        raise SepvizError(f"{len(weights)} weights {tuple(weights)} for K = {count} sources: give one for each of {count}, or sum or mean")
     return Mixing(tuple(weights))
 
 
@@ -81,7 +82,7 @@ def separate(dataset: str = "strokes", *, count: int = 8, sources: int = 2, seed
 
     if not (1 <= count <= 1_000_000 and 1 <= sources <= 100):
         raise SepvizError(f"count {count}, sources {sources}: want 1 to 1,000,000 mixtures of 1 to 100 sources")
-    mixing = _mixing(weights, sources)
+    mixing = mixing_of(weights, sources)
     images = load(dataset, split)
     rng = torch.Generator().manual_seed(seed)
     if protocol == "agnostic":
@@ -120,11 +121,16 @@ def denoise(dataset: str = "strokes", *, count: int = 8, seed: int = 0, amplitud
             device: str | torch.device = "cpu") -> tuple[Problem, Truth]:
     """One image and noise from Uniform(-amplitude, amplitude), not clipped; arguments as of `separate`."""
     def change(images: Tensor, rng: torch.Generator) -> Tensor:
-        return images + amplitude * (2 * torch.rand(images.shape, generator=rng) - 1)
+        return with_noise(images, amplitude, rng)
 
     if not 0 <= amplitude <= 1:
         raise SepvizError(f"amplitude {amplitude}: want 0 to 1 in pixel units")
     return _disturbed(change, dataset, count, seed, split, device)
+
+
+def with_noise(images: Tensor, amplitude: float, rng: torch.Generator) -> Tensor:
+    """The images and noise from Uniform(-amplitude, amplitude), not clipped."""
+    return images + amplitude * (2 * torch.rand(images.shape, generator=rng) - 1).to(images)
 
 
 def inpaint(dataset: str = "strokes", *, count: int = 8, seed: int = 0, split: str = "test",

@@ -129,14 +129,14 @@ def record(separator: Separator, problem: Problem, *, seed: int = 0, every: int 
         raise SepvizError(f"limit={limit}: want a positive number of bytes")
     total: int | None = None
     if hasattr(separator, "total_steps"):  # optional, so not in the protocol
-        total = max(1, int(separator.total_steps(problem)) - (start.index if start else 0))
-    chosen = every or (-(-total // MAX_FRAMES) if total else 1)
+        total = max(0, int(separator.total_steps(problem)) - (start.index if start else 0))
+    chosen = every or max(1, -(-(total or 0) // MAX_FRAMES))
     recorder = Recorder(chosen, limit, MAX_FRAMES + 1 if every is None else None)
     rng = torch.Generator(device=problem.mixtures.device).manual_seed(seed)
     method = type(separator).__name__
     interrupted = False
     before, begun = start.info.get("seconds", 0.0) if start else 0.0, time.perf_counter()
-    with tqdm(total=total and total + (start is None), desc=method, unit="step", disable=not progress) as bar:
+    with tqdm(total=None if total is None else total + (start is None), desc=method, unit="step", disable=not progress) as bar:
         try:
             for step in separator.steps(problem, rng, start):
                 recorder.add(timed(step, before + time.perf_counter() - begun))

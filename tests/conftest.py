@@ -4,6 +4,7 @@ import os
 
 import pytest
 import torch
+from chromium import CHROMIUM, launch
 
 import sepviz
 from sepviz.priors.gaussian import GaussianPrior
@@ -36,3 +37,15 @@ def gaussian(device):
     mean = torch.tensor([[[0.2, 0.5, 0.8], [0.4, 0.6, 0.3]]], device=device)
     deviation = torch.tensor([[[0.05, 0.3, 0.15], [0.5, 0.1, 0.25]]], device=device)
     return GaussianPrior(mean, deviation)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, where it and playwright are."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("no chromium on the PATH")
+    with sync_api.sync_playwright() as playwright:
+        browser = launch(playwright)
+        yield browser
+        browser.close()

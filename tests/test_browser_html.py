@@ -1,7 +1,6 @@
 """The exported page in a real browser, with no network."""
 
 import re
-import shutil
 
 import pytest
 from test_trace import Toy, task  # noqa: F401 (task is a fixture)
@@ -10,10 +9,6 @@ from sepviz import metrics
 from sepviz.trace import record
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH")
-ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-             "--disable-component-update", "--disable-sync"]
 DRAW_FOR_A_SECOND = """() => {
   const slider = document.querySelector(".sepviz-slider");
   const root = document.querySelector(".sepviz");
@@ -25,14 +20,6 @@ DRAW_FOR_A_SECOND = """() => {
   slider.dispatchEvent(new Event("change"));
   return (Number(root.dataset.draws) - before) / ((performance.now() - begun) / 1000);
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS, timeout=120_000)
-        yield browser
-        browser.close()
 
 
 def test_page_plays_and_scrubs_offline(browser, task, tmp_path, capsys):  # noqa: F811

@@ -15,12 +15,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from chromium import CHROMIUM, launch
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH")
-ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-             "--disable-component-update", "--disable-sync"]
 ROOT = Path(__file__).parents[1]
 PATIENCE = 300_000  # milliseconds: the machine may be busy with other things
 
@@ -107,7 +105,7 @@ class Page:
     """A page that keeps what the console says and counts the messages to the kernel."""
 
     def __init__(self, playwright, height=2600):
-        self.browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS, timeout=PATIENCE)
+        self.browser = launch(playwright, PATIENCE)
         # tall enough for all cells: JupyterLab does not draw what is out of sight
         self.page = self.browser.new_page(viewport={"width": 1300, "height": height})
         self.page.set_default_timeout(PATIENCE)

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -16,21 +15,9 @@ from sepviz.widgets import Compare, Guess, Leaderboard, LiveRun, Player, Posteri
 from sepviz.widgets.player import page_of
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH")
-ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-             "--disable-component-update", "--disable-sync"]
 DRAWING = json.loads((Path(__file__).parent / "drawings.json").read_text())[1]
 SERIOUS = ("serious", "critical")
 PRIVATE = re.compile("^_|^(comm|keys|layout|log|tabbable|tooltip)$")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS, timeout=120_000)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The gallery: pages that play without a kernel and without a network, and what is refused."""
 
 import re
-import shutil
 
 import nbformat
 import pytest
@@ -13,7 +12,6 @@ from sepviz.core import SepvizError
 from sepviz.figures import curves
 from sepviz.trace import record
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 CELLS = [
     ("markdown", "# A small lab\n\nThe rule is $m = x_1 + x_2$, and `code` is code. More of it.\n\n"
                  "$$\\arg\\min_z \\Bigl\\| m - \\sum_k \\frac{a_k}{2} x_k \\Bigr\\|^2$$\n\nNot a formula: $\\nosuch$."),
@@ -167,33 +165,28 @@ def test_bad_input_is_one_line(tmp_path, capsys, lab):
 # --- in a browser, with no network ---------------------------------------------------------------
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH")
-def test_every_page_plays_and_scrubs_offline(pages):
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    from test_browser_html import ARGUMENTS
+def test_every_page_plays_and_scrubs_offline(browser, pages):
+    from playwright.sync_api import expect
 
-    sync_api.expect.set_options(timeout=90_000)
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS, timeout=120_000)
-        for path in pages:
-            context = browser.new_context(offline=True, viewport={"width": 420, "height": 800})
-            context.set_default_timeout(90_000)
-            page = context.new_page()
-            faults: list[str] = []
-            requests: list[str] = []
-            page.on("console", lambda message, faults=faults: faults.append(message.text) if message.type == "error" else None)
-            page.on("pageerror", lambda error, faults=faults: faults.append(str(error)))
-            page.on("request", lambda request, requests=requests: requests.append(request.url))
-            page.goto(path.as_uri())
-            places = page.locator(".export-widget")
-            assert places.count() == {"index.html": 0, "small.html": 2}.get(path.name, 1)
-            for i in range(places.count()):
-                check_player(sync_api.expect, page, places.nth(i))
-            assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-            assert page.evaluate("[...document.images].every((image) => image.naturalWidth > 0)")
-            assert faults == [] and requests == [path.as_uri()]
-            context.close()
-        browser.close()
+    expect.set_options(timeout=90_000)
+    for path in pages:
+        context = browser.new_context(offline=True, viewport={"width": 420, "height": 800})
+        context.set_default_timeout(90_000)
+        page = context.new_page()
+        faults: list[str] = []
+        requests: list[str] = []
+        page.on("console", lambda message, faults=faults: faults.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error, faults=faults: faults.append(str(error)))
+        page.on("request", lambda request, requests=requests: requests.append(request.url))
+        page.goto(path.as_uri())
+        places = page.locator(".export-widget")
+        assert places.count() == {"index.html": 0, "small.html": 2}.get(path.name, 1)
+        for i in range(places.count()):
+            check_player(expect, page, places.nth(i))
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        assert page.evaluate("[...document.images].every((image) => image.naturalWidth > 0)")
+        assert faults == [] and requests == [path.as_uri()]
+        context.close()
 
 
 def check_player(expect, page, place):

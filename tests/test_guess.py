@@ -1,7 +1,6 @@
 """Questions that take a guess: what Python knows of them, and the widget in a real browser."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -10,10 +9,6 @@ import torch
 from sepviz.core import SepvizError
 from sepviz.widgets import Guess
 from sepviz.widgets.guess import GUESS_CSS, GUESS_JS, NONE_YET
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-             "--disable-component-update", "--disable-sync"]
 
 
 def number():
@@ -116,17 +111,6 @@ window.models = {json.dumps(states)}.map((state) => ({{
   save_changes() {{ this.saved += 1; }} }}));
 for (const model of window.models) render({{ model, el: document.body.appendChild(document.createElement("div")) }});
 </script></body></html>"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("no chromium on the PATH")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS, timeout=120_000)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from torch import Generator
 from sepviz import metrics
 from sepviz.core import Problem, SepvizError, Step, Truth, parameter
 from sepviz.mixing import Mixing
+from sepviz.separators import Average
 from sepviz.trace import Trace, record
 
 
@@ -30,7 +31,7 @@ class Toy:
             raise SepvizError(f"rate={self.rate}: want a positive step size")
 
     def total_steps(self, problem: Problem) -> int:
-        return self.count + 1
+        return self.count
 
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
         mixtures, mixing, _ = problem
@@ -61,6 +62,12 @@ def task() -> tuple[Problem, Truth]:
 
 def stream(separator, problem, seed=0, start=None) -> list[Step]:
     return list(separator.steps(problem, Generator().manual_seed(seed), start))
+
+
+@pytest.mark.parametrize("separator, count", [(Average(), 1), (Toy(), 51)])
+def test_the_bar_ends_full(task, capsys, separator, count):
+    record(separator, task[0])
+    assert f"{count}/{count} " in capsys.readouterr().err.split("\r")[-1]
 
 
 def test_a_trace_is_the_stream(task):

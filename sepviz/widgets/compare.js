@@ -42,14 +42,12 @@ class Comparison {
     const known = Object.keys(AXES).filter((name) => this.runs.every((run) => run.frames.every((frame) => AXES[name].of(frame, run.frames) !== null)));
     this.axisSelect = make("select", "sepviz-align", { "aria-label": "Aligned by", onchange: () => { this.align(this.axisSelect.value); this.transport.go(this.positions.length - 1); } },
       known.map((name) => make("option", "", { value: name, textContent: `aligned by ${AXES[name].label}` })));
-    this.previous = pictureButton("previous", "back", "Previous mixture", () => this.chooseItem(this.item - 1));
-    this.next = pictureButton("next", "forward", "Next mixture", () => this.chooseItem(this.item + 1));
-    this.itemLabel = make("span", "sepviz-item");
+    this.items = new ItemSteps(fixed, (by) => this.chooseItem(this.item + by));
+    this.items.node.hidden = fixed.batch === 1;
     this.status = make("span", "sepviz-status");
-    const items = make("span", "sepviz-items", { hidden: fixed.batch === 1 }, [this.previous, this.itemLabel, this.next]);
     this.root = make("div", "sepviz sepviz-compare", { tabIndex: 0, role: "group", "aria-label": `${this.runs.length} runs side by side`, "data-lm-suppress-shortcuts": "true",
       onkeydown: (event) => this.transport.key(event) },
-      [make("div", "sepviz-header", {}, [make("strong", "sepviz-method", { textContent: `${this.runs.length} runs side by side` }), items, this.axisSelect, this.status]),
+      [make("div", "sepviz-header", {}, [make("strong", "sepviz-method", { textContent: `${this.runs.length} runs side by side` }), this.items.node, this.axisSelect, this.status]),
         make("div", "sepviz-body", {}, [rows, make("div", "sepviz-curves", {}, [...this.curves.map((curve) => curve.node), this.span])]), this.transport.node]);
     el.append(this.root);
     this.align(known[0]);
@@ -84,13 +82,11 @@ class Comparison {
   }
 
   chooseItem(item) {
-    const { items, batch, channels, low, high } = this.fixed;
+    const { items, channels, low, high } = this.fixed;
     if (!items.includes(item)) return;
     for (const run of this.runs) run.item = item;
     this.root.dataset.item = item;
-    this.itemLabel.textContent = `mixture ${item + 1} of ${batch}`;
-    this.previous.disabled = item === items[0];
-    this.next.disabled = item === items[items.length - 1];
+    this.items.at(item);
     this.mixture.draw(this.runs[0].mixed(), channels, low, high);
     this.mixture.label("mixture");
     this.truths.forEach((panel, k) => { panel.draw(this.runs[0].true(k), channels, 0, 1); panel.label(`truth ${k + 1}`); });
@@ -121,9 +117,7 @@ class Comparison {
   }
 
   seek(part) {
-    let best = 0;
-    this.positions.forEach((at, i) => { if (Math.abs(this.part(at) - part) < Math.abs(this.part(this.positions[best]) - part)) best = i; });
-    this.transport.go(best);
+    this.transport.go(nearest(this.positions.map((at) => this.part(at)), part));
   }
 
   rest() { this.onRest(); }

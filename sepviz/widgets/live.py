@@ -13,7 +13,7 @@ import anywidget
 import torch
 import traitlets
 
-from sepviz.core import Problem, Separator, SepvizError, Step, Truth, check_parameters, parameters_of
+from sepviz.core import Problem, Separator, SepvizError, Step, Truth, check_parameters, one_line, parameters_of
 from sepviz.state import State
 from sepviz.trace import LIMIT, MAX_FRAMES, Recorder, Trace, _full, timed
 from sepviz.widgets.packing import make_view, matching, pack_frames, pack_static, thin
@@ -273,7 +273,7 @@ class LiveRun(anywidget.AnyWidget):
                 actions[message["do"]]()
         except Exception as error:  # whatever it is, the user sees it in the widget
             with self._changed:
-                self._say(self.status["state"], _line(error))
+                self._say(self.status["state"], one_line(error))
 
     def _go(self, steps: float) -> None:
         with self._changed:
@@ -375,9 +375,9 @@ class LiveRun(anywidget.AnyWidget):
         if used is not None and used is not self._separator:
             self._separator = used
             self.controls = _controls(used)
-            self._say("paused", f"{_line(error)} (the parameters are as before)")
+            self._say("paused", f"{one_line(error)} (the parameters are as before)")
         else:
-            self._say("failed", _line(error))
+            self._say("failed", one_line(error))
 
     def _order(self, step: Step) -> list[list[int]] | None:
         """Which true source fits each estimate best; the estimates keep their places while they change."""
@@ -396,9 +396,3 @@ class LiveRun(anywidget.AnyWidget):
         order = self._order(steps[-1]) if steps else None
         pack = pack_frames(self._view, [steps[i] for i in thin(steps, self._view)], order=order)
         self.history = {"branch": self._branch.number, **pack}
-
-
-def _line(error: Exception) -> str:
-    """An error on one line, with its kind if it is not ours."""
-    text = " ".join(str(error).split())
-    return text if isinstance(error, SepvizError) and text else f"{type(error).__name__}: {text}"

@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from sepviz import metrics
 from sepviz.core import Problem, SepvizError, Step, Truth
+from sepviz.trace import Trace
 
 ITEMS = 8  # mixtures of one player
 BUDGET = 16 * 2**20  # bytes of frames of one player; a saved notebook holds them
@@ -81,6 +83,15 @@ def pack_static(view: View, batch: int, method: str) -> dict[str, Any]:
         "visible": b"" if view.problem.mixing.visible is None else view.problem.mixing.visible.to(torch.uint8).cpu().numpy().tobytes(),
         "truth": b"" if view.truth is None else _image_bytes(view.truth.sources),
     }
+
+
+def pack(trace: Trace, view: View, budget: int = BUDGET) -> tuple[list[int], dict[str, Any], dict[str, Any]]:
+    """A run as a player gets it: the positions of its frames in the trace, `pack_static` and `pack_frames`."""
+    positions = thin(trace.steps, view, budget)
+    # One matching, at the last step: panels that follow the matching of each step would jump.
+    permutation = None if view.truth is None else matching(view, trace.final.sources[view.items].cpu())
+    steps = tqdm([trace.steps[i] for i in positions], desc="packing", delay=1, leave=False)
+    return positions, pack_static(view, len(trace.problem.mixtures), trace.method), pack_frames(view, steps, permutation)
 
 
 def matching(view: View, sources: Tensor) -> Tensor:

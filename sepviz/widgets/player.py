@@ -11,34 +11,23 @@ from typing import Any
 
 import anywidget
 import traitlets
-from tqdm.auto import tqdm
 
 from sepviz.core import SepvizError, Step, Truth
 from sepviz.trace import Trace
-from sepviz.widgets.packing import View, make_view, matching, pack_frames, pack_static, thin
+from sepviz.widgets.packing import make_view, pack
 
 FOLDER = Path(__file__).parent
 VIEW_JS = (FOLDER / "view.js").read_text(encoding="utf-8")  # shared by the player, the live run and the HTML page
 VIEW_CSS = (FOLDER / "view.css").read_text(encoding="utf-8")
+SAVED_MODEL_JS = (FOLDER / "saved_model.js").read_text(encoding="utf-8")  # for a page without a kernel
 PLAYER_JS = VIEW_JS + (FOLDER / "player.js").read_text(encoding="utf-8")
-
-
-def _pack(trace: Trace, truth: Truth | None, item: int) -> tuple[View, list[int], dict[str, Any], dict[str, Any]]:
-    """The view, the positions of its frames in the trace, and what the browser gets."""
-    view = make_view(trace.problem, truth, item)
-    positions = thin(trace.steps, view)
-    # One matching, at the last step: panels that follow the matching of each step would jump.
-    permutation = None if truth is None else matching(view, trace.final.sources[view.items].cpu())
-    steps = tqdm([trace.steps[i] for i in positions], desc="packing", delay=1, leave=False)
-    frames = pack_frames(view, steps, permutation)
-    return view, positions, pack_static(view, len(trace.problem.mixtures), trace.method), frames
 
 
 class Player(anywidget.AnyWidget):
     """Play, scrub and look into a recorded run.
 
-    All frames are sent once, as uint8 (see `sepviz.widgets.packing` for the rounding); moving through
-    them sends nothing to the kernel. When the player has come to rest, its place is told to Python, so
+    All frames are sent once, as float16 (see `sepviz.widgets.packing`); moving through them sends
+    nothing to the kernel. When the player has come to rest, its place is told to Python, so
     `step` is the step on the screen.
 
     Parameters
@@ -70,7 +59,8 @@ class Player(anywidget.AnyWidget):
     item = traitlets.Int(0).tag(sync=True)
 
     def __init__(self, trace: Trace, truth: Truth | None = None, item: int = 0):
-        self._view, self._positions, static, frames = _pack(trace, truth, item)
+        self._view = make_view(trace.problem, truth, item)
+        self._positions, static, frames = pack(trace, self._view)
         self.trace = trace
         super().__init__(static=static, frames=frames, item=item)
 
@@ -95,7 +85,7 @@ class Player(anywidget.AnyWidget):
 
 def html_page(trace: Trace, truth: Truth | None = None, title: str | None = None) -> str:
     """One HTML page with the player, its data and its code in it."""
-    _, _, static, frames = _pack(trace, truth, 0)
+    _, static, frames = pack(trace, make_view(trace.problem, truth))
     return page_of(PLAYER_JS, {"static": static, "frames": frames, "cursor": 0, "item": 0}, title or f"{trace.method}, step by step")
 
 
@@ -106,5 +96,5 @@ def page_of(script: str, state: dict[str, Any], title: str) -> str:
 
     text = json.dumps(state, default=encode).replace("<", "\\u003c")
     page = (FOLDER / "page.html").read_text(encoding="utf-8")
-    parts = {"TITLE": html.escape(title), "STYLE": VIEW_CSS, "STATE": text, "SCRIPT": script}
+    parts = {"TITLE": html.escape(title), "STYLE": VIEW_CSS, "STATE": text, "SCRIPT": script, "MODEL": SAVED_MODEL_JS}
     return re.sub("%%([A-Z]+)%%", lambda found: parts[found[1]], page)

@@ -10,15 +10,14 @@ import anywidget
 import torch
 import traitlets
 
-from sepviz.core import Problem, SepvizError, Truth
+from sepviz.core import Problem, SepvizError, Truth, one_line
 from sepviz.data import NAMES, load
-from sepviz.sketch import PEN, Stroke, decode, encode
+from sepviz.sketch import PEN, Stroke, decode, encode, image_of
 from sepviz.state import State, restore
 from sepviz.widgets.packing import make_view, pack_static
 from sepviz.widgets.player import FOLDER, VIEW_CSS, VIEW_JS
 
 MOST = 4  # sources of one pad
-FIELDS = ("weights", "pen", "taps", "noise", "visible")  # of `sepviz.sketch.drawn`
 
 
 class SketchPad(anywidget.AnyWidget):
@@ -150,8 +149,8 @@ class SketchPad(anywidget.AnyWidget):
         images, error = [], ""
         for i, source in enumerate(self.sources):
             try:
-                truth = State("drawn", {"sources": source, "pen": str(self.options["pen"])}).problem()[1] if source else None
-                images.append(b"" if truth is None else (truth.sources * 255).round().to(torch.uint8).numpy().tobytes())
+                image = image_of(source, self.options["pen"]) if source else None
+                images.append(b"" if image is None else (image * 255).round().to(torch.uint8).numpy().tobytes())
             except SepvizError as caught:
                 images.append(b"")
                 error = f"pad {i + 1}: {caught}"
@@ -172,7 +171,7 @@ class SketchPad(anywidget.AnyWidget):
             elif message.get("do") == "clear":
                 self._put(int(message["pad"]), "")
         except Exception as caught:  # whatever it is, the user sees it in the widget
-            self.shown = {**self.shown, "error": " ".join(str(caught).split())}
+            self.shown = {**self.shown, "error": one_line(caught)}
 
 
 def _word(number: float) -> str:

@@ -337,6 +337,28 @@ class Transport {
   }
 }
 
+// The place of the value that is nearest to the one wanted.
+function nearest(values, wanted) {
+  let best = 0;
+  values.forEach((value, i) => { if (Math.abs(value - wanted) < Math.abs(values[best] - wanted)) best = i; });
+  return best;
+}
+
+// Which mixture is shown, and the way to the one before and the next: {node, at(item)}; `move(by)` is asked to go there.
+class ItemSteps {
+  constructor({ items, batch }, move) {
+    this.previous = pictureButton("previous", "back", "Previous mixture", () => move(-1));
+    this.next = pictureButton("next", "forward", "Next mixture", () => move(1));
+    this.label = make("span", "sepviz-item");
+    this.node = make("span", "sepviz-items", {}, [this.previous, this.label, this.next]);
+    this.at = (item) => {
+      this.label.textContent = `mixture ${item + 1} of ${batch}`;
+      this.previous.disabled = item === items[0];
+      this.next.disabled = item === items[items.length - 1];
+    };
+  }
+}
+
 // --- frames -------------------------------------------------------------------------------------
 
 // What came from Python, and where in it a layer of a frame lies.
@@ -436,19 +458,18 @@ class View extends Frames {
         this.point([row, column]);
       });
     }
+    this.hint = make("span", "sepviz-hint", { textContent: "Why this pixel? Point at one, click to keep it; or press I, then Shift and the arrows." });
     this.why = make("div", "sepviz-why", { role: "region", "aria-label": "Why this pixel", "aria-live": "polite" });
 
     this.curves = Object.keys(CURVES).map((name) => new Curve(name, (part) => this.seek(part)));
     this.span = make("div", "sepviz-span");
     const curves = make("div", "sepviz-curves", {}, [...this.curves.map((curve) => curve.node), this.span]);
 
-    this.previous = pictureButton("previous", "back", "Previous mixture", () => this.chooseItem(this.item - 1));
-    this.next = pictureButton("next", "forward", "Next mixture", () => this.chooseItem(this.item + 1));
-    this.itemLabel = make("span", "sepviz-item");
+    this.items = new ItemSteps(fixed, (by) => this.chooseItem(this.item + by));
     this.status = make("span", "sepviz-status");
     const header = make("div", "sepviz-header", {}, [make("strong", "sepviz-method", { textContent: fixed.method }),
-      make("span", "sepviz-items", {}, [this.previous, this.itemLabel, this.next]), this.status]);
-    if (fixed.batch === 1) header.children[1].hidden = true;
+      this.items.node, this.status]);
+    this.items.node.hidden = fixed.batch === 1;
 
     this.transport = new Transport(this);
     this.layerButtons = make("span", "sepviz-segments", { role: "group", "aria-label": "Layer under the estimates" });
@@ -551,7 +572,7 @@ class View extends Frames {
     this.why.hidden = !frame;
     if (!frame) return;
     if (!this.pixel) {
-      this.why.replaceChildren(make("span", "sepviz-hint", { textContent: "Why this pixel? Point at one, click to keep it; or press I, then Shift and the arrows." }));
+      if (this.why.firstChild !== this.hint) this.why.replaceChildren(this.hint); // else every frame would be read out
       return;
     }
     const { width, height, channels, count } = this.fixed;
@@ -563,8 +584,8 @@ class View extends Frames {
     const place = this.place;
     const forces = frame.layers.filter((layer) => FORCES.includes(layer.name));
     const moved = forces.some((layer) => frame.scales[layer.name][place]);
-    const rows = Array.from({ length: count }, (_, k) => {
-      const now = read(this.values(frame, "estimate", k));
+    const estimates = Array.from({ length: count }, (_, k) => read(this.values(frame, "estimate", k)));
+    const rows = estimates.map((now, k) => {
       const parts = moved ? forces.map((layer) => read(this.values(frame, layer.name, k))) : [];
       const before = moved ? [plus(now, ...parts.map((part) => part.map((value) => -value)))] : [];
       const cells = [...before, ...parts, now];
@@ -572,7 +593,6 @@ class View extends Frames {
       return make("tr", "", {}, [make("th", "", { scope: "row", textContent: `source ${k + 1}` }), ...cells.map((cell) => make("td", "", { textContent: text(cell) }))]);
     });
     const heads = ["", ...(moved ? ["before", ...forces.map((layer) => `+ ${layer.label}`), "= now"] : ["now"]), ...(this.truth ? ["truth"] : [])];
-    const estimates = Array.from({ length: count }, (_, k) => read(this.values(frame, "estimate", k)));
     const mixture = read(this.mixed()), remix = read(this.remixed(frame)), residual = read(this.values(frame, "residual"));
     const seen = !this.visible || Boolean(this.visible[row * width + column]);
     const filtered = frame.layers.some((layer) => layer.name === "filters");
@@ -629,14 +649,11 @@ class View extends Frames {
   }
 
   chooseItem(item) {
-    const { items, batch } = this.fixed;
-    if (!items.includes(item)) return;
+    if (!this.fixed.items.includes(item)) return;
     const moved = item !== this.item;
     this.item = item;
     this.root.dataset.item = item;
-    this.itemLabel.textContent = `mixture ${item + 1} of ${batch}`;
-    this.previous.disabled = item === items[0];
-    this.next.disabled = item === items[items.length - 1];
+    this.items.at(item);
     this.mixtureColumn.mixture.draw(this.mixed(), this.fixed.channels, this.fixed.low, this.fixed.high);
     this.mixtureColumn.mixture.label("mixture");
     if (this.frames.length) { this.plotCurves(); this.show(this.cursor); }
@@ -644,9 +661,7 @@ class View extends Frames {
   }
 
   seek(part) {
-    let best = 0;
-    this.frames.forEach((frame, i) => { if (Math.abs(this.part(frame) - part) < Math.abs(this.part(this.frames[best]) - part)) best = i; });
-    this.transport.go(best);
+    this.transport.go(nearest(this.frames.map((frame) => this.part(frame)), part));
   }
 
   rest() {

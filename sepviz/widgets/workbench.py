@@ -11,10 +11,10 @@ from typing import Any
 import ipywidgets
 
 from sepviz import zoo
-from sepviz.core import LatentModel, ScoreModel, SepvizError, Truth
+from sepviz.core import LatentModel, Problem, ScoreModel, Truth, one_line
 from sepviz.data import NAMES
 from sepviz.separators import METHODS
-from sepviz.state import State, restore
+from sepviz.state import State, check_fits, restore
 from sepviz.trace import Trace
 from sepviz.widgets.compare import RUNS, Compare
 from sepviz.widgets.live import LiveRun
@@ -103,7 +103,8 @@ class Workbench(ipywidgets.VBox):
             If a pad is empty, or the method refuses the mixture.
         """
         method, prior = choices()[self._method_widget.value]
-        return self._show(dataclasses.replace(self._restored or self.pad.state, method=method, prior=prior, parameters={}))
+        state = dataclasses.replace(self._restored or self.pad.state, method=method, prior=prior, parameters={})
+        return self._show(state, *state.problem())
 
     def restore(self, text: str) -> LiveRun | None:
         """Make what a state says again; a drawn mixture comes back to the pad, another without a method gets the chosen one.
@@ -114,18 +115,18 @@ class Workbench(ipywidgets.VBox):
             If the text is no state, or something in it is not known.
         """
         state = restore(text)
+        made = state.problem()  # it says what is wrong with it
         if state.task == "drawn" and len(state.mixture.get("sources", "").split("+")) == len(self.pad.sources):
             self.pad.restore(state)
             self._restored = None
         else:
-            state.problem()  # it says what is wrong with it
             self._restored = dataclasses.replace(state, method="", prior=None, parameters={})
             self._tell("Separate now takes the restored mixture, until you draw.", error=False)
         label = next((label for label, known in choices().items() if known == (state.method, state.prior)), None)
         if label is not None:
             self._method_widget.value = label
         if state.method:
-            return self._show(state)
+            return self._show(state, *made)
         return self.send() if self._restored else None  # a drawing is there to be seen, and to be sent
 
     def compare(self) -> Compare:
@@ -153,12 +154,9 @@ class Workbench(ipywidgets.VBox):
     def _runs(self) -> list[Trace]:
         return [*self.kept, *(self.live.branches if self.live else [])]
 
-    def _show(self, state: State) -> LiveRun:
-        problem, truth = state.problem()
+    def _show(self, state: State, problem: Problem, truth: Truth) -> LiveRun:
         separator = state.separator()
-        prior = getattr(separator, "prior", None)
-        knows = None if hasattr(prior, "mask") else getattr(prior, "image_shape", None)
-        problem.mixing.check(problem.mixtures, knows, **getattr(separator, "handles", {}))
+        check_fits(separator, problem)
         mixture = str(dataclasses.replace(state, method=""))
         self.kept = self._runs()[-RUNS + 1:] if mixture == self._text else []
         live = LiveRun(separator, problem, truth, state.run, state)
@@ -181,8 +179,7 @@ class Workbench(ipywidgets.VBox):
         try:
             action()
         except Exception as error:
-            text = " ".join(str(error).split())
-            self._tell(text if isinstance(error, SepvizError) else f"{type(error).__name__}: {text}")
+            self._tell(one_line(error))
 
     def _tell(self, line: str, error: bool = True) -> None:
         look = 'role="alert" class="sepviz-problem"' if error else 'role="status"'
