@@ -9,6 +9,7 @@ from typing import ClassVar
 from torch import Generator, Tensor
 
 from sepviz.core import Problem, SepvizError, Step
+from sepviz.priors.dictionary import TINY
 from sepviz.separators.nmf import Nmf
 
 
@@ -16,8 +17,8 @@ from sepviz.separators.nmf import Nmf
 class ConvNmf(Nmf):
     """`Nmf` with movable bases, ``m ~ sum_r h_r * basis_r``; each activation h_r is a small picture of places.
 
-    Where sources went through unknown filters, the picture is read as ``h_r = (weight of basis r) f``: the source is
-    every basis at its middle place with all of its weight, and the filter is what the class's activations sum to.
+    Where sources went through unknown filters, all bases of a class move alike, ``h_r = w_r f``: the source is every basis at
+    its middle place with its weight w_r, f is the filter, and the two are updated in turn.
     """
 
     assumes: ClassVar[str] = "nonnegative bases of each class, and that the sources are of different classes; a filter"
@@ -30,6 +31,21 @@ class ConvNmf(Nmf):
         if size is not None and size != side:
             raise SepvizError(f"filter size {size}: the bases of {self.prior.name} move within {side}x{side}; state that size")
         return super().steps(problem, rng, start)
+
+    def _update(self, activations: Tensor, atoms: Tensor, images: Tensor, visible: Tensor | None, problem: Problem) -> Tensor:
+        """With unknown filters: of the weights w, then of the filters f, of sum 1, each a step that never lets the error grow."""
+        if problem.mixing.filter_size is None:
+            return super()._update(activations, atoms, images, visible, problem)
+        seen = atoms if visible is None else atoms * visible
+        wanted = (images @ seen.T).reshape(activations.shape)
+        weights, filters = activations.sum(dim=3, keepdim=True), activations.sum(dim=2, keepdim=True)
+        over = (1, 2) if problem.mixing.count == 1 else (2,)  # of a single source, all classes are parts, and share its filter
+        filters = filters.sum(dim=over, keepdim=True) / weights.sum(dim=over, keepdim=True).clamp_min(TINY)
+        made = ((weights * filters).flatten(1) @ atoms @ seen.T).reshape(activations.shape)
+        weights = weights * (wanted * filters).sum(dim=3, keepdim=True) / ((made * filters).sum(dim=3, keepdim=True) + TINY)
+        made = ((weights * filters).flatten(1) @ atoms @ seen.T).reshape(activations.shape)
+        filters = filters * (wanted * weights).sum(dim=over, keepdim=True) / ((made * weights).sum(dim=over, keepdim=True) + TINY)
+        return weights * filters
 
     def _unfiltered(self, images: Tensor, activations: Tensor, atoms: Tensor, problem: Problem) -> tuple[Tensor, Tensor | None]:
         size = problem.mixing.filter_size

@@ -51,7 +51,7 @@ class Nmf:
             activations = start.extras["activations"].flatten(1).clone()
         for index in range(0 if start is None else start.index + 1, self.iterations + 1):
             if index:
-                activations = update_activations(activations, atoms, flat, visible)
+                activations = self._update(activations.reshape(shape), atoms, flat, visible, problem).flatten(1)
             if index == self.iterations // 2 and mixing.count > 1:
                 chosen = strongest(explained(activations.reshape(shape), atoms), mixing.count)
                 kept = torch.zeros(shape[:2], device=flat.device).scatter_(1, chosen, 1.0)
@@ -74,6 +74,10 @@ class Nmf:
         sources = gather(images, chosen).reshape(len(images), mixing.count, *problem.mixtures.shape[1:]) / mixing.weights_like(images)
         info["residual"] = problem.residual(sources, extras.get("filters"))
         return Step(index, f"update {index}", sources, extras, info)
+
+    def _update(self, activations: Tensor, atoms: Tensor, images: Tensor, visible: Tensor | None, problem: Problem) -> Tensor:
+        """One multiplicative update of the activations (B, classes, bases of each, places)."""
+        return update_activations(activations.flatten(1), atoms, images, visible).reshape(activations.shape)
 
     def _unfiltered(self, images: Tensor, activations: Tensor, atoms: Tensor, problem: Problem) -> tuple[Tensor, Tensor | None]:
         """What a filter that nobody knows did, taken off: images (B, classes, C H W) and filters; here, nothing."""

@@ -51,9 +51,9 @@ class Synthesis:
     starts: int = parameter(8, "latents tried for each mixture", low=1, high=128)
     bank: int = parameter(2000, "latents drawn once, of which every mixture's starts are chosen; 0: starts are drawn blindly",
                           low=0, high=20_000)
-    start_iterations: int = parameter(20, "iterations before starts are dropped", low=1, high=1000)
+    start_iterations: int = parameter(15, "iterations before starts are dropped", low=1, high=1000)
     keep: float = parameter(0.25, "share of the starts that goes on; 0: the best alone", low=0.0, high=0.9)
-    refine_iterations: int = parameter(400, "iterations of the last start", low=0, high=10_000)
+    refine_iterations: int = parameter(430, "iterations of the last start", low=0, high=10_000)
     learning_rate: float = parameter(0.1, "Adam's step", low=0.001, high=1.0, log=True)
     last_rate: float = parameter(0.1, "the step at the end, as a share of that at the start", low=0.001, high=1.0, log=True)
     outlier: float = parameter(0.3, "residual from which a pixel counts less and less; 0: all count alike", low=0.0, high=2.0,
