@@ -140,6 +140,19 @@ def test_a_filter_is_where_the_bases_stand(device):
     assert found.info["residual"] < 0.02
 
 
+def test_all_bases_move_alike_under_a_filter(device):
+    """Left free, each base would make up a blur of its own; the error of the updates never grows."""
+    images, labels = digits()
+    prior, _ = train_dictionary(images, labels, images[:50], reach=2, per_class=3, iterations=20, each=40, progress=False)
+    problem, _ = tasks.deconvolve("strokes", count=3, device=device)
+    steps = list(ConvNmf(prior.to(device), iterations=40).steps(problem, rng_of(device)))
+    found = steps[-1].extras["activations"].flatten(1, 2)
+    alike = found.sum(dim=2, keepdim=True) * found.sum(dim=1, keepdim=True) / found.sum(dim=(1, 2), keepdim=True)
+    torch.testing.assert_close(found, alike, rtol=1e-3, atol=1e-5)
+    residuals = [step.info["residual"] for step in steps]
+    assert all(later <= earlier * (1 + 1e-5) for earlier, later in zip(residuals[1:], residuals[2:], strict=False))
+
+
 def test_dictionaries_are_learned_shipped_and_used(tmp_path):
     images, labels = digits()
     prior, card = train_dictionary(images, labels, images[:50], per_class=3, iterations=40, each=40, progress=False)
