@@ -116,8 +116,8 @@ def test_an_unknown_filter_is_found(update, device):
     filters = smooth_kernels(2, 3, rng_of("cpu"))[:, None].to(device)
     truth, mixing = prior.decode(z), Mixing((1.0,), 3)
     problem = Problem(mixing.apply(truth, filters), mixing)
-    step = last(Synthesis(prior, starts=4, start_iterations=100, refine_iterations=1500, latent_penalty=0.0, filter_penalty=0.0,
-                          filter_update=update), problem)
+    step = last(Synthesis(prior, starts=4, start_iterations=100, refine_iterations=1500, learning_rate=0.1, last_rate=0.1,
+                          latent_penalty=0.0, filter_penalty=0.0, filter_update=update), problem)
     assert step.extras["filters"].shape == (2, 1, 3, 3)
     assert step.info["residual"] < 0.02 * float(problem.mixtures.std())
 

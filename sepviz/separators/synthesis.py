@@ -54,14 +54,14 @@ class Synthesis:
     start_iterations: int = parameter(15, "iterations before starts are dropped", low=1, high=1000)
     keep: float = parameter(0.25, "share of the starts that goes on; 0: the best alone", low=0.0, high=0.9)
     refine_iterations: int = parameter(430, "iterations of the last start", low=0, high=10_000)
-    learning_rate: float = parameter(0.1, "Adam's step", low=0.001, high=1.0, log=True)
-    last_rate: float = parameter(0.1, "the step at the end, as a share of that at the start", low=0.001, high=1.0, log=True)
+    learning_rate: float = parameter(0.15, "Adam's step", low=0.001, high=1.0, log=True)
+    last_rate: float = parameter(0.3, "the step at the end, as a share of that at the start", low=0.001, high=1.0, log=True)
     outlier: float = parameter(0.3, "residual from which a pixel counts less and less; 0: all count alike", low=0.0, high=2.0,
                                unit="pixel values")
     beta1: float = parameter(0.8, "Adam's memory of the slope", low=0.0, high=0.999)
     beta2: float = parameter(0.95, "Adam's memory of the squared slope", low=0.0, high=0.9999)
     latent_penalty: float = parameter(3e-5, "weight of mean(z^2)", low=0.0, high=0.1)
-    filter_penalty: float = parameter(1e-3, "weight of sum(f^2)", low=0.0, high=0.1)
+    filter_penalty: float = parameter(5e-3, "weight of sum(f^2)", low=0.0, high=0.1)
     filter_update: str = parameter("ridge", "how filters are found", choices=("ridge", "gradient"))
     filter_deviation: float = parameter(0.1, "standard deviation of the filters' first taps, for gradient", low=0.01, high=2.0, log=True)
 
