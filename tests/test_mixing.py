@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from sepviz import tasks
 from sepviz.core import SepvizError
 from sepviz.mixing import Mixing
 
@@ -82,3 +83,10 @@ def test_bad_mixtures_are_refused_by_name(mixtures, message):
 
 def test_the_overshoot_of_noise_passes():
     Mixing.mean(2).check(torch.tensor([-0.9, 1.9]).reshape(1, 1, 1, 2), (1, 1, 2))
+
+
+def test_noise_is_uniform_about_zero():
+    problem, truth = tasks.denoise("strokes", count=20, amplitude=0.31)
+    noise = problem.mixtures - truth.sources[:, 0]
+    assert 0.309 < float(noise.max()) <= 0.3101 and -0.3101 <= float(noise.min()) < -0.309
+    assert float(noise.mean()) == pytest.approx(0, abs=0.006) and float(noise.std()) == pytest.approx(0.31 / 3**0.5, rel=0.01)
