@@ -44,7 +44,8 @@ class Synthesis:
     mixture (`nearest_sums`); with no bank they are drawn blindly, as in the paper.
 
     After each ``start_iterations`` the share ``keep`` of the starts with the least error on the seen pixels goes on, at
-    least one (successive halving, Jamieson & Talwalkar 2016); the last one is refined. The truth is never asked.
+    least one (successive halving, Jamieson & Talwalkar 2016); the last one is refined, for as many iterations for every
+    mixture: errors rest and fall again, and a stop that saves a fifth of the iterations costs 0.3 dB. The truth is never asked.
     """
 
     prior: LatentModel
