@@ -165,7 +165,7 @@ def test_bad_input_is_one_line(tmp_path, capsys, lab):
 # --- in a browser, with no network ---------------------------------------------------------------
 
 
-def test_every_page_plays_and_scrubs_offline(browser, pages):
+def test_every_page_plays_and_scrubs_offline(pages, browser):
     from playwright.sync_api import expect
 
     expect.set_options(timeout=90_000)
