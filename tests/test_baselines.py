@@ -1,6 +1,7 @@
 """The baselines of Kong et al. 2019: NMF against scikit-learn, convolutive NMF against torchnmf, the CNN."""
 
 import collections
+import itertools
 
 import pytest
 import torch
@@ -150,7 +151,7 @@ def test_all_bases_move_alike_under_a_filter(device):
     alike = found.sum(dim=2, keepdim=True) * found.sum(dim=1, keepdim=True) / found.sum(dim=(1, 2), keepdim=True)
     torch.testing.assert_close(found, alike, rtol=1e-3, atol=1e-5)
     residuals = [step.info["residual"] for step in steps]
-    assert all(later <= earlier * (1 + 1e-5) for earlier, later in zip(residuals[1:], residuals[2:], strict=False))
+    assert all(later <= earlier * (1 + 1e-5) for earlier, later in itertools.pairwise(residuals[1:]))
 
 
 def test_dictionaries_are_learned_shipped_and_used(tmp_path):
