@@ -102,8 +102,7 @@ class Workbench(ipywidgets.VBox):
         SepvizError
             If a pad is empty, or the method refuses the mixture.
         """
-        method, prior = choices()[self._method_widget.value]
-        state = dataclasses.replace(self._restored or self.pad.state, method=method, prior=prior, parameters={})
+        state = self._chosen(self._restored or self.pad.state)
         return self._show(state, *state.problem())
 
     def restore(self, text: str) -> LiveRun | None:
@@ -125,9 +124,9 @@ class Workbench(ipywidgets.VBox):
         label = next((label for label, known in choices().items() if known == (state.method, state.prior)), None)
         if label is not None:
             self._method_widget.value = label
-        if state.method:
-            return self._show(state, *made)
-        return self.send() if self._restored else None  # a drawing is there to be seen, and to be sent
+        if not state.method and not self._restored:
+            return None  # a drawing is there to be seen, and to be sent
+        return self._show(state if state.method else self._chosen(state), *made)
 
     def compare(self) -> Compare:
         """All runs of this mixture so far, side by side, under the live run.
@@ -150,6 +149,11 @@ class Workbench(ipywidgets.VBox):
             if widget is not None:
                 widget.close()
         super().close()
+
+    def _chosen(self, state: State) -> State:
+        """The same mixture with the method that is chosen."""
+        method, prior = choices()[self._method_widget.value]
+        return dataclasses.replace(state, method=method, prior=prior, parameters={})
 
     def _runs(self) -> list[Trace]:
         return [*self.kept, *(self.live.branches if self.live else [])]
