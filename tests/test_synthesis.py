@@ -1,6 +1,7 @@
 """Synthesis: true convolution, the filters' closed form, the descent, the choice of a start."""
 
 import collections
+import math
 
 import pytest
 import torch
@@ -100,7 +101,7 @@ def test_the_descent_finds_the_minimum(device):
     """A linear generator without penalties: the remix reaches the mixture's projection onto what the latents can make."""
     prior = Linear(device)
     mixtures = torch.rand((3, *SHAPE), generator=rng_of(device, 3), device=device)
-    separator = Synthesis(prior, starts=3, start_iterations=100, refine_iterations=1500, latent_penalty=0.0, last_rate=0.01, outlier=0.0)
+    separator = Synthesis(prior, starts=3, start_iterations=100, refine_iterations=1500, latent_penalty=0.0, outlier=0.0)
     step = last(separator, Problem(mixtures, Mixing.sum(2)))
     basis = torch.linalg.qr(prior.weight.T)[0]
     best = mixtures.flatten(1) @ basis @ basis.T
@@ -116,7 +117,7 @@ def test_an_unknown_filter_is_found(update, device):
     filters = smooth_kernels(2, 3, rng_of("cpu"))[:, None].to(device)
     truth, mixing = prior.decode(z), Mixing((1.0,), 3)
     problem = Problem(mixing.apply(truth, filters), mixing)
-    step = last(Synthesis(prior, starts=4, start_iterations=100, refine_iterations=1500, learning_rate=0.1, last_rate=0.1,
+    step = last(Synthesis(prior, starts=4, start_iterations=100, refine_iterations=1500, learning_rate=0.1,
                           latent_penalty=0.0, filter_penalty=0.0, filter_update=update), problem)
     assert step.extras["filters"].shape == (2, 1, 3, 3)
     assert step.info["residual"] < 0.02 * float(problem.mixtures.std())
@@ -174,20 +175,51 @@ def test_a_run_through_filters_goes_on_from_any_step(update, device):
     problem = Problem(torch.rand((2, *SHAPE), generator=rng_of(device, 4), device=device), Mixing((1.0, 1.0), 3))
     separator = Synthesis(Linear(device), starts=4, start_iterations=3, keep=0.5, refine_iterations=3, filter_update=update)
     whole = list(separator.steps(problem, rng_of(device)))
-    for at in (0, 2, 3, 5, 8):
+    assert not list(separator.steps(problem, rng_of(device), start=whole[-1])), "the answer is the last"
+    for at in (0, 2, 3, 5, 6):
         rest = list(separator.steps(problem, rng_of(device), start=whole[at]))
         assert [step.index for step in rest] == [step.index for step in whole[at + 1:]]
         torch.testing.assert_close(rest[-1].sources, whole[-1].sources)
         torch.testing.assert_close(rest[-1].extras["filters"], whole[-1].extras["filters"])
 
 
+@pytest.mark.parametrize("size", [None, 3])
+def test_the_answer_is_the_mean_of_the_finalists(size, device):
+    """By hand: in the order of the best one's sources, each weighted by how near its error is to the least."""
+    problem = Problem(torch.rand((5, *SHAPE), generator=rng_of(device, 4), device=device), Mixing((1.0, 1.0), size))
+    separator = Synthesis(Linear(device), starts=4, start_iterations=3, refine_iterations=3, learning_rate=0.01)
+    *_, before, answer = separator.steps(problem, rng_of(device))
+    images = separator.prior.decode(before.extras["latents"])
+    errors = before.extras["start_error"].gather(1, before.extras["alive"])
+    turned = 0
+    for item in range(5):
+        best, other = errors[item].argsort()
+        straight, swapped = images[item, other], images[item, other].flip(0)
+        swap = bool(((swapped - images[item, best]) ** 2).sum() < ((straight - images[item, best]) ** 2).sum())
+        turned += swap
+        share = 1 / (1 + math.exp(-6 * float(errors[item, other] / errors[item, best] - 1)))
+        want = share * images[item, best] + (1 - share) * (swapped if swap else straight)
+        torch.testing.assert_close(answer.sources[item], want, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(before.sources[item], images[item, best])
+    assert answer.info["averaged"] == 2
+    if size:
+        copies = shifted_copies(answer.sources, size)[:, None]
+        want = solve_filters(copies, problem.mixtures, problem.mixing, separator.filter_penalty)[:, 0].unflatten(2, (size, size))
+        torch.testing.assert_close(answer.extras["filters"], want)
+        assert answer.info["residual"] == pytest.approx(problem.residual(answer.sources, want), rel=1e-5)
+    else:
+        assert 0 < turned < 5, "some are turned round, some are not"
+
+
 def test_the_steps_count_the_work(device):
     problem = tasks.mix(torch.rand((1, 2, *SHAPE), device=device))[0]
     separator = Synthesis(Linear(device), starts=32, bank=100, start_iterations=4, refine_iterations=3)
     steps = list(separator.steps(problem, rng_of(device)))
-    assert len(steps) == separator.total_steps(problem) + 1 == 4 + 4 + 4 + 3 + 1  # 32, 8, 2, then the last
-    assert steps[-1].info["evaluations"] == 100 / 2 + 4 * 32 + 4 * 8 + 4 * 2 + 3, "the bank is shared by both sources"
-    assert [steps[i].info["alive"] for i in (4, 5, 9, 13)] == [32, 8, 2, 1]
+    assert len(steps) == separator.total_steps(problem) + 1 == 4 + 4 + 3 + 1 + 1  # 32, 8, the two finalists, their mean
+    assert steps[-1].info["evaluations"] == 100 / 2 + 4 * 32 + 4 * 8 + 3 * 2, "the bank is shared by both sources"
+    assert [steps[i].info["alive"] for i in (4, 5, 9, 12)] == [32, 8, 2, 2]
+    alone = Synthesis(Linear(device), starts=32, bank=100, start_iterations=4, finalists=1, refine_iterations=3)
+    assert [step.info["alive"] for step in alone.steps(problem, rng_of(device))] == 5 * [32] + 4 * [8] + 4 * [2] + 3 * [1]
     literal = Synthesis(Linear(device), starts=8, **Synthesis.presets["program"])
     assert literal.total_steps(problem) == 201 + 5001
 
@@ -208,7 +240,7 @@ def test_fewer_starts_would_have_chosen_among_fewer(size, device):
         torch.testing.assert_close(choices[count - 1].sources, want)
     if size:
         torch.testing.assert_close(choices[-1].extras["filters"], step.extras["filters"])
-    with pytest.raises(SepvizError, match="1 of 6 starts left"):
+    with pytest.raises(SepvizError, match="2 of 6 starts left"):
         separator.by_number_of_starts(steps[-1], problem)
 
 

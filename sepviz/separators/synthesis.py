@@ -12,11 +12,13 @@ import torch
 from torch import Generator, Tensor
 
 from sepviz.core import LatentModel, Problem, SepvizError, Step, check_parameters, parameter
+from sepviz.metrics import match, reorder
 from sepviz.mixing import Mixing, convolve, shifted_copies
 
-AS_PUBLISHED = {"bank": 0, "start_iterations": 201, "keep": 0.0, "refine_iterations": 5001, "learning_rate": 0.01, "last_rate": 1.0,
-                "outlier": 0.0, "beta1": 0.9, "beta2": 0.999, "filter_update": "gradient"}
+AS_PUBLISHED = {"bank": 0, "start_iterations": 201, "keep": 0.0, "finalists": 1, "refine_iterations": 5001, "learning_rate": 0.01,
+                "cooldown": 0.0, "outlier": 0.0, "beta1": 0.9, "beta2": 0.999, "filter_update": "gradient"}
 EPSILON = 1e-8  # Adam's
+SPREAD = 1 / 6  # a finalist whose error is so much above the least, as a share of it, counts 1/e as much
 BEAM = 500  # sums of two images that are tried with a third
 STATE = ("latents", "taps", "alive", "start_error", "latents_mean", "latents_square", "taps_mean", "taps_square")  # what a run goes on from
 
@@ -43,20 +45,23 @@ class Synthesis:
     The starts are the sums of images of a ``bank`` of latents, drawn once for all mixtures, that are nearest to the
     mixture (`nearest_sums`); with no bank they are drawn blindly, as in the paper.
 
-    After each ``start_iterations`` the share ``keep`` of the starts with the least error on the seen pixels goes on, at
-    least one (successive halving, Jamieson & Talwalkar 2016); the last one is refined, for as many iterations for every
-    mixture: errors rest and fall again, and a stop that saves a fifth of the iterations costs 0.3 dB. The truth is never asked.
+    After each ``start_iterations`` the share ``keep`` of the starts with the least error on the seen pixels goes on
+    (successive halving, Jamieson & Talwalkar 2016), until the ``finalists`` are left. These are refined, for as many iterations
+    for every mixture: errors rest and fall again, and a stop that saves a fifth of the iterations costs 0.3 dB. The truth is
+    never asked. The last step, the answer, is the finalists' mean, in the order of the best one's sources and weighted by
+    ``exp(-(error / least error - 1) / SPREAD)``: where they agree nothing changes, where they do not it errs less than a choice.
     """
 
     prior: LatentModel
     starts: int = parameter(8, "latents tried for each mixture", low=1, high=128)
     bank: int = parameter(2000, "latents drawn once, of which every mixture's starts are chosen; 0: starts are drawn blindly",
                           low=0, high=20_000)
-    start_iterations: int = parameter(15, "iterations before starts are dropped", low=1, high=1000)
-    keep: float = parameter(0.25, "share of the starts that goes on; 0: the best alone", low=0.0, high=0.9)
-    refine_iterations: int = parameter(430, "iterations of the last start", low=0, high=10_000)
-    learning_rate: float = parameter(0.15, "Adam's step", low=0.001, high=1.0, log=True)
-    last_rate: float = parameter(0.3, "the step at the end, as a share of that at the start", low=0.001, high=1.0, log=True)
+    start_iterations: int = parameter(5, "iterations before starts are dropped", low=1, high=1000)
+    keep: float = parameter(0.25, "share of the starts that goes on; 0: no more than the finalists", low=0.0, high=0.9)
+    finalists: int = parameter(2, "starts that are refined and averaged; 1: the best alone", low=1, high=32)
+    refine_iterations: int = parameter(280, "iterations of the finalists", low=0, high=10_000)
+    learning_rate: float = parameter(0.1, "Adam's step", low=0.001, high=1.0, log=True)
+    cooldown: float = parameter(0.3, "last share of the iterations, in which the step falls to nothing; 0: it stays", low=0.0, high=1.0)
     outlier: float = parameter(0.3, "residual from which a pixel counts less and less; 0: all count alike", low=0.0, high=2.0,
                                unit="pixel values")
     beta1: float = parameter(0.8, "Adam's memory of the slope", low=0.0, high=0.999)
@@ -77,12 +82,12 @@ class Synthesis:
     def total_steps(self, problem: Problem) -> int:
         """The number of steps after step 0."""
         alive, total = self.starts, self._limit(1)
-        while alive > 1:
+        while alive > self.finalists:
             alive, total = self._survivors(alive), total + self._limit(alive)
-        return total
+        return total + (alive > 1)
 
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
-        """Yield step 0 (the starts as drawn), then every iteration; from ``start``, those after it.
+        """Yield step 0 (the starts as drawn), then every iteration, and the answer; from ``start``, those after it.
 
         ``sources`` and ``extras["filters"]`` (B, K, h, w) are those of the start with the least error at present,
         ``extras["start_error"]`` (B, starts) is the last `remix_error` of every start, dropped ones too, and
@@ -96,6 +101,8 @@ class Synthesis:
         if start is None:
             state, index, iteration, seen = self._draw(problem, prior, rng), 0, 0, False
             evaluations = -(-self.bank // (len(mixtures) * mixing.count))
+        elif start.info.get("averaged"):
+            return
         else:
             state = {name: start.extras[name].clone() for name in STATE}
             index, iteration, evaluations, seen = start.index, int(start.info["iteration"]), int(start.info["evaluations"]), True
@@ -115,12 +122,14 @@ class Synthesis:
             if not bool(torch.isfinite(error).all()):
                 raise SepvizError(f"learning_rate {self.learning_rate:g} diverged at iteration {index}: take a smaller one")
             state["start_error"].scatter_(1, alive, error.detach())
+            info: dict[str, float] = {"iteration": iteration, "evaluations": evaluations, "alive": alive.shape[1]}
             if not seen:
-                info: dict[str, float] = {"iteration": iteration, "evaluations": evaluations, "alive": alive.shape[1]}
                 yield self._step(index, info, images.detach(), error.detach(), state, problem)
             seen = False
             if iteration >= self._limit(alive.shape[1]):
-                if alive.shape[1] == 1:
+                if alive.shape[1] <= self.finalists:
+                    if alive.shape[1] > 1:
+                        yield self._mean(index + 1, info, images.detach(), error.detach(), state, problem)
                     return
                 kept = error.detach().argsort(dim=1)[:, :self._survivors(alive.shape[1])]
                 state |= {name: pick(state[name], kept) for name in state if name != "start_error"}
@@ -129,7 +138,8 @@ class Synthesis:
                 if self._limit(kept.shape[1]) == 0:
                     return
             index, iteration, evaluations = index + 1, iteration + 1, evaluations + state["alive"].shape[1]
-            rate = self.learning_rate * self.last_rate ** min(1.0, index / total)
+            left = max(0.0, 1 - index / total)
+            rate = self.learning_rate * (min(1.0, left / self.cooldown) if self.cooldown else 1.0)
             for name, slope in zip(("latents", "taps"), slopes, strict=False):
                 mean, square = state[f"{name}_mean"], state[f"{name}_square"]
                 mean.lerp_(slope, 1 - self.beta1)
@@ -161,13 +171,13 @@ class Synthesis:
         return chosen
 
     def _survivors(self, alive: int) -> int:
-        return max(1, math.floor(self.keep * alive))
+        return max(min(self.finalists, alive), math.floor(self.keep * alive))
 
     def _limit(self, alive: int) -> int:
         """Iterations of the stage with this many starts."""
-        if alive > 1:
+        if alive > self.finalists:
             return self.start_iterations
-        return self.refine_iterations + (self.start_iterations if self.starts == 1 else 0)
+        return self.refine_iterations + (self.start_iterations if self.starts <= self.finalists else 0)
 
     def _draw(self, problem: Problem, prior: LatentModel, rng: Generator) -> dict[str, Tensor]:
         """Latents, filter taps (K, h w) and Adam's moments of every start."""
@@ -199,8 +209,22 @@ class Synthesis:
         if size is not None:
             filters = extras["filters"] = taps.unflatten(2, (size, size)).clone()
         alive = int(info["alive"])
-        stage = f"{alive} of {self.starts} starts" if alive > 1 else "refine"
+        stage = f"{alive} of {self.starts} starts" if alive > self.finalists else "refine"
         return Step(index, stage, sources.clone(), extras, {**info, "residual": problem.residual(sources, filters)})
+
+
+    def _mean(self, index: int, info: dict[str, float], images: Tensor, error: Tensor, state: dict[str, Tensor], problem: Problem) -> Step:
+        """The answer: the finalists' mean, and the filters that explain it best."""
+        chosen = pick(images, error.argmin(dim=1, keepdim=True))[:, 0]
+        least = error.min(dim=1, keepdim=True).values.clamp_min(1e-12)
+        shares = ((1 - error / least) / SPREAD).softmax(dim=1)[:, :, None, None, None, None]
+        sources = (shares * torch.stack([reorder(one, match(one, chosen)) for one in images.unbind(1)], dim=1)).sum(dim=1)
+        size, filters, extras = problem.mixing.filter_size, None, {name: value.clone() for name, value in state.items()}
+        if size is not None:
+            taps = solve_filters(shifted_copies(sources, size)[:, None], problem.mixtures, problem.mixing, self.filter_penalty)[:, 0]
+            filters = extras["filters"] = taps.unflatten(2, (size, size))
+        info = {**info, "averaged": images.shape[1], "residual": problem.residual(sources, filters)}
+        return Step(index, f"mean of {images.shape[1]} starts", sources, extras, info)
 
 
 def typical_filter(size: int) -> Tensor:
