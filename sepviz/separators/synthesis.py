@@ -59,7 +59,7 @@ class Synthesis:
     start_iterations: int = parameter(5, "iterations before starts are dropped", low=1, high=1000)
     keep: float = parameter(0.25, "share of the starts that goes on; 0: no more than the finalists", low=0.0, high=0.9)
     finalists: int = parameter(2, "starts that are refined and averaged; 1: the best alone", low=1, high=32)
-    refine_iterations: int = parameter(280, "iterations of the finalists", low=0, high=10_000)
+    refine_iterations: int = parameter(280, "iterations of the finalists", low=1, high=10_000)
     learning_rate: float = parameter(0.1, "Adam's step", low=0.001, high=1.0, log=True)
     cooldown: float = parameter(0.3, "last share of the iterations, in which the step falls to nothing; 0: it stays", low=0.0, high=1.0)
     outlier: float = parameter(0.3, "residual from which a pixel counts less and less; 0: all count alike", low=0.0, high=2.0,
@@ -135,8 +135,6 @@ class Synthesis:
                 state |= {name: pick(state[name], kept) for name in state if name != "start_error"}
                 slopes = tuple(pick(slope, kept) for slope in slopes)
                 iteration = 0
-                if self._limit(kept.shape[1]) == 0:
-                    return
             index, iteration, evaluations = index + 1, iteration + 1, evaluations + state["alive"].shape[1]
             left = max(0.0, 1 - index / total)
             rate = self.learning_rate * (min(1.0, left / self.cooldown) if self.cooldown else 1.0)
