@@ -121,6 +121,7 @@ exercises.check("winner", winner, max(blind, key=scores.get),
 # ## Questions
 #
 # 1. Take `protocol="agnostic"`: any digit over any digit. Which methods fall, and which assumption broke?
-# 2. The pictures of `synthesis` are clean digits even where they are wrong. Why does PSNR not like that?
+# 2. `synthesis` answers with the mean of two pictures. With `finalists=1` it is one clean digit each, even where it is wrong. Why does
+#    PSNR not like that?
 # 3. Change the weights, `weights=[0.7, 0.3]`. Which methods refuse, and which need no change at all?
 # 4. Eight mixtures: how wide are the intervals? How many would you need to tell the first two apart?

@@ -120,7 +120,8 @@ exercises.check("needed", needed, right=math.log(0.05) / math.log(1 - chance), c
 #
 # A remix that is far off can be seen to be far off before any descent. `Synthesis` draws 2,000 latents once, compares the mixture with
 # all their two million pairs in closed form, and starts from the nearest. Then one start goes a long way. By default the best *two* are
-# refined, and the answer is their mean: where they agree nothing changes, where they do not it errs less than either.
+# refined, and the answer is their mean: where they agree nothing changes, where they do not it errs less than
+# they do on average.
 
 # %%
 for label, method in {"1 blind start": Synthesis(prior, bank=0, starts=1), "1 chosen start": Synthesis(prior, starts=1),

@@ -207,3 +207,15 @@ def test_a_compiler_whose_gradients_are_wrong_is_not_used(right, monkeypatch):
     assert (network._compiled_call_impl is compiled) == right
     assert all(torch.equal(value, before[name]) for name, value in prior.state_dict().items())
     assert all(weight.grad is None for weight in prior.parameters())
+
+
+def test_many_images_are_denoised_in_parts_with_their_own_noise(device):
+    """More than a part holds: each image with its own sigma, as one by one."""
+    prior = ScorePrior((1, 8, 8), 0.1, 0.3, widths=(8, 8, 8)).eval().to(device)
+    torch.nn.init.normal_(prior.network.head.weight, generator=torch.Generator(device).manual_seed(1))
+    noisy = torch.rand((130, 1, 8, 8), generator=torch.Generator(device).manual_seed(0), device=device)
+    sigmas = torch.linspace(0.05, 2.0, 130, device=device)
+    found = prior.denoise(noisy, sigmas)
+    for item in (0, 1, 127, 128, 129):
+        torch.testing.assert_close(found[item], prior.denoise(noisy[item], sigmas[item]), rtol=0.05, atol=0.02)
+    assert float((found - prior.denoise(noisy, sigmas.flip(0))).abs().max()) > 0.1, "another sigma gives another image"

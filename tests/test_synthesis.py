@@ -1,6 +1,7 @@
 """Synthesis: true convolution, the filters' closed form, the descent, the choice of a start."""
 
 import collections
+import itertools
 import math
 
 import pytest
@@ -187,21 +188,22 @@ def test_a_run_through_filters_goes_on_from_any_step(update, device):
 def test_the_answer_is_the_mean_of_the_finalists(size, device):
     """By hand: in the order of the best one's sources, each weighted by how near its error is to the least."""
     problem = Problem(torch.rand((5, *SHAPE), generator=rng_of(device, 4), device=device), Mixing((1.0, 1.0), size))
-    separator = Synthesis(Linear(device), starts=4, start_iterations=3, refine_iterations=3, learning_rate=0.01)
+    separator = Synthesis(Linear(device), starts=4, bank=0, start_iterations=3, refine_iterations=3, learning_rate=0.01)
     *_, before, answer = separator.steps(problem, rng_of(device))
     images = separator.prior.decode(before.extras["latents"])
     errors = before.extras["start_error"].gather(1, before.extras["alive"])
-    turned = 0
+    turned, shares = 0, []
     for item in range(5):
         best, other = errors[item].argsort()
         straight, swapped = images[item, other], images[item, other].flip(0)
-        swap = bool(((swapped - images[item, best]) ** 2).sum() < ((straight - images[item, best]) ** 2).sum())
+        apart = [((one - images[item, best]) ** 2).mean(dim=(1, 2, 3)).log().sum() for one in (straight, swapped)]  # of both, in dB
+        swap = bool(apart[1] < apart[0])
         turned += swap
-        share = 1 / (1 + math.exp(-6 * float(errors[item, other] / errors[item, best] - 1)))
+        shares.append(share := 1 / (1 + math.exp(-6 * float(errors[item, other] / errors[item, best] - 1))))
         want = share * images[item, best] + (1 - share) * (swapped if swap else straight)
         torch.testing.assert_close(answer.sources[item], want, rtol=1e-3, atol=1e-4)
         torch.testing.assert_close(before.sources[item], images[item, best])
-    assert answer.info["averaged"] == 2
+    assert answer.info["averaged"] == 2 and max(shares) > 0.6, "the better one counts more"
     if size:
         copies = shifted_copies(answer.sources, size)[:, None]
         want = solve_filters(copies, problem.mixtures, problem.mixing, separator.filter_penalty)[:, 0].unflatten(2, (size, size))
@@ -209,6 +211,39 @@ def test_the_answer_is_the_mean_of_the_finalists(size, device):
         assert answer.info["residual"] == pytest.approx(problem.residual(answer.sources, want), rel=1e-5)
     else:
         assert 0 < turned < 5, "some are turned round, some are not"
+
+
+@pytest.mark.parametrize("weights", [(1.0, -1.0), (1.0, 0.5, 0.5)])
+def test_sources_of_other_weights_do_not_change_places_in_the_mean(weights, device):
+    """A sum of finalists that each explain the mixture explains it, unless the mean exchanged what the weights tell apart."""
+    problem = Problem(torch.rand((20, *SHAPE), generator=rng_of(device, 4), device=device), Mixing(weights))
+    *_, before, answer = Synthesis(Linear(device), starts=4, refine_iterations=60).steps(problem, rng_of(device))
+    images = Linear(device).decode(before.extras["latents"])
+    errors = before.extras["start_error"].gather(1, before.extras["alive"])
+    shares = ((1 - errors / errors.amin(dim=1, keepdim=True)) * 6).softmax(dim=1)
+    first = (shares[:, :, None, None, None] * images[:, :, 0]).sum(dim=1)
+    torch.testing.assert_close(answer.sources[:, 0], first, rtol=1e-4, atol=1e-5)
+
+
+def test_a_run_takes_up_new_parameters_on_the_way(device):
+    """Fewer iterations before the fork: the step does not rest at nothing. More after the answer: the run goes on."""
+    problem = tasks.mix(torch.rand((2, 2, *SHAPE), generator=rng_of(device), device=device))[0]
+    long = list(Synthesis(Linear(device), starts=4, start_iterations=60, refine_iterations=40).steps(problem, rng_of(device)))
+    short = Synthesis(Linear(device), starts=4, start_iterations=5, refine_iterations=40)
+    rest = list(short.steps(problem, rng_of(device), start=long[50]))
+    moved = [not torch.equal(one.extras["latents"], other.extras["latents"]) for one, other in itertools.pairwise(rest[:-1])
+             if one.extras["latents"].shape == other.extras["latents"].shape]
+    assert len(moved) > 30 and all(moved)
+    longer = Synthesis(Linear(device), starts=4, start_iterations=60, refine_iterations=45)
+    more = list(longer.steps(problem, rng_of(device), start=long[-1]))
+    assert [step.stage for step in more] == 5 * ["refine"] + ["mean of 2 starts"]
+
+
+@pytest.mark.parametrize("wrong", [{"finalists": 0}, {"finalists": -1}])
+def test_no_finalists_are_refused(wrong, device):
+    problem = tasks.mix(torch.rand((1, 2, *SHAPE), device=device))[0]
+    with pytest.raises(SepvizError, match="finalists"):
+        Synthesis(Linear(device), **wrong).total_steps(problem)
 
 
 def test_the_steps_count_the_work(device):

@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from sepviz.core import LatentModel, Problem, SepvizError, Step, check_parameters, parameter
-from sepviz.metrics import match, reorder
+from sepviz.metrics import assign, decibels, pairwise_mse, reorder
 from sepviz.mixing import Mixing, convolve, shifted_copies
 
 AS_PUBLISHED = {"bank": 0, "start_iterations": 201, "keep": 0.0, "finalists": 1, "refine_iterations": 5001, "learning_rate": 0.01,
@@ -25,7 +25,7 @@ STATE = ("latents", "taps", "alive", "start_error", "latents_mean", "latents_squ
 
 @dataclass(frozen=True)
 class Synthesis:
-    """Gradient descent on the latents of a frozen generator, from many starts, of which the best is kept.
+    """Gradient descent on the latents of a frozen generator, from many starts, of which the best are kept.
 
     For each mixture m and each start, with images ``x_k = G(z_k)``, minimise
 
@@ -49,7 +49,8 @@ class Synthesis:
     (successive halving, Jamieson & Talwalkar 2016), until the ``finalists`` are left. These are refined, for as many iterations
     for every mixture: errors rest and fall again, and a stop that saves a fifth of the iterations costs 0.3 dB. The truth is
     never asked. The last step, the answer, is the finalists' mean, in the order of the best one's sources and weighted by
-    ``exp(-(error / least error - 1) / SPREAD)``: where they agree nothing changes, where they do not it errs less than a choice.
+    ``exp(-(error / least error - 1) / SPREAD)``: where they agree nothing changes, where they do not it errs less than they do
+    on average. Only sources of equal weights change places for it.
     """
 
     prior: LatentModel
@@ -81,27 +82,25 @@ class Synthesis:
 
     def total_steps(self, problem: Problem) -> int:
         """The number of steps after step 0."""
-        alive, total = self.starts, self._limit(1)
-        while alive > self.finalists:
-            alive, total = self._survivors(alive), total + self._limit(alive)
-        return total + (alive > 1)
+        check_parameters(self)
+        return self._iterations(self.starts) + (min(self.starts, self.finalists) > 1)
 
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
         """Yield step 0 (the starts as drawn), then every iteration, and the answer; from ``start``, those after it.
 
-        ``sources`` and ``extras["filters"]`` (B, K, h, w) are those of the start with the least error at present,
-        ``extras["start_error"]`` (B, starts) is the last `remix_error` of every start, dropped ones too, and
+        ``sources`` and ``extras["filters"]`` (B, K, h, w) are those of the start with the least error at present, of the answer the
+        mean and its filters, ``extras["start_error"]`` (B, starts) is the last `remix_error` of every start, dropped ones too, and
         ``extras["alive"]`` (B, alive) are the numbers of those that still run.
         """
         mixtures, mixing, _ = problem
         mixing.check(mixtures, self.prior.image_shape, **self.handles)
         check_parameters(self)
         prior = self.prior.folded() if hasattr(self.prior, "folded") else self.prior
-        total, size = self.total_steps(problem), mixing.filter_size
+        size = mixing.filter_size
         if start is None:
             state, index, iteration, seen = self._draw(problem, prior, rng), 0, 0, False
             evaluations = -(-self.bank // (len(mixtures) * mixing.count))
-        elif start.info.get("averaged"):
+        elif start.info.get("averaged") and start.info["iteration"] >= self._limit(int(start.info["alive"])):
             return
         else:
             state = {name: start.extras[name].clone() for name in STATE}
@@ -136,7 +135,8 @@ class Synthesis:
                 slopes = tuple(pick(slope, kept) for slope in slopes)
                 iteration = 0
             index, iteration, evaluations = index + 1, iteration + 1, evaluations + state["alive"].shape[1]
-            left = max(0.0, 1 - index / total)
+            ahead = max(0, self._iterations(state["alive"].shape[1]) - iteration) + 1
+            left = ahead / (index + ahead)  # of the run as it is now: parameters may have changed on the way
             rate = self.learning_rate * (min(1.0, left / self.cooldown) if self.cooldown else 1.0)
             for name, slope in zip(("latents", "taps"), slopes, strict=False):
                 mean, square = state[f"{name}_mean"], state[f"{name}_square"]
@@ -169,7 +169,15 @@ class Synthesis:
         return chosen
 
     def _survivors(self, alive: int) -> int:
-        return max(min(self.finalists, alive), math.floor(self.keep * alive))
+        return max(self.finalists, min(alive - 1, math.floor(self.keep * alive)))
+
+    def _iterations(self, alive: int) -> int:
+        """Of the stage with this many starts and all that follow."""
+        total = self._limit(alive)
+        while alive > self.finalists:
+            alive = self._survivors(alive)
+            total += self._limit(alive)
+        return total
 
     def _limit(self, alive: int) -> int:
         """Iterations of the stage with this many starts."""
@@ -216,7 +224,10 @@ class Synthesis:
         chosen = pick(images, error.argmin(dim=1, keepdim=True))[:, 0]
         least = error.min(dim=1, keepdim=True).values.clamp_min(1e-12)
         shares = ((1 - error / least) / SPREAD).softmax(dim=1)[:, :, None, None, None, None]
-        sources = (shares * torch.stack([reorder(one, match(one, chosen)) for one in images.unbind(1)], dim=1)).sum(dim=1)
+        weights = torch.tensor(problem.mixing.weights, device=images.device)
+        unlike = 1e6 * (weights[:, None] != weights)  # dB: those never change places
+        ordered = [reorder(one, assign(-decibels(pairwise_mse(one, chosen)) + unlike)) for one in images.unbind(1)]
+        sources = (shares * torch.stack(ordered, dim=1)).sum(dim=1)
         size, filters, extras = problem.mixing.filter_size, None, {name: value.clone() for name, value in state.items()}
         if size is not None:
             taps = solve_filters(shifted_copies(sources, size)[:, None], problem.mixtures, problem.mixing, self.filter_penalty)[:, 0]
