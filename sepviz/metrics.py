@@ -7,6 +7,7 @@ metric first finds the permutation of the estimates that fits best.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -38,7 +39,7 @@ def assign(cost: Tensor) -> Tensor:
     return torch.stack([torch.as_tensor(linear_sum_assignment(item)[1]) for item in cost.cpu().numpy()])
 
 
-def match(estimates: Tensor, sources: Tensor, convention: str = "per_source") -> Tensor:
+def match(estimates: Tensor, sources: Tensor, convention: str = "per_source", weights: Sequence[float] | None = None) -> Tensor:
     """The best permutation of the estimates, by the Hungarian method.
 
     Parameters
@@ -46,6 +47,8 @@ def match(estimates: Tensor, sources: Tensor, convention: str = "per_source") ->
     estimates, sources : Tensor (B, K, C, H, W)
     convention : {"per_source", "summed_mse"}
         Whether the sum of the PSNRs is maximised (BASIS) or the sum of the MSEs minimised (S-D).
+    weights : sequence of K floats, optional
+        Of the sources in the mixture: only those of equal weights change places.
 
     Returns
     -------
@@ -56,6 +59,9 @@ def match(estimates: Tensor, sources: Tensor, convention: str = "per_source") ->
     if convention not in ("per_source", "summed_mse"):
         raise SepvizError(f"convention {convention!r}: choose per_source or summed_mse")
     cost = -decibels(mse) if convention == "per_source" else mse
+    if weights is not None:
+        weight = torch.tensor(weights, device=cost.device)
+        cost = cost + 1e6 * (weight[:, None] != weight)  # more than any order of the others can save
     return assign(cost)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from sepviz.core import LatentModel, Problem, SepvizError, Step, check_parameters, parameter
-from sepviz.metrics import assign, decibels, pairwise_mse, reorder
+from sepviz.metrics import match, reorder
 from sepviz.mixing import Mixing, convolve, shifted_copies
 
 AS_PUBLISHED = {"bank": 0, "start_iterations": 201, "keep": 0.0, "finalists": 1, "refine_iterations": 5001, "learning_rate": 0.01,
@@ -218,15 +218,12 @@ class Synthesis:
         stage = f"{alive} of {self.starts} starts" if alive > self.finalists else "refine"
         return Step(index, stage, sources.clone(), extras, {**info, "residual": problem.residual(sources, filters)})
 
-
     def _mean(self, index: int, info: dict[str, float], images: Tensor, error: Tensor, state: dict[str, Tensor], problem: Problem) -> Step:
         """The answer: the finalists' mean, and the filters that explain it best."""
         chosen = pick(images, error.argmin(dim=1, keepdim=True))[:, 0]
         least = error.min(dim=1, keepdim=True).values.clamp_min(1e-12)
         shares = ((1 - error / least) / SPREAD).softmax(dim=1)[:, :, None, None, None, None]
-        weights = torch.tensor(problem.mixing.weights, device=images.device)
-        unlike = 1e6 * (weights[:, None] != weights)  # dB: those never change places
-        ordered = [reorder(one, assign(-decibels(pairwise_mse(one, chosen)) + unlike)) for one in images.unbind(1)]
+        ordered = [reorder(one, match(one, chosen, weights=problem.mixing.weights)) for one in images.unbind(1)]
         sources = (shares * torch.stack(ordered, dim=1)).sum(dim=1)
         size, filters, extras = problem.mixing.filter_size, None, {name: value.clone() for name, value in state.items()}
         if size is not None:
