@@ -134,7 +134,7 @@ else:
 # %%
 hard, owners = tasks.separate(DATASET, count=8, seed=4, device=device)
 item = int(metrics.psnr(sepviz.record(SplitGibbs(prior), hard).sources, owners.sources).argmin())
-quick = SplitGibbs(prior, sweeps=2, cycles=1, sigma_average=0)
+quick = SplitGibbs(prior, levels=21, sweeps=2, cycles=1, sigma_average=0)
 chains = sepviz.record(quick, tasks.repeat(hard, item, chains=8), every=4)
 display(Posterior(chains, sepviz.Truth(owners.sources[item:item + 1])))
 

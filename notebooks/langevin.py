@@ -219,7 +219,7 @@ exercises.check("largest", largest, right=2 * 0.01**2 / (1 + energy), mistakes={
 for count in (2, 3, 4):
     crowd, owners = tasks.separate(DATASET, count=4, sources=count, seed=4, device=device)
     scores = {type(method).__name__: metrics.psnr(sepviz.record(method, crowd, progress=False).sources, owners.sources).mean()
-              for method in (sepviz.Average(), SplitGibbs(prior, levels=12, sweeps=4))}
+              for method in (sepviz.Average(), SplitGibbs(prior, cycles=2))}
     print(f"K = {count}: " + ", ".join(f"{name} {float(score):.1f} dB" for name, score in scores.items()))
 
 # %%
@@ -229,7 +229,7 @@ figures.separation(crowd, sepviz.record(SplitGibbs(prior), crowd).sources, owner
 # ## 7. The race
 #
 # The same network, the same mixtures. An *evaluation* is one call of the network for one image: the honest unit of cost, beside seconds.
-# `SplitGibbs` lets its noise fall twice, which is the dip in its curve, and keeps the likelier answer.
+# `SplitGibbs` lets its noise fall three times, hence the dips in its curve, and keeps the likeliest answer.
 
 # %%
 rival = sepviz.record(SplitGibbs(prior), problem)

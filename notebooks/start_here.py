@@ -36,6 +36,7 @@ from IPython.display import display
 
 import sepviz
 from sepviz import Guess, Player, Problem, SplitGibbs, exercises, figures, metrics, tasks
+from sepviz.separators.split_gibbs import prior_loss
 
 DATASET = "strokes"  # or "mnist"
 device = sepviz.default_device()  # the environment's SEPVIZ_DEVICE: cpu (the default), cuda or auto
@@ -135,7 +136,7 @@ exercises.check("by_hand", by_hand, right=metrics.decibels(square), mistakes={
 # A prior knows what single images look like. `SplitGibbs` keeps a guess of both sources and repeats, at less and less noise sigma:
 # add **noise**, let the **prior** denoise each source on its own, then correct both so that they add up to the **mixture** again.
 # One such round is a *sweep*. The mean of all sweeps of low noise errs less than any one of them: that is an answer. A run may end in
-# a poor one, so the noise rises once more and falls again, and the last step is the answer of the two that the prior finds likelier.
+# a poor one, so the noise rises and falls twice more, and the last step is the answer of the three that the prior finds likeliest.
 
 # %%
 gain = Guess.number("By how many dB will it beat the average?", unit="dB", low=-10, high=40)
@@ -143,7 +144,7 @@ display(gain)
 
 # %%
 method = SplitGibbs(prior)
-trace = sepviz.record(method, problem, every=3 * method.sweeps)  # a frame for every third noise level
+trace = sepviz.record(method, problem, every=2 * method.sweeps)  # a frame for every second noise level
 print(trace)
 
 # %%
@@ -154,7 +155,7 @@ gain.reveal((metrics.psnr(trace.sources, truth.sources) - metrics.psnr(average, 
             why="The mixture alone leaves half of its numbers open; the prior settles nearly all of them, for nearly every pixel.")
 
 # %% [markdown]
-# The first half of the run, as a strip of film: at high noise the two estimates are alike and blurred, then ink is handed to one or
+# The first fall of the noise, as a strip of film: at high noise the two estimates are alike and blurred, then ink is handed to one or
 # the other, and at low noise only edges change. The last picture is the answer.
 
 # %%
@@ -190,7 +191,7 @@ item = int((psnr.amax(dim=1) - psnr.amin(dim=1)).argmax())
 true_pair = truth.sources[item].expand(tries, -1, -1, -1, -1)
 one = found[item * tries : (item + 1) * tries]
 one = torch.cat([metrics.reorder(one, metrics.match(one, true_pair)), true_pair[:1]])
-_, loss = quick.consensus(one[None], torch.Generator(device).manual_seed(0))
+loss = prior_loss(prior, one[None], torch.Generator(device).manual_seed(0))
 names = [f"{value:.1f} dB" for value in psnr[item].tolist()] + ["truth"]
 columns = [f"{name}\nloss {value:.0f}" for name, value in zip(names, loss[0].tolist(), strict=True)]
 figures.images({"source 1": one[:, 0], "source 2": one[:, 1], "sum / 2": one.sum(dim=1) / 2}, columns=columns,
@@ -207,7 +208,7 @@ figures.images({"source 1": one[:, 0], "source 2": one[:, 1], "sum / 2": one.sum
 # Now run it yourself: start, pause, step, change a parameter in mid-run, go back and fork.
 
 # %%
-sepviz.LiveRun(SplitGibbs(prior, cycles=1), problem, truth)
+sepviz.LiveRun(SplitGibbs(prior, levels=21, cycles=1), problem, truth)
 
 # %% [markdown]
 # ## Questions
@@ -218,7 +219,8 @@ sepviz.LiveRun(SplitGibbs(prior, cycles=1), problem, truth)
 #    Write the MSE of the average and of the half swap in terms of $d$: by how many dB does the average win?
 # 3. In the player, at which sigma do the two estimates of mixture 1 stop being alike? Is it the same for the other mixtures?
 # 4. In the live run set `sigma_max` to 0.2 and start again. What goes wrong, and why does a high first noise level help?
-# 5. `once = sepviz.record(SplitGibbs(prior, cycles=1), problem)`: `once[-2].sources` is its last sweep, `once.sources` the mean of many. By
-#    how many dB does the mean win, and why can it, if every sweep is a plausible answer? What becomes of a pixel that is really ambiguous?
+# 5. `once = sepviz.record(SplitGibbs(prior, levels=21, cycles=1), problem)`: `once[-2].sources` is its last sweep, `once.sources` the
+#    mean of many. By how many dB does the mean win, and why can it, if every sweep is a plausible answer? What becomes of a pixel that
+#    is really ambiguous?
 # 6. Take mixtures with `weights=(0.7, 0.3)` in `tasks.separate`. Is the ambiguity of section 4 larger or smaller? Why?
 # 7. Set `DATASET` to the other value and run all cells. Which data set is harder for the average, and which for the sampler?

@@ -255,7 +255,7 @@ def _last_frame(trace: Trace, view: View) -> Any:
     """A picture of mixtures over their estimates."""
     from PIL import Image
 
-    from sepviz.widgets.gif import _enlarged
+    from sepviz.widgets.gif import enlarged
 
     shown = min(4, len(view.items))
     mixtures = (view.problem.mixtures[:shown] - view.low) / (view.high - view.low)
@@ -265,7 +265,7 @@ def _last_frame(trace: Trace, view: View) -> Any:
     sheet = Image.new("RGB", (shown * (width * zoom + 6) + 6, len(rows) * (height * zoom + 6) + 6), (60, 66, 76))
     for i, row in enumerate(rows):
         for j, image in enumerate(row):
-            sheet.paste(_enlarged(image, zoom), (6 + j * (width * zoom + 6), 6 + i * (height * zoom + 6)))
+            sheet.paste(enlarged(image, zoom), (6 + j * (width * zoom + 6), 6 + i * (height * zoom + 6)))
     return sheet
 
 

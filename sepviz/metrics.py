@@ -71,6 +71,19 @@ def reorder(estimates: Tensor, permutation: Tensor) -> Tensor:
     return estimates.gather(1, index)
 
 
+def in_order_of(chosen: Tensor, answers: Tensor, weights: Sequence[float]) -> Tensor:
+    """Several answers to each mixture with their sources in the order of a chosen one, to be compared or averaged.
+
+    Parameters
+    ----------
+    chosen : Tensor (B, K, C, H, W)
+    answers : Tensor (B, N, K, C, H, W)
+    weights : sequence of K floats
+        Of the sources in the mixture: only those of equal weights change places.
+    """
+    return torch.stack([reorder(answer, match(answer, chosen, weights=weights)) for answer in answers.unbind(1)], dim=1)
+
+
 def modes(samples: Tensor, apart: float = APART) -> tuple[Tensor, Tensor]:
     """Bring samples of one mixture into one order of the sources, and group those that tell the same story.
 

@@ -42,7 +42,7 @@ def _compact(step: Step) -> Step:
     return step._replace(sources=image(step.sources), extras=extras, info=dict(step.info))
 
 
-def _full(step: Step, device: torch.device | str = "cpu") -> Step:
+def in_full(step: Step, device: torch.device | str = "cpu") -> Step:
     """The step in float32 on a device: what a method can start from."""
     def up(tensor: Tensor) -> Tensor:
         return tensor.detach().to(device, torch.float32 if tensor.is_floating_point() else tensor.dtype)
@@ -90,7 +90,7 @@ class Recorder:
         """What is kept, the newest step in float32 at the end."""
         if self.last is None:
             return []
-        return [step for step in self.frames if step.index != self.last.index] + [_full(self.last)]
+        return [step for step in self.frames if step.index != self.last.index] + [in_full(self.last)]
 
 
 def record(separator: Separator, problem: Problem, *, seed: int = 0, every: int | None = None, start: Step | None = None,
@@ -187,7 +187,7 @@ class Trace:
 
     def __getitem__(self, i: int) -> Step:
         try:
-            return _full(self.steps[i], self.problem.mixtures.device)
+            return in_full(self.steps[i], self.problem.mixtures.device)
         except IndexError:
             raise IndexError(f"step {i} of a trace of {len(self)} kept steps") from None
 

@@ -2,6 +2,7 @@
 
 import collections
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -153,7 +154,7 @@ def test_every_cycle_of_every_chain_gives_an_answer(gaussian, device):
                            sigma_average=0.3, same_mode=0.0)
     *sweeps, final = list(separator.steps(problem, torch.Generator(device).manual_seed(0)))[1:]
     assert len(sweeps) == 18 and [step.info["sigma"] for step in sweeps[::6]] == pytest.approx([2.0, 0.5, 0.5])
-    assert final.stage == "consensus of 6 answers" and final.info["evaluations"] == 18 * 2 + 6 * 16
+    assert final.stage == "consensus of 6 answers" and final.info["evaluations"] == 18 * 2 + 6 * 8
     answers = torch.cat([torch.stack([step.extras["chains"] for step in sweeps[first:first + 6] if step.info["sigma"] <= 0.3]).mean(0)
                          for first in (0, 6, 12)], dim=1)
     torch.testing.assert_close(final.extras["answers"], answers)
@@ -168,9 +169,23 @@ def test_the_consensus_takes_the_likeliest_chain_and_averages_its_mode(gaussian,
     near = good + 0.02 * torch.randn(good.shape, generator=torch.Generator(device).manual_seed(1), device=device)
     far = good + 3 * gaussian.deviation
     chains = torch.stack([far, near, good, far + 1], dim=1)
-    chosen, loss = separator.consensus(chains, torch.Generator(device).manual_seed(0))
+    chosen, loss = separator.consensus(chains, (1.0, 1.0), torch.Generator(device).manual_seed(0))
     assert int(loss.argmin()) in (1, 2) and float(loss[0, 0]) > float(loss[0, 2]) and float(loss[0, 3]) > float(loss[0, 0])
-    torch.testing.assert_close(chosen, (near + good) / 2)
+    shares = (-math.log(6) * loss[0, 1:3]).softmax(dim=0)  # the judges look at noise from 0.1 to 0.6
+    assert float(shares.min()) > 0.01, "both count"
+    torch.testing.assert_close(chosen, shares[0] * near + shares[1] * good)
+
+
+@pytest.mark.parametrize(("weights", "exchanged"), [((1.0, 1.0), True), ((0.7, 0.3), False)])
+def test_sources_of_other_weights_do_not_change_places_in_the_consensus(gaussian, device, weights, exchanged):
+    separator = SplitGibbs(gaussian, chains=2, same_mode=0.5)
+    apart = torch.linspace(0, 0.4, 2, device=device)[:, None, None, None]
+    first = (gaussian.mean.clamp(0, 0.5) + apart)[None]
+    answers = torch.stack([first, first.flip(1)], dim=1)
+    chosen, loss = separator.consensus(answers, weights, torch.Generator(device).manual_seed(0))
+    shares = (-math.log(6) * loss[0]).softmax(dim=0)
+    assert 0.1 < float(shares[0]) < 0.9
+    torch.testing.assert_close(chosen[0], answers[0, loss.argmin()] if exchanged else torch.einsum("n,nkchw->kchw", shares, answers[0]))
 
 
 def test_average_is_the_least_squares_share(device):

@@ -13,7 +13,7 @@ AUTHORS_SECONDS = 58.0  # per mixture: the authors' program and network on two C
 
 
 def main(options: Any, prior: Any) -> None:
-    """Print quality and wall time, and the ratios."""
+    """Print quality and wall time, and the ratios: of the time and, for it can hit a slow spell, of the evaluations."""
     problem, truth = tasks.separate(options.dataset, count=options.count, sources=2, seed=options.seed, device=options.device)
     runners: dict[str, Separator] = {
         "basis, paper preset": Basis(prior, **Basis.presets["paper"]),
@@ -26,6 +26,7 @@ def main(options: Any, prior: Any) -> None:
     title = f"The race on {options.dataset}, class agnostic, per_source PSNR in dB ({run.machine()})"
     print(run.table(rows, title))
     for row in rows:
-        against = ", ".join(f"{other.seconds / row.seconds:.1f}x {other.label}" for other in rows if other is not row)
+        against = "; ".join(f"{other.seconds / row.seconds:.1f}x {other.label} ({other.evaluations / row.evaluations:.1f}x by evaluations)"
+                            for other in rows if other is not row)
         print(f"{row.label}: {against}; {AUTHORS_SECONDS / row.seconds:.0f}x the authors' program")
     run.write(options, title, rows)

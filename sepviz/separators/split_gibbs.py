@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,10 +11,10 @@ import torch
 from torch import Generator, Tensor
 
 from sepviz.core import Problem, ScoreModel, Step, check_parameters, parameter
-from sepviz.metrics import match, reorder
+from sepviz.metrics import in_order_of
 
 JUDGES = (0.1, 0.2, 0.35, 0.6)  # noise levels at which chains are compared, in pixel units
-DRAWS = 4  # noises at each
+DRAWS = 2  # noises at each
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,13 @@ class SplitGibbs:
     A chain often ends in a mode that is not the best. So after each of ``cycles`` it is heated again to ``sigma_return``
     and cooled (cyclical annealing, Zhang et al. 2020), and with ``chains`` > 1 that many go side by side. Each
     cycle of each chain gives such a mean, and the answer is their consensus: the one whose sources the
-    prior finds likeliest, averaged with those of the same mode.
+    prior finds likeliest, averaged with those of the same mode, each by its probability.
     """
 
     prior: ScoreModel
-    levels: int = parameter(21, "number of noise levels of a cycle", low=2, high=100)
+    levels: int = parameter(13, "number of noise levels of a cycle", low=2, high=100)
     sweeps: int = parameter(4, "renoisings at each noise level", low=1, high=50)
-    cycles: int = parameter(2, "times the noise falls", low=1, high=10)
+    cycles: int = parameter(3, "times the noise falls", low=1, high=10)
     sigma_max: float = parameter(2.0, "first noise level", low=0.1, high=2.5, log=True, unit="pixel value")
     sigma_return: float = parameter(1.0, "first noise level of the later cycles", low=0.1, high=2.5, log=True, unit="pixel value")
     sigma_min: float = parameter(0.08, "last noise level", low=0.005, high=0.3, log=True, unit="pixel value")
@@ -126,7 +126,7 @@ class SplitGibbs:
             answers = torch.cat([answers, mean], dim=1)
             answer, stage, extras = mean[:, 0], f"mean of {averaged} sweeps", {}
             if answers.shape[1] > 1:
-                answer, loss = self.consensus(answers, rng)
+                answer, loss = self.consensus(answers, mixing.weights, rng)
                 stage, extras = f"consensus of {answers.shape[1]} answers", {"answers": answers.clone(), "answer_loss": loss}
                 evaluations += answers.shape[1] * len(JUDGES) * DRAWS
             extras["data_force"] = answer - x[:, 0]
@@ -138,15 +138,19 @@ class SplitGibbs:
         """Whether the answer is more than the last sweep of one chain."""
         return self.chains > 1 or self.cycles > 1 or self.sigmas()[-1] <= self.sigma_average
 
-    def consensus(self, x: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
-        """The likeliest answer's mode: (B, N, K, C, H, W) -> sources (B, K, C, H, W) and each answer's `prior_loss` (B, N)."""
+    def consensus(self, x: Tensor, weights: Sequence[float], rng: Generator) -> tuple[Tensor, Tensor]:
+        """The likeliest answer's mode: (B, N, K, C, H, W) -> sources (B, K, C, H, W) and each answer's `prior_loss` (B, N).
+
+        Each answer of the mode counts by its probability under the prior: all of them meet the mixture alike.
+        """
         loss = prior_loss(self.prior, x, rng)
         best = loss.argmin(dim=1)
         chosen = x[torch.arange(len(x)), best]
-        aligned = torch.stack([reorder(chain, match(chain, chosen)) for chain in x.unbind(1)], dim=1)
+        aligned = in_order_of(chosen, x, weights)
         apart = (aligned - chosen[:, None]).square().mean(dim=(2, 3, 4, 5)).sqrt()
-        near = (apart <= self.same_mode).to(x.dtype)[:, :, None, None, None, None]
-        return (near * aligned).sum(dim=1) / near.sum(dim=1), loss
+        likelihood = (apart <= self.same_mode) * ((loss.amin(dim=1, keepdim=True) - loss) * math.log(JUDGES[-1] / JUDGES[0])).exp()
+        shares = (likelihood / likelihood.sum(dim=1, keepdim=True))[:, :, None, None, None, None]
+        return (shares * aligned).sum(dim=1), loss
 
     def _chains(self, start: Step) -> Tensor:
         """(B, N, K, C, H, W): the start's chains where they are as many, else copies of its sources."""
@@ -171,7 +175,8 @@ def prior_loss(prior: ScoreModel, sources: Tensor, rng: Generator) -> Tensor:
     Returns
     -------
     Tensor (B, N)
-        Summed over sources and pixels; lower is likelier.
+        Summed over sources and pixels, the mean over `JUDGES`; lower is likelier. Times the logarithm of their
+        range it is that part of the integral, in nats.
     """
     loss = torch.zeros(sources.shape[:2], device=sources.device)
     for sigma in JUDGES:

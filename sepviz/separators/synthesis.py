@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from sepviz.core import LatentModel, Problem, SepvizError, Step, check_parameters, parameter
-from sepviz.metrics import match, reorder
+from sepviz.metrics import in_order_of
 from sepviz.mixing import Mixing, convolve, shifted_copies
 
 AS_PUBLISHED = {"bank": 0, "start_iterations": 201, "keep": 0.0, "finalists": 1, "refine_iterations": 5001, "learning_rate": 0.01,
@@ -223,8 +223,7 @@ class Synthesis:
         chosen = pick(images, error.argmin(dim=1, keepdim=True))[:, 0]
         least = error.min(dim=1, keepdim=True).values.clamp_min(1e-12)
         shares = ((1 - error / least) / SPREAD).softmax(dim=1)[:, :, None, None, None, None]
-        ordered = [reorder(one, match(one, chosen, weights=problem.mixing.weights)) for one in images.unbind(1)]
-        sources = (shares * torch.stack(ordered, dim=1)).sum(dim=1)
+        sources = (shares * in_order_of(chosen, images, problem.mixing.weights)).sum(dim=1)
         size, filters, extras = problem.mixing.filter_size, None, {name: value.clone() for name, value in state.items()}
         if size is not None:
             taps = solve_filters(shifted_copies(sources, size)[:, None], problem.mixtures, problem.mixing, self.filter_penalty)[:, 0]

@@ -56,7 +56,7 @@ def gif_bytes(trace: Trace, truth: Truth | None, item: int, zoom: int, seconds: 
         for i, row in enumerate(rows):
             for j, (name, image) in enumerate(row):
                 left, top = GAP + j * (width + GAP), LINE + GAP + i * (height + LINE + GAP)
-                sheet.paste(_enlarged(image, zoom), (left, top))
+                sheet.paste(enlarged(image, zoom), (left, top))
                 draw.text((left, top + height + 1), name, fill=INK)
         return sheet
 
@@ -71,7 +71,8 @@ def gif_bytes(trace: Trace, truth: Truth | None, item: int, zoom: int, seconds: 
     return file.getvalue()
 
 
-def _enlarged(image: torch.Tensor, zoom: int) -> Image.Image:
+def enlarged(image: torch.Tensor, zoom: int) -> Image.Image:
+    """An image (C, H, W) in [0, 1] with ``zoom`` by ``zoom`` pixels for each of its own."""
     pixels = (image.nan_to_num(0).clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
     pixels = np.repeat(np.repeat(np.broadcast_to(pixels, (*pixels.shape[:2], 3)), zoom, axis=0), zoom, axis=1)
     return Image.fromarray(np.ascontiguousarray(pixels))

@@ -13,7 +13,7 @@ from sepviz import metrics, separators
 from sepviz.core import SepvizError, Truth
 from sepviz.trace import Trace
 from sepviz.widgets.compare import check_alike, slim
-from sepviz.widgets.packing import _short, make_view, matching, pack_frames, pack_static, thin
+from sepviz.widgets.packing import make_view, matching, pack_frames, pack_static, short, thin
 from sepviz.widgets.player import FOLDER, VIEW_CSS, VIEW_JS
 
 BUDGET = 2 * 2**20  # bytes of frames of all runs together
@@ -68,7 +68,7 @@ class Leaderboard(anywidget.AnyWidget):
             chosen = [steps[i] for i in thin(steps, view, BUDGET // len(traces))]
             pack = pack_frames(view, chosen, matching(view, chosen[-1].sources.float().cpu()))
             runs.append({**pack, "method": name})
-            rows.append({"name": name, "psnr": _short(found.mean), "interval": _short(found.interval), "ssim": _short(found.ssim),
+            rows.append({"name": name, "psnr": short(found.mean), "interval": short(found.interval), "ssim": short(found.ssim),
                          "n": found.n, "seconds": round(trace.seconds, 2), "evaluations": trace.final.info.get("evaluations", 0),
                          "assumes": assumes(trace.method)})
         order = sorted(range(len(rows)), key=lambda i: rows[i]["psnr"] if rows[i]["psnr"] is not None else -math.inf, reverse=True)

@@ -15,7 +15,7 @@ import traitlets
 
 from sepviz.core import Problem, Separator, SepvizError, Step, Truth, check_parameters, one_line, parameters_of
 from sepviz.state import State
-from sepviz.trace import LIMIT, MAX_FRAMES, Recorder, Trace, _full, timed
+from sepviz.trace import LIMIT, MAX_FRAMES, Recorder, Trace, in_full, timed
 from sepviz.widgets.packing import make_view, matching, pack_frames, pack_static, thin
 from sepviz.widgets.player import FOLDER, VIEW_CSS, VIEW_JS
 
@@ -313,7 +313,7 @@ class LiveRun(anywidget.AnyWidget):
             try:
                 if stream is None:
                     last = branch.recorder.last
-                    start = None if last is None else _full(last, self._problem.mixtures.device)
+                    start = None if last is None else in_full(last, self._problem.mixtures.device)
                     stream = iter(separator.steps(self._problem, branch.rng, start))
                 step = next(stream, None)
             except Exception as caught:  # shown in the widget, by _fail

@@ -68,7 +68,7 @@ def _half_bytes(images: Tensor) -> bytes:
     return images.nan_to_num(0, posinf=largest, neginf=-largest).clamp(-largest, largest).half().numpy().tobytes()
 
 
-def _short(value: float) -> float | None:
+def short(value: float) -> float | None:
     """Four digits, as JSON knows no nan and the browser needs no more."""
     return float(f"{value:.4g}") if math.isfinite(value) else None
 
@@ -78,7 +78,7 @@ def pack_static(view: View, batch: int, method: str) -> dict[str, Any]:
     _, channels, height, width = view.problem.mixtures.shape
     return {
         "method": method, "items": view.items, "batch": batch, "count": view.problem.mixing.count,
-        "channels": channels, "height": height, "width": width, "low": _short(view.low), "high": _short(view.high),
+        "channels": channels, "height": height, "width": width, "low": short(view.low), "high": short(view.high),
         "mixtures": _half_bytes(view.problem.mixtures),
         "visible": b"" if view.problem.mixing.visible is None else view.problem.mixing.visible.to(torch.uint8).cpu().numpy().tobytes(),
         "truth": b"" if view.truth is None else _image_bytes(view.truth.sources),
@@ -135,15 +135,15 @@ def pack_frames(view: View, steps: Iterable[Step], permutation: Tensor | None = 
         scales = {}
         chunks += [_half_bytes(images(step.sources)), *([_half_bytes(view.problem.mixing.apply(sources, filters))] if hides else [])]
         for name, layer in signed.items():
-            scales[name] = [_short(scale) for scale in layer.nan_to_num(0).abs().flatten(1).amax(dim=1).tolist()]
+            scales[name] = [short(scale) for scale in layer.nan_to_num(0).abs().flatten(1).amax(dim=1).tolist()]
             chunks.append(_half_bytes(layer))
         # What the method said, if it did: frames are stored in float16, whose rounding alone leaves a residual of 1e-4.
         rests = view.problem.residuals(sources, filters).tolist()
         rests = [step.info.get("residual", rest) for rest in rests]
-        values = {"residual": [None if rest < EXACT else _short(rest) for rest in rests]}
+        values = {"residual": [None if rest < EXACT else short(rest) for rest in rests]}
         for name in ("sigma", "loss"):
             if name in step.info:
-                values[name] = [_short(step.info[name])] * len(view.items)
+                values[name] = [short(step.info[name])] * len(view.items)
         if psnrs is not None:
             values["psnr"] = psnrs[i]
         records.append({"index": step.index, "stage": step.stage, "scales": scales, "values": values, "order": order,
@@ -151,7 +151,7 @@ def pack_frames(view: View, steps: Iterable[Step], permutation: Tensor | None = 
     weights = torch.tensor(view.problem.mixing.weights).expand(len(view.items), -1)
     if permutation is not None:
         weights = weights.gather(1, permutation.cpu())
-    shown = [[_short(weight) for weight in row] for row in weights.tolist()]
+    shown = [[short(weight) for weight in row] for row in weights.tolist()]
     return {"layers": layers, "records": records, "bytes": b"".join(chunks), "weights": shown}
 
 
@@ -164,7 +164,7 @@ def _psnrs(view: View, steps: list[Step]) -> list[list[float | None]]:
         some = torch.stack([step.sources[view.items].detach().to("cpu", torch.float32) for step in steps[first : first + together]])
         truth = view.truth.sources.expand_as(some)
         values = metrics.psnr(some.nan_to_num(0).flatten(0, 1), truth.flatten(0, 1)).reshape(len(some), -1)
-        found += [[_short(value) for value in row] for row in values.tolist()]
+        found += [[short(value) for value in row] for row in values.tolist()]
     return found
 
 
