@@ -218,12 +218,12 @@ exercises.check("largest", largest, right=2 * 0.01**2 / (1 + energy), mistakes={
 # %%
 for count in (2, 3, 4):
     crowd, owners = tasks.separate(DATASET, count=4, sources=count, seed=4, device=device)
-    scores = {type(method).__name__: metrics.psnr(sepviz.record(method, crowd, progress=False).sources, owners.sources).mean()
-              for method in (sepviz.Average(), SplitGibbs(prior, cycles=2))}
+    runs = {type(method).__name__: sepviz.record(method, crowd, progress=False) for method in (sepviz.Average(), SplitGibbs(prior))}
+    scores = {name: metrics.psnr(run.sources, owners.sources).mean() for name, run in runs.items()}
     print(f"K = {count}: " + ", ".join(f"{name} {float(score):.1f} dB" for name, score in scores.items()))
 
 # %%
-figures.separation(crowd, sepviz.record(SplitGibbs(prior), crowd).sources, owners, count=2, title="Four sources, split-Gibbs")
+figures.separation(crowd, runs["SplitGibbs"].sources, owners, count=2, title="Four sources, split-Gibbs")
 
 # %% [markdown]
 # ## 7. The race

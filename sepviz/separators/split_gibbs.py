@@ -44,7 +44,7 @@ class SplitGibbs:
     """
 
     prior: ScoreModel
-    levels: int = parameter(13, "number of noise levels of a cycle", low=2, high=100)
+    levels: int = parameter(14, "number of noise levels of a cycle", low=2, high=100)
     sweeps: int = parameter(4, "renoisings at each noise level", low=1, high=50)
     cycles: int = parameter(3, "times the noise falls", low=1, high=10)
     sigma_max: float = parameter(2.0, "first noise level", low=0.1, high=2.5, log=True, unit="pixel value")
