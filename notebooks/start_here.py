@@ -191,7 +191,7 @@ item = int((psnr.amax(dim=1) - psnr.amin(dim=1)).argmax())
 true_pair = truth.sources[item].expand(tries, -1, -1, -1, -1)
 one = found[item * tries : (item + 1) * tries]
 one = torch.cat([metrics.reorder(one, metrics.match(one, true_pair)), true_pair[:1]])
-loss = prior_loss(prior, one[None], torch.Generator(device).manual_seed(0))
+loss = prior_loss(prior, one[None], torch.Generator(device).manual_seed(0), draws=8)
 names = [f"{value:.1f} dB" for value in psnr[item].tolist()] + ["truth"]
 columns = [f"{name}\nloss {value:.0f}" for name, value in zip(names, loss[0].tolist(), strict=True)]
 figures.images({"source 1": one[:, 0], "source 2": one[:, 1], "sum / 2": one.sum(dim=1) / 2}, columns=columns,

@@ -14,7 +14,7 @@ from sepviz.core import Problem, ScoreModel, Step, check_parameters, parameter
 from sepviz.metrics import in_order_of
 
 JUDGES = (0.1, 0.2, 0.35, 0.6)  # noise levels at which chains are compared, in pixel units
-DRAWS = 2  # noises at each
+DRAWS = 2  # noises at each, for each chain: the more answers, the likelier the least loss is but a lucky one
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class SplitGibbs:
             if answers.shape[1] > 1:
                 answer, loss = self.consensus(answers, mixing.weights, rng)
                 stage, extras = f"consensus of {answers.shape[1]} answers", {"answers": answers.clone(), "answer_loss": loss}
-                evaluations += answers.shape[1] * len(JUDGES) * DRAWS
+                evaluations += answers.shape[1] * len(JUDGES) * DRAWS * self.chains
             extras["data_force"] = answer - x[:, 0]
             info = {"sigma": self.sigma_min, "level": len(sigmas) + 1, "sweep": 0, "averaged": averaged, "evaluations": evaluations,
                     "residual": problem.residual(answer)}
@@ -143,7 +143,7 @@ class SplitGibbs:
 
         Each answer of the mode counts by its probability under the prior: all of them meet the mixture alike.
         """
-        loss = prior_loss(self.prior, x, rng)
+        loss = prior_loss(self.prior, x, rng, DRAWS * self.chains)
         best = loss.argmin(dim=1)
         chosen = x[torch.arange(len(x)), best]
         aligned = in_order_of(chosen, x, weights)
@@ -160,7 +160,7 @@ class SplitGibbs:
         return start.sources[:, None].expand(-1, self.chains, *start.sources.shape[1:])
 
 
-def prior_loss(prior: ScoreModel, sources: Tensor, rng: Generator) -> Tensor:
+def prior_loss(prior: ScoreModel, sources: Tensor, rng: Generator, draws: int) -> Tensor:
     """How unlikely the prior finds sets of sources, to compare answers of one mixture.
 
     A prior's negative log likelihood of an image is, up to a constant, an integral of its denoising loss
@@ -171,6 +171,8 @@ def prior_loss(prior: ScoreModel, sources: Tensor, rng: Generator) -> Tensor:
     ----------
     sources : Tensor (B, N, K, C, H, W)
         N answers for each of B mixtures.
+    draws : int
+        Noises at each level.
 
     Returns
     -------
@@ -180,10 +182,10 @@ def prior_loss(prior: ScoreModel, sources: Tensor, rng: Generator) -> Tensor:
     """
     loss = torch.zeros(sources.shape[:2], device=sources.device)
     for sigma in JUDGES:
-        for _ in range(DRAWS):
+        for _ in range(draws):
             noise = torch.randn((len(sources), 1, *sources.shape[2:]), generator=rng, device=sources.device)
             error = prior.denoise(sources + sigma * noise, sigma) - sources
-            loss += error.square().sum(dim=(2, 3, 4, 5)) / sigma**2 / (len(JUDGES) * DRAWS)
+            loss += error.square().sum(dim=(2, 3, 4, 5)) / sigma**2 / (len(JUDGES) * draws)
     return loss
 
 
