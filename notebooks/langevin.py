@@ -218,7 +218,7 @@ exercises.check("largest", largest, right=2 * 0.01**2 / (1 + energy), mistakes={
 # %%
 for count in (2, 3, 4):
     crowd, owners = tasks.separate(DATASET, count=4, sources=count, seed=4, device=device)
-    runs = {type(method).__name__: sepviz.record(method, crowd, progress=False) for method in (sepviz.Average(), SplitGibbs(prior))}
+    runs = {type(method).__name__: sepviz.record(method, crowd) for method in (sepviz.Average(), SplitGibbs(prior))}
     scores = {name: metrics.psnr(run.sources, owners.sources).mean() for name, run in runs.items()}
     print(f"K = {count}: " + ", ".join(f"{name} {float(score):.1f} dB" for name, score in scores.items()))
 

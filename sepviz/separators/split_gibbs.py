@@ -14,7 +14,7 @@ from sepviz.core import Problem, ScoreModel, Step, check_parameters, parameter
 from sepviz.metrics import in_order_of
 
 JUDGES = (0.1, 0.2, 0.35, 0.6)  # noise levels at which chains are compared, in pixel units
-DRAWS = 2  # noises at each, for each chain: the more answers, the likelier the least loss is but a lucky one
+DRAWS = 2  # noises at each, for each chain
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class SplitGibbs:
             if answers.shape[1] > 1:
                 answer, loss = self.consensus(answers, mixing.weights, rng)
                 stage, extras = f"consensus of {answers.shape[1]} answers", {"answers": answers.clone(), "answer_loss": loss}
-                evaluations += answers.shape[1] * len(JUDGES) * DRAWS * self.chains
+                evaluations += answers.shape[1] * len(JUDGES) * self._judge_draws()
             extras["data_force"] = answer - x[:, 0]
             info = {"sigma": self.sigma_min, "level": len(sigmas) + 1, "sweep": 0, "averaged": averaged, "evaluations": evaluations,
                     "residual": problem.residual(answer)}
@@ -143,7 +143,7 @@ class SplitGibbs:
 
         Each answer of the mode counts by its probability under the prior: all of them meet the mixture alike.
         """
-        loss = prior_loss(self.prior, x, rng, DRAWS * self.chains)
+        loss = prior_loss(self.prior, x, rng, self._judge_draws())
         best = loss.argmin(dim=1)
         chosen = x[torch.arange(len(x)), best]
         aligned = in_order_of(chosen, x, weights)
@@ -151,6 +151,10 @@ class SplitGibbs:
         likelihood = (apart <= self.same_mode) * ((loss.amin(dim=1, keepdim=True) - loss) * math.log(JUDGES[-1] / JUDGES[0])).exp()
         shares = (likelihood / likelihood.sum(dim=1, keepdim=True))[:, :, None, None, None, None]
         return (shares * aligned).sum(dim=1), loss
+
+    def _judge_draws(self) -> int:
+        """Noises at each of `JUDGES`: the more answers, the likelier the least of few noisy losses is but a lucky one."""
+        return DRAWS * self.chains
 
     def _chains(self, start: Step) -> Tensor:
         """(B, N, K, C, H, W): the start's chains where they are as many, else copies of its sources."""
