@@ -562,9 +562,9 @@ def _train(arguments: argparse.Namespace) -> int:
     from sepviz.suggest import choose
 
     choose("model", arguments.model, (*TRAINERS, *MASKS))
-    for option, models in (("minutes", ("score",)), ("compile", ("score",)), ("preset", ("gan", *MASKS)), ("iterations", TRAINERS),
-                           ("dataset", TRAINERS), ("unseen", MASKS), ("observed", MASKS), ("training", MASKS), ("set", MASKS),
-                           ("trace", MASKS), ("size", MASKS), ("invert", MASKS)):
+    for option, models in (("minutes", ("score",)), ("compile", ("score",)), ("start", ("score",)), ("preset", ("gan", *MASKS)),
+                           ("iterations", TRAINERS), ("dataset", TRAINERS), ("unseen", MASKS), ("observed", MASKS), ("training", MASKS),
+                           ("set", MASKS), ("trace", MASKS), ("size", MASKS), ("invert", MASKS)):
         if getattr(arguments, option) and arguments.model not in models:
             instead = {"minutes": ", and give --iterations", "dataset": ", and give --unseen and --observed",
                        "iterations": ", and give --set"}.get(option, "")
@@ -645,6 +645,7 @@ def _learn_mask(arguments: argparse.Namespace, name: str, checkpoint: Path) -> t
 
 def _train_score(learned: Dataset, held_out: Tensor, checkpoint: Path, name: str,
                  arguments: argparse.Namespace) -> tuple[Any, dict, list[str]]:
+    from sepviz import zoo
     from sepviz.core import SepvizError
     from sepviz.priors.score import train_score
 
@@ -652,9 +653,12 @@ def _train_score(learned: Dataset, held_out: Tensor, checkpoint: Path, name: str
     if height % 4 or width % 4:
         raise SepvizError(f"{arguments.dataset} has images of {height}x{width}: the network halves them twice, "
                           "so both sides must be divisible by 4")
+    start = zoo.load(arguments.start) if arguments.start else None
+    if start is not None and zoo.kind_of(start) != "score":
+        raise SepvizError(f"--start {arguments.start} is of kind {zoo.kind_of(start)}: give weights of a score prior")
     prior, card = train_score(learned.images, held_out, checkpoint, minutes=60.0 if arguments.minutes is None else arguments.minutes,
                               iterations=arguments.iterations, seed=arguments.seed, name=name, progress=sys.stderr.isatty(),
-                              compile_network=arguments.compile)
+                              compile_network=arguments.compile, start=start)
     figures = [f"held-out mse / sigma^2 on the last {len(held_out)} images of the train split (1: no denoising, 0: perfect)"]
     figures += [f"  sigma {float(sigma):<5g} {loss:.4f}" for sigma, loss in card["held_out_loss_per_sigma"].items()]
     return prior, card, figures
@@ -865,6 +869,7 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
     train.add_argument("--preset", help="gan: paper (512, 256 and 128 features) or narrow (half of them); masks: paper or program")
     train.add_argument("--compile", action="store_true",
                        help="compile the network first: a minute, then 1.2 times as fast; needs a C++ compiler")
+    train.add_argument("--start", metavar="WEIGHTS", help="score: go on from these, a name of the zoo or a file, in place of random ones")
     train.add_argument("--out", type=Path, metavar="NAME.safetensors", help="default: MODEL-DATASET.safetensors; its card is NAME.json")
     common(train)
 

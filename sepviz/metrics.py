@@ -84,7 +84,7 @@ def in_order_of(chosen: Tensor, answers: Tensor, weights: Sequence[float]) -> Te
     return torch.stack([reorder(answer, match(answer, chosen, weights=weights)) for answer in answers.unbind(1)], dim=1)
 
 
-def modes(samples: Tensor, apart: float = APART) -> tuple[Tensor, Tensor]:
+def modes(samples: Tensor, apart: float = APART, weights: Sequence[float] | None = None) -> tuple[Tensor, Tensor]:
     """Bring samples of one mixture into one order of the sources, and group those that tell the same story.
 
     Parameters
@@ -92,6 +92,8 @@ def modes(samples: Tensor, apart: float = APART) -> tuple[Tensor, Tensor]:
     samples : Tensor (N, K, C, H, W)
     apart : float
         RMS distance, in pixel values, beyond which two samples are of different modes (average linkage).
+    weights : sequence of K floats, optional
+        Of the sources in the mixture: only those of equal weights change places.
 
     Returns
     -------
@@ -106,7 +108,7 @@ def modes(samples: Tensor, apart: float = APART) -> tuple[Tensor, Tensor]:
     samples, count = samples.nan_to_num(0).clamp(-1e3, 1e3), len(samples)
     if count == 1:
         return torch.arange(samples.shape[1])[None], torch.zeros(1, dtype=torch.long)
-    orders = torch.stack([match(samples, samples[n:n + 1].expand_as(samples)) for n in range(count)])
+    orders = torch.stack([match(samples, samples[n:n + 1].expand_as(samples), weights=weights) for n in range(count)])
     distances = torch.stack([(reorder(samples, orders[n]) - samples[n]).square().flatten(1).mean(dim=1).sqrt() for n in range(count)])
     permutation = orders[int(distances.sum(dim=1).argmin())]  # the sample in the middle of all gives the order
     found = fcluster(linkage(squareform((distances + distances.T).numpy() / 2, checks=False), "average"), apart, "distance")

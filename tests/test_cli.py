@@ -175,7 +175,7 @@ def test_demo(run, prior, monkeypatch):
             assert file.read(4) == b"\x89PNG"
 
 
-def test_train(run, monkeypatch, few_images):
+def test_train(run, fails, monkeypatch, few_images):
     from sepviz.priors import score
 
     whole = score.train_score
@@ -186,6 +186,10 @@ def test_train(run, monkeypatch, few_images):
         card = json.load(file)
     assert card["iterations"] == 2 and card["dataset"] == "strokes" and "--iterations 2" in card["command"]
     assert zoo.load("mine.safetensors").name == "mine"
+    assert run("train", "score", "--iterations", 2, "--start", "mine.safetensors", "--out", "more.safetensors")[0] == 0
+    assert zoo.load("more.safetensors").mean == zoo.load("mine.safetensors").mean
+    fails(["no weights at", "nowhere.safetensors"], "train", "score", "--start", "nowhere.safetensors")
+    fails(["--start gan-strokes", "is of kind gan"], "train", "score", "--start", "gan-strokes")
 
 
 def test_train_interrupted(run, monkeypatch, tmp_path, few_images):
@@ -603,6 +607,7 @@ def test_train_gan(run, fails, monkeypatch, few_images):
 def test_train_a_baseline_and_use_it(run, fails, few_images, model, figure):
     fails([f"--minutes is not for {model}", "--iterations"], "train", model, "--minutes", 3)
     fails([f"--preset is not for {model}"], "train", model, "--preset", "narrow")
+    fails([f"--start is not for {model}"], "train", model, "--start", "score-strokes")
     code, out, _ = run("train", model, "--iterations", 2)
     assert code == 0 and "held-out images" in out
     weights = f"{model}-strokes.safetensors"

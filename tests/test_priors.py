@@ -1,5 +1,7 @@
 """Priors: the Gaussian against calculus and Monte Carlo, the learned one trained, stopped, resumed, saved."""
 
+import math
+
 import pytest
 import torch
 
@@ -67,6 +69,33 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_been(images, tmp_path, monk
     assert card["iterations"] == 20
     for one, other in zip(whole.parameters(), parts.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_training_goes_on_from_weights(images, tmp_path):
+    first, _ = train(images, tmp_path / "first.ckpt", 30)
+    again, _ = train(images, tmp_path / "again.ckpt", 2, start=first, seed=1, learning_rate=1e-6)
+    for one, other in zip(first.parameters(), again.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+    with pytest.raises(SepvizError, match=r"wide.*\(1, 8, 12\)"):
+        train(images, tmp_path / "other.ckpt", 2, start=ScorePrior((1, 8, 12), widths=(8, 8, 8), name="wide"))
+
+
+def test_the_loss_is_one_size_where_the_error_grows_as_trained_networks_leave_it():
+    clean = torch.rand((3, 1, 8, 8), generator=torch.Generator().manual_seed(0))
+    for sigma in torch.tensor([0.02, 0.3, 2.0]):
+        left = lambda noisy, sigma: clean + sigma.view(-1, 1, 1, 1) ** 0.7  # noqa: E731
+        loss = score.denoising_loss(left, clean, sigma.repeat(3), torch.zeros_like(clean))
+        assert float(loss) == pytest.approx(4, rel=1e-4)
+
+
+@pytest.mark.parametrize("count", [127, 128])
+def test_every_batch_has_its_share_of_each_noise(count, device):
+    sigmas = score.training_sigmas(count, 2.5, torch.Generator(device).manual_seed(0)).log()
+    everywhere, middle = sigmas[:(count + 1) // 2], sigmas[(count + 1) // 2:]
+    assert len(sigmas) == count and float(sigmas.min()) >= math.log(0.008) and float(sigmas.max()) <= math.log(2.5) + 1e-6
+    spacing = math.log(2.5 / 0.008) / len(everywhere)
+    assert float(everywhere.diff().min()) > 0 and float(everywhere.diff().max()) < 2 * spacing + 1e-4
+    assert float(middle.mean()) == pytest.approx(math.log(0.3), abs=0.1) and float(middle.std()) == pytest.approx(0.8, abs=0.1)
 
 
 def test_a_checkpoint_of_another_run_is_refused(images, tmp_path):

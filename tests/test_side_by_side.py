@@ -90,6 +90,8 @@ def test_modes_are_found_and_put_in_one_order():
     for m in (0, 1):
         assert float(ordered[mode == m].std(dim=0).max()) < 0.05
     assert metrics.modes(samples, apart=10.0)[1].tolist() == [0] * 6
+    permutation, mode = metrics.modes(samples, weights=[1.0, 0.5])  # but where one is fainter, a swap is another story
+    assert permutation.tolist() == [[0, 1]] * 6 and mode[[0, 3, 5]].tolist() == [0] * 3 and sorted(mode.tolist()) == [0, 0, 0, 1, 2, 3]
 
 
 def test_posterior_is_of_one_mixture(task):  # noqa: F811

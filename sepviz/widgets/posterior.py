@@ -51,13 +51,14 @@ class Posterior(anywidget.AnyWidget):
         if apart <= 0:
             raise SepvizError(f"apart={apart}: want a distance above 0, in pixel values; {metrics.APART} for example")
         ends = trace.final.sources.float().cpu().nan_to_num(0)
-        permutation, found = metrics.modes(ends, apart)
+        weights = trace.problem.mixing.weights
+        permutation, found = metrics.modes(ends, apart, weights)
         if truth is not None:
             ordered = metrics.reorder(ends, permutation)
             target = truth.sources[:1].float().cpu()
             if target.shape[1:] != ends.shape[1:]:
                 raise SepvizError(f"truth of shape {tuple(truth.sources.shape)}: this mixture's sources are {tuple(ends.shape[1:])}")
-            shuffle = metrics.match(ordered.mean(dim=0, keepdim=True), target)  # the mean of all, in the truth's order
+            shuffle = metrics.match(ordered.mean(dim=0, keepdim=True), target, weights=weights)  # the mean of all, in the truth's order
             permutation = permutation.gather(1, shuffle.expand_as(permutation))
             truth = Truth(target.expand(len(mixtures), -1, -1, -1, -1).contiguous())
         self.trace = trace
