@@ -187,7 +187,8 @@ def test_train(run, fails, monkeypatch, few_images):
     assert card["iterations"] == 2 and card["dataset"] == "strokes" and "--iterations 2" in card["command"]
     assert zoo.load("mine.safetensors").name == "mine"
     assert run("train", "score", "--iterations", 2, "--start", "mine.safetensors", "--out", "more.safetensors")[0] == 0
-    assert zoo.load("more.safetensors").mean == zoo.load("mine.safetensors").mean
+    for one, other in zip(zoo.load("mine.safetensors").parameters(), zoo.load("more.safetensors").parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-3)  # the two runs are of other seeds
     fails(["no weights at", "nowhere.safetensors"], "train", "score", "--start", "nowhere.safetensors")
     fails(["--start gan-strokes", "is of kind gan"], "train", "score", "--start", "gan-strokes")
 

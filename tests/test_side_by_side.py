@@ -115,6 +115,15 @@ def test_posterior_is_of_one_mixture(task):  # noqa: F811
         tasks.repeat(problem, 0, 1)
 
 
+def test_posterior_leaves_sources_of_other_weights_in_their_places():
+    pair = torch.rand((1, 2, 1, 6, 6), generator=torch.Generator().manual_seed(0))
+    for weights, modes in (((1.0, 1.0), [0, 0]), ((1.0, 0.5), [0, 1])):
+        problem, _ = tasks.mix(pair, weights)
+        step = Step(0, "known", torch.cat([pair, pair.flip(1)]), {}, {})
+        view = Posterior(Trace(problem._replace(mixtures=problem.mixtures.repeat(2, 1, 1, 1)), [step], "Known"), Truth(pair))
+        assert sorted(view.mode) == modes
+
+
 def test_a_leaderboard_of_one_mixture_and_of_filters():
     problem, truth = tasks.separate("strokes", count=1, kernels="paper", seed=3)
     filters = truth.filters

@@ -5,8 +5,8 @@ formula its denoised image is the score of the noisy prior,
 
     grad log p_sigma(x) = (D(x, sigma) - x) / sigma^2.
 
-Preconditioning, loss weighting and names follow Karras et al. 2022 (EDM, Table 1), with the mean
-of the data taken off first.
+Preconditioning and names follow Karras et al. 2022 (EDM, Table 1), with the mean of the data taken
+off first; the loss is levelled over the noise as in Karras et al. 2024 (EDM2), by a fixed weight.
 """
 
 from __future__ import annotations
