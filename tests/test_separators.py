@@ -154,7 +154,7 @@ def test_every_cycle_of_every_chain_gives_an_answer(gaussian, device):
                            sigma_average=0.3, same_mode=0.0)
     *sweeps, final = list(separator.steps(problem, torch.Generator(device).manual_seed(0)))[1:]
     assert len(sweeps) == 18 and [step.info["sigma"] for step in sweeps[::6]] == pytest.approx([2.0, 0.5, 0.5])
-    assert final.stage == "consensus of 6 answers" and final.info["evaluations"] == 18 * 2 + 6 * 16
+    assert final.stage == "consensus of 6 answers" and final.info["evaluations"] == 18 * 2 + 6 * 8
     answers = torch.cat([torch.stack([step.extras["chains"] for step in sweeps[first:first + 6] if step.info["sigma"] <= 0.3]).mean(0)
                          for first in (0, 6, 12)], dim=1)
     torch.testing.assert_close(final.extras["answers"], answers)

@@ -14,7 +14,6 @@ from sepviz.core import Problem, ScoreModel, Step, check_parameters, parameter
 from sepviz.metrics import in_order_of
 
 JUDGES = (0.1, 0.2, 0.35, 0.6)  # noise levels at which chains are compared, in pixel units
-DRAWS = 2  # noises at each, for each chain
 
 
 @dataclass(frozen=True)
@@ -154,7 +153,7 @@ class SplitGibbs:
 
     def _judge_draws(self) -> int:
         """Noises at each of `JUDGES`: the more answers, the likelier the least of few noisy losses is but a lucky one."""
-        return DRAWS * self.chains
+        return self.chains
 
     def _chains(self, start: Step) -> Tensor:
         """(B, N, K, C, H, W): the start's chains where they are as many, else copies of its sources."""
