@@ -127,7 +127,7 @@ class SplitGibbs:
             if answers.shape[1] > 1:
                 answer, loss = self.consensus(answers, mixing.weights, rng)
                 stage, extras = f"consensus of {answers.shape[1]} answers", {"answers": answers.clone(), "answer_loss": loss}
-                evaluations += answers.shape[1] * len(JUDGES) * self._judge_draws()
+                evaluations += answers.shape[1] * len(JUDGES) * self.chains
             extras["data_force"] = answer - x[:, 0]
             info = {"sigma": self.sigma_min, "level": len(sigmas) + 1, "sweep": 0, "averaged": averaged, "evaluations": evaluations,
                     "residual": problem.residual(answer)}
@@ -142,7 +142,8 @@ class SplitGibbs:
 
         Each answer of the mode counts by its probability under the prior: all of them meet the mixture alike.
         """
-        loss = prior_loss(self.prior, x, rng, self._judge_draws())
+        # the more answers, the likelier the least of few noisy losses is but a lucky one: a noise for each chain
+        loss = prior_loss(self.prior, x, rng, draws=self.chains)
         best = loss.argmin(dim=1)
         chosen = x[torch.arange(len(x)), best]
         aligned = in_order_of(chosen, x, weights)
@@ -150,10 +151,6 @@ class SplitGibbs:
         likelihood = (apart <= self.same_mode) * ((loss.amin(dim=1, keepdim=True) - loss) * math.log(JUDGES[-1] / JUDGES[0])).exp()
         shares = (likelihood / likelihood.sum(dim=1, keepdim=True))[:, :, None, None, None, None]
         return (shares * aligned).sum(dim=1), loss
-
-    def _judge_draws(self) -> int:
-        """Noises at each of `JUDGES`: the more answers, the likelier the least of few noisy losses is but a lucky one."""
-        return self.chains
 
     def _chains(self, start: Step) -> Tensor:
         """(B, N, K, C, H, W): the start's chains where they are as many, else copies of its sources."""
