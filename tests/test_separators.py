@@ -147,12 +147,15 @@ def test_the_answer_is_the_mean_of_the_last_sweeps(gaussian, device):
     assert steps[18].info["averaged"] == 6 and forked.info["averaged"] == 4
 
 
-def test_every_cycle_of_every_chain_gives_an_answer(gaussian, device):
+def test_every_cycle_of_every_chain_gives_an_answer(gaussian, device, monkeypatch):
     """By hand from the steps: the noise goes up again, each cycle's low-noise sweeps are averaged, the likeliest mode is chosen."""
     problem = Problem(MIXTURE.to(device)[None].expand(3, -1, -1, -1), Mixing.sum(2))
     separator = SplitGibbs(gaussian, levels=3, sweeps=2, cycles=3, chains=2, sigma_max=2.0, sigma_return=0.5, sigma_min=0.1,
                            sigma_average=0.3, same_mode=0.0)
+    denoised, denoise = [], gaussian.denoise
+    monkeypatch.setattr(gaussian, "denoise", lambda x, sigma: denoised.append(x.shape[:-3].numel()) or denoise(x, sigma))
     *sweeps, final = list(separator.steps(problem, torch.Generator(device).manual_seed(0)))[1:]
+    assert sum(denoised) == 3 * 2 * final.info["evaluations"], "as many as it says, for each source of each mixture"
     assert len(sweeps) == 18 and [step.info["sigma"] for step in sweeps[::6]] == pytest.approx([2.0, 0.5, 0.5])
     assert final.stage == "consensus of 6 answers" and final.info["evaluations"] == 18 * 2 + 6 * 8
     answers = torch.cat([torch.stack([step.extras["chains"] for step in sweeps[first:first + 6] if step.info["sigma"] <= 0.3]).mean(0)
