@@ -2,18 +2,20 @@
 
 Everything that takes time to load is loaded by the command that needs it, so that ``sepviz --help`` is quick.
 Every error of the user's is one line on stderr and exit code 2; Ctrl-C is exit code 130 and a line that
-says what was kept.
+says what was kept, and so are SIGTERM (143) and SIGHUP (129), which hubs and clusters send.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import hashlib
 import json
 import math
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -21,6 +23,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote
+
+from sepviz import signals
 
 if TYPE_CHECKING:
     import torch
@@ -176,6 +180,8 @@ def _lab(arguments: argparse.Namespace) -> int:
     from sepviz.core import SepvizError
     from sepviz.suggest import choose
 
+    passed_on: list[str] = arguments.passed_on
+
     home = _labs_home()
     names = sorted(path.stem for path in home.glob("*.ipynb"))
     if not names:
@@ -185,6 +191,13 @@ def _lab(arguments: argparse.Namespace) -> int:
     lab = (arguments.name or "start_here").removesuffix(".ipynb") + ".ipynb"
     on_a_hub = "JUPYTERHUB_SERVICE_PREFIX" in os.environ and not arguments.no_open
     page = _page_of_the_hub(arguments.folder / lab) if on_a_hub else None
+    opens = not arguments.no_open and page is None
+    if passed_on and not opens:
+        raise SepvizError(f"-- {shlex.join(passed_on)}: no JupyterLab is started here, leave it out")
+    if opens and getattr(os, "geteuid", int)() == 0 and "--allow-root" not in passed_on and os.name == "posix":
+        again = shlex.join(["sepviz", "lab", *([arguments.name] if arguments.name else []), "--",
+                            "--allow-root", *passed_on])
+        raise SepvizError(f"JupyterLab does not start as root, the user of many containers: {again} allows it")
     for line in copy_labs(home, arguments.folder):
         print(line)
     print(f"labs in {arguments.folder}: {', '.join(names)}")
@@ -193,11 +206,13 @@ def _lab(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.no_open:
         return 0
-    command = [sys.executable, "-m", "jupyterlab", *([] if arguments.name is None else [lab])]
+    command = [sys.executable, "-m", "jupyterlab", *([] if arguments.name is None else [lab]), *passed_on]
     process = subprocess.Popen(command, cwd=arguments.folder)
     while True:
         try:
             return process.wait()
+        except signals.Ended as stop:  # was sent to this process alone: JupyterLab must hear of it
+            process.send_signal(stop.number)
         except KeyboardInterrupt:  # JupyterLab has it too, asks, and ends by itself
             continue
 
@@ -776,7 +791,8 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
 
     lab = command("lab", _lab, "open the labs in JupyterLab", """
         They are copied to a folder of yours. What you changed there is kept; a new version is written beside it as
-        NAME.new.ipynb. On a JupyterHub, where JupyterLab is running already, it says which page to open.""")
+        NAME.new.ipynb. On a JupyterHub, where JupyterLab is running already, it says which page to open. Words
+        after -- go to JupyterLab, for example: sepviz lab langevin -- --no-browser --port 9000""")
     lab.add_argument("name", metavar="NAME", nargs="?", help="the lab to open: start_here, score_prior, langevin, ...")
     lab.add_argument("--folder", type=Path, default=Path("sepviz-labs"), help="default: ./sepviz-labs")
     lab.add_argument("--no-open", action="store_true", help="only copy them and say where they are")
@@ -891,7 +907,11 @@ def _parse(words: list[str]) -> argparse.Namespace:
     from sepviz.suggest import unknown
 
     top, every = parser()
+    passed_on: list[str] = []
+    if words[:1] == ["lab"] and "--" in words:
+        words, passed_on = words[:words.index("--")], words[words.index("--") + 1:]
     arguments, extra = top.parse_known_args(words)
+    arguments.passed_on = passed_on
     if extra:
         one: Parser = every.get(arguments.command, top)
         wrong = extra[0].partition("=")[0]
@@ -903,14 +923,29 @@ def _parse(words: list[str]) -> argparse.Namespace:
     return arguments
 
 
+def _tell(line: str) -> None:
+    """Say a line on stderr, if anybody still listens: a terminal that was closed takes no words."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
+
+
 def _fail(message: object) -> int:
-    print("sepviz:", " ".join(str(message).split()), file=sys.stderr)
+    _tell(f"sepviz: {' '.join(str(message).split())}")
     return 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; returns its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    signals.open_closed_streams()
+    try:
+        with signals.ending_interrupts():
+            return _command(words)
+    except KeyboardInterrupt as stop:  # between two of the lines above
+        return _stopped(stop)
+
+
+def _command(words: list[str]) -> int:
     try:
         if words[:1] == ["bench"]:  # has a parser of its own
             return _guarded(lambda: _bench(words[1:]))
@@ -933,8 +968,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _stopped(stop: KeyboardInterrupt) -> int:
-    print(f"sepviz: stopped; {stop.args[0] if stop.args else 'nothing was kept'}", file=sys.stderr)
-    return 130
+    _tell(f"sepviz: stopped; {stop.args[0] if stop.args else 'nothing was kept'}")
+    return 128 + (signals.received() or signal.SIGINT)
 
 
 def _guarded(command: Callable[[], int]) -> int:
@@ -942,13 +977,17 @@ def _guarded(command: Callable[[], int]) -> int:
     from sepviz.core import SepvizError
 
     try:
-        return command()
+        code = command()
+        sys.stdout.flush()  # what cannot be written is said here, not at the interpreter's end
+        return 128 + number if code == 0 and (number := signals.received()) else code
     except SepvizError as error:
         return _fail(error)
     except BrokenPipeError:  # the reader of our output went away, as in `sepviz data | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        signals.drop(sys.stdout)
         return 1
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EIO) and not error.filename:
+            signals.drop(sys.stdout)  # what is left in its buffer would fail once more
         return _fail(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or error)
     except (MemoryError, RuntimeError) as error:
         if type(error) is RuntimeError and "memory" not in str(error):

@@ -118,18 +118,20 @@ def strokes(count: int, seed: int = 0, classes: Sequence[int] | None = None) -> 
     Dataset
         Images (count, 1, 28, 28) uint8 and labels (count,) int64.
     """
+    from tqdm.auto import tqdm
+
     check_count(count)
     if seed < 0:
         raise SepvizError(f"seed {seed}: must be 0 or more")
     wanted = np.arange(10) if classes is None else np.array(check_classes(classes, range(10), "strokes"))
     images: list[Tensor] = []
     labels: list[Tensor] = []
-    chunk = 0
-    while sum(map(len, labels)) < count:
-        drawn, label = _chunk(seed, chunk, wanted)
-        images.append(drawn)
-        labels.append(label)
-        chunk += 1
+    with tqdm(total=count, desc="drawing strokes", unit="image", delay=2, leave=False) as bar:
+        while bar.n < count:
+            drawn, label = _chunk(seed, len(images), wanted)
+            images.append(drawn)
+            labels.append(label)
+            bar.update(len(label))
     return Dataset("strokes", torch.cat(images)[:count, None].clone(), torch.cat(labels)[:count].clone())
 
 

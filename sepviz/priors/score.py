@@ -225,11 +225,14 @@ def denoising_loss(prior: ScorePrior, clean: Tensor, sigma: Tensor, noise: Tenso
 
 
 @torch.no_grad()
-def validate(prior: ScorePrior, clean: Tensor, seed: int = 0, batch: int = 250) -> dict[float, float]:
+def validate(prior: ScorePrior, clean: Tensor, seed: int = 0, batch: int = 250,
+             progress: bool = False) -> dict[float, float]:
     """Held-out ``mse / sigma^2`` at each noise level: 1 is no denoising at all, 0 is perfect."""
+    from tqdm.auto import tqdm
+
     rng = torch.Generator(clean.device).manual_seed(seed)
     losses = {}
-    for sigma in VALIDATION_SIGMAS:
+    for sigma in tqdm(VALIDATION_SIGMAS, desc="held-out loss", unit="noise level", leave=False, disable=not progress):
         total = 0.0
         for chunk in clean.split(batch):
             noise = torch.randn(chunk.shape, generator=rng, device=clean.device)
@@ -380,7 +383,7 @@ def train_score(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, min
     finally:
         bar.close()
     save()
-    losses = validate(average, held_out.to(device).float() / 255)
+    losses = validate(average, held_out.to(device).float() / 255, progress=progress)
     card = {"seed": seed, "minutes": round(elapsed / 60, 1), "iterations": iteration, "images_seen": iteration * batch,
             "parameters": sum(weight.numel() for weight in average.parameters()), "threads": torch.get_num_threads(),
             "device": device.type, "held_out_images": len(held_out),
