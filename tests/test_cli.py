@@ -283,6 +283,7 @@ def test_lab_opens(run, home, monkeypatch, tmp_path):
             return 0
 
     monkeypatch.setattr(cli.subprocess, "Popen", Process)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000, raising=False)
     assert run("lab", "langevin", "--folder", "mine")[0] == 0
     assert got[0][0][1:] == ["-m", "jupyterlab", "langevin.ipynb"] and str(got[0][1]) == "mine"
 
