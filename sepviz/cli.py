@@ -278,12 +278,14 @@ def _demonstrate(arguments: argparse.Namespace, folder: Path) -> int:
     basis = Basis(prior, **Basis.presets["program"])
     methods: dict[str, Separator] = {"average": Average(), "basis": basis, "split-gibbs": SplitGibbs(prior)}
     traces: dict[str, Trace] = {}
-    print(f"{arguments.count} mixtures of two images of {arguments.dataset}, seed {arguments.seed}, on {device.type}; PSNR per_source\n")
-    print(f"{'method':<12} {'PSNR dB':>8} {'SSIM':>6} {'evaluations':>12} {'seconds':>8}")
     for name, separator in methods.items():
         traces[name] = trace = sepviz.record(separator, problem, seed=arguments.seed, progress=sys.stderr.isatty())
         if trace.interrupted:
             raise KeyboardInterrupt("nothing was written; the same command starts again")
+    # after all the bars, which would stand between its rows
+    print(f"{arguments.count} mixtures of two images of {arguments.dataset}, seed {arguments.seed}, on {device.type}; PSNR per_source\n")
+    print(f"{'method':<12} {'PSNR dB':>8} {'SSIM':>6} {'evaluations':>12} {'seconds':>8}")
+    for name, trace in traces.items():
         found = metrics.summarize(trace.sources, truth.sources)
         evaluations = trace.final.info.get("evaluations", 0)
         print(f"{name:<12} {found.mean:8.1f} {found.ssim:6.3f} {evaluations:12.0f} {trace.seconds:8.1f}", flush=True)

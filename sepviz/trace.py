@@ -136,7 +136,7 @@ def record(separator: Separator, problem: Problem, *, seed: int = 0, every: int 
     method = type(separator).__name__
     interrupted = False
     before, begun = start.info.get("seconds", 0.0) if start else 0.0, time.perf_counter()
-    with tqdm(total=None if total is None else total + (start is None), desc=method, unit="step", leave=False, disable=not progress) as bar:
+    with tqdm(total=None if total is None else total + (start is None), desc=method, unit="step", disable=not progress) as bar:
         try:
             for step in separator.steps(problem, rng, start):
                 recorder.add(timed(step, before + time.perf_counter() - begun))
