@@ -126,7 +126,7 @@ def strokes(count: int, seed: int = 0, classes: Sequence[int] | None = None) -> 
     wanted = np.arange(10) if classes is None else np.array(check_classes(classes, range(10), "strokes"))
     images: list[Tensor] = []
     labels: list[Tensor] = []
-    with tqdm(total=count, desc="drawing strokes", unit="image", delay=2, leave=False) as bar:
+    with tqdm(total=count, desc="drawing strokes", unit="image", leave=False, disable=None) as bar:
         while bar.n < count:
             drawn, label = _chunk(seed, len(images), wanted)
             images.append(drawn)
