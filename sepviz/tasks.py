@@ -106,8 +106,7 @@ def separate(dataset: str = "strokes", *, count: int = 8, sources: int = 2, seed
     count, sources : int
         Mixtures B and sources K of each.
     seed : int
-        Picks the images, none twice before all were drawn once, none twice in a mixture; the same seed gives the same mixtures
-        on every machine.
+        Picks the images, none twice in a mixture; the same seed gives the same mixtures on every machine.
     protocol : {"agnostic", "split"}
         ``agnostic`` draws every source from all classes; ``split`` divides the classes in K groups (0-4
         and 5-9 for K = 2) and source k comes from group k.
@@ -377,7 +376,7 @@ def _check_alike(names: Sequence[str], pools: Sequence[tuple[Tensor, Tensor]]) -
 
 def _classes(name: str, text: str) -> list[int]:
     """The numbers of "0-4" or "5,7,9"."""
-    classes: list[int] = []
+    classes: set[int] = set()
     for part in text.split(","):
         found = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", part.strip())
         if not found:
@@ -387,11 +386,12 @@ def _classes(name: str, text: str) -> list[int]:
             raise SepvizError(f"{name[:60]}: no set has a class {max(first, last, key=len)[:20]}; classes are numbered from 0")
         if int(first) > int(last):
             raise SepvizError(f"{name[:60]}: {part} is written backwards; write {last}-{first}")
-        classes += range(int(first), int(last) + 1)
-    twice = next((label for label in classes if classes.count(label) > 1), None)
-    if twice is not None:
-        raise SepvizError(f"{name[:60]}: class {twice} is named twice; name each once")
-    return classes
+        here = range(int(first), int(last) + 1)
+        twice = next((label for label in here if label in classes), None)
+        if twice is not None:
+            raise SepvizError(f"{name[:60]}: class {twice} is named twice; name each once")
+        classes.update(here)
+    return sorted(classes)
 
 
 def _padded(images: Tensor) -> Tensor:

@@ -62,12 +62,12 @@ def load(name: str, split: str = "train", *, classes: Sequence[int] | None = Non
         raise SepvizError(f"data set {name!r} is unknown: {hint}choose {', '.join(NAMES)} or the path of a folder of images")
     if size is not None:
         raise SepvizError(f"size {size}: only a folder of images can be resized, {name} is 28 x 28")
+    if classes is not None:
+        check_classes(classes, range(10), name)  # before a download, not after
     if name == "strokes":
         if count is None:
             return select(_drawn(split), classes, None)
         return strokes(count, STROKES_SEED[split], classes)
-    if classes is not None:
-        check_classes(classes, range(10), name)  # before a download, not after
     return select(load_idx(name, split), classes, count)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import operator
 import os
 from collections.abc import Sequence
@@ -47,7 +48,7 @@ def select(data: Dataset, classes: Sequence[int] | None, count: int | None) -> D
 
 
 def check_count(count: int) -> None:
-    if not isinstance(count, int) or not 1 <= count <= MOST:
+    if not isinstance(count, numbers.Integral) or not 1 <= count <= MOST:
         raise SepvizError(f"count {str(count)[:20]}: ask for 1 to {MOST:,} images")
 
 
@@ -66,9 +67,9 @@ def check_classes(classes: Sequence[int], known: Sequence[int], name: str) -> li
     return sorted(chosen)
 
 
-def _listed(numbers: Sequence[int]) -> str:
-    whole = len(numbers) > 2 and list(numbers) == list(range(numbers[0], numbers[-1] + 1))
-    return f"{numbers[0]} to {numbers[-1]}" if whole else ", ".join(map(str, numbers))
+def _listed(known: Sequence[int]) -> str:
+    whole = len(known) > 2 and list(known) == list(range(known[0], known[-1] + 1))
+    return f"{known[0]} to {known[-1]}" if whole else ", ".join(map(str, known))
 
 
 def expanded(path: str | Path) -> Path:

@@ -57,7 +57,7 @@ def load_folder(path: str | Path, split: str = "train", *, size: int | None = No
     if left_out:
         kinds = {"beside train/ and test/": [file for file in left_out if _is_image(file)],
                  "of no image format": [file for file in left_out if not _is_image(file)]}
-        _tell(f"{root}: left out " + " and ".join(f"{_named(those)} {why}" for why, those in kinds.items() if those))
+        _tell(f"{root}: left out " + " and ".join(f"{_named(root, those)} {why}" for why, those in kinds.items() if those))
     if not files:
         raise SepvizError(f"{path}: no {split} images ({' '.join(sorted(SUFFIXES))}); add some, or check the path")
     pictures, paged, pages = [], [], 0
@@ -67,7 +67,7 @@ def load_folder(path: str | Path, split: str = "train", *, size: int | None = No
         paged += [file] if more else []
         pages += more
     if paged:
-        _tell(f"{root}: left out {pages} later pages or frames of {_named(paged)}")
+        _tell(f"{root}: left out {pages} later pages or frames of {_named(root, paged)}")
     first = pictures[0]
     for (file, _), picture in zip(files, pictures, strict=True):
         if picture.shape[:2] != first.shape[:2]:
@@ -117,7 +117,7 @@ def _classes(root: Path, left_out: list[Path]) -> dict[str, list[Path]]:
         left_out += others
         for file in (file for below in deeper for file in _below(below)):
             if _is_image(file):
-                raise SepvizError(f"{file}: lies deeper than a class folder; move it into {folder}, or give the folder above the classes")
+                raise SepvizError(f"{file}: lies deeper than a class folder; move it into {folder}, or give {file.parent.parent} as the set")
             left_out.append(file)
         if images:
             classes[folder.name] = images
@@ -162,8 +162,9 @@ def _tell(line: str) -> None:
     print(f"sepviz: {line}", file=sys.stderr)
 
 
-def _named(files: Sequence[Path]) -> str:
-    return f"{len(files)} {'file' if len(files) == 1 else 'files'} ({files[0].name}{', ...' if len(files) > 1 else ''})"
+def _named(root: Path, files: Sequence[Path]) -> str:
+    more = "s" if len(files) > 1 else ""
+    return f"{len(files)} file{more} ({files[0].relative_to(root)}{', ...' if more else ''})"
 
 
 def _open(file: Path, size: int | None) -> tuple[np.ndarray, int]:

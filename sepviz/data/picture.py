@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,11 +12,11 @@ from sepviz.core import SepvizError
 if TYPE_CHECKING:
     from PIL import Image
 
-FORMATS = ("PNG", "JPEG", "MPO", "BMP", "GIF", "WEBP", "TIFF")
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 DEEP = ("I", "F")  # modes of 16 bits and more
 
 
-def read_picture(path: Path, formats: Sequence[str] = FORMATS) -> tuple[Image.Image, int]:
+def read_picture(path: Path, formats: tuple[str, ...] = FORMATS) -> tuple[Image.Image, int]:
     """Read a picture, upright.
 
     Returns
@@ -50,7 +49,7 @@ def read_picture(path: Path, formats: Sequence[str] = FORMATS) -> tuple[Image.Im
         raise SepvizError(f"cannot read {path}: it is a folder, give a file") from None
     except Exception as error:  # PIL's decoders raise nearly anything on a broken file
         why = " ".join(str(error).replace(str(path), path.name).split()) or type(error).__name__
-        wanted = "no PNG" if tuple(formats) == ("PNG",) else "not a readable image"
+        wanted = "no PNG" if formats == ("PNG",) else "not a readable image"
         raise SepvizError(f"{path} is damaged or {wanted} ({why}): save it again, or remove it") from None
 
 
