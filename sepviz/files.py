@@ -223,7 +223,7 @@ def _png(path: Path) -> Tensor:
 
     picture, more = read_picture(path, ("PNG",))
     if more:
-        raise SepvizError(f"{path} has {more + 1} frames: save the one that is meant as a PNG of its own")
+        raise SepvizError(f"{path} has {more + 1} frames: save the one that is meant by itself")
     most = 65535 if picture.mode.startswith(DEEP) else 255
     pixels = torch.from_numpy(np.asarray(picture).astype(np.float32)) / most
     return pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)

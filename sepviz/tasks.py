@@ -8,6 +8,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,34 +33,42 @@ def _draw(pool: Tensor, count: int, rng: torch.Generator) -> Tensor:
 def _numbered(*sets: Tensor) -> list[Tensor]:
     """A number for each image of each set (N, C, H, W), the same for images that are alike."""
     known: dict[bytes, int] = {}
-    return [torch.tensor([known.setdefault(hashlib.blake2b(image.tobytes(), digest_size=16).digest(), len(known))
-                          for image in images.numpy()], dtype=torch.int64) for images in sets]
+
+    def number(image: Any) -> int:
+        content = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
+        return known.setdefault(content, len(known))
+
+    return [torch.tensor([number(image) for image in images.numpy()]).long() for images in sets]
 
 
-def _no_image_twice(index: Tensor, pools: Sequence[Tensor], numbers: Sequence[Tensor], what: str) -> Tensor:
-    """Exchange as few of the drawn indices (B, K) as need be, so that no mixture holds an image twice.
+def _no_image_twice(index: Tensor, pools: Sequence[Tensor], numbers: Sequence[Tensor],
+                    what: str) -> Tensor:
+    """Change as few of the drawn indices (B, K) as needed, so that no mixture holds an image twice.
 
     Parameters
     ----------
     pools : K tensors
-        The indices that each source is drawn from; of these the images used least come in.
+        The indices that each source is drawn from; the images used least take the places.
     numbers : K tensors
         Of the images of each source, see `_numbered`.
     what : str
         For the error, where a pool has too few different images.
     """
     index = index.clone()
-    held = torch.stack([number[column] for number, column in zip(numbers, index.T, strict=True)], dim=1)
-    used = torch.bincount(held.flatten(), minlength=1 + max(int(number.max()) for number in numbers))
-    order = sorted(range(len(pools)), key=lambda k: len(numbers[k][pools[k]].unique()))  # the smallest pool has the least choice
-    for row in (held.sort(dim=1).values.diff(dim=1) == 0).any(dim=1).nonzero().flatten().tolist():
+    held = torch.stack([of[column] for of, column in zip(numbers, index.T, strict=True)], dim=1)
+    used = torch.bincount(held.flatten(), minlength=1 + max(int(of.max()) for of in numbers))
+    # the smallest pool has the least choice, so it comes first
+    order = sorted(range(len(pools)), key=lambda k: len(numbers[k][pools[k]].unique()))
+    twice = (held.sort(dim=1).values.diff(dim=1) == 0).any(dim=1)
+    for row in twice.nonzero().flatten().tolist():
         for place, k in enumerate(order):
             taken = held[row, order[:place]]
             if not bool((taken == held[row, k]).any()):
                 continue
             free = pools[k][~torch.isin(numbers[k][pools[k]], taken)]
             if not len(free):
-                raise SepvizError(f"{what}: too few different images for mixtures of {len(order)}; add images or take fewer sources")
+                raise SepvizError(f"{what}: too few different images for mixtures of {len(order)}; "
+                                  "add images or take fewer sources")
             used[held[row, k]] -= 1
             index[row, k] = free[used[numbers[k][free]].argmin()]
             held[row, k] = numbers[k][index[row, k]]
@@ -106,7 +115,8 @@ def separate(dataset: str = "strokes", *, count: int = 8, sources: int = 2, seed
     count, sources : int
         Mixtures B and sources K of each.
     seed : int
-        Picks the images, none twice in a mixture; the same seed gives the same mixtures on every machine.
+        Picks the images, none twice in a mixture; the same seed gives the same mixtures on every
+        machine.
     protocol : {"agnostic", "split"}
         ``agnostic`` draws every source from all classes; ``split`` divides the classes in K groups (0-4
         and 5-9 for K = 2) and source k comes from group k.
@@ -121,7 +131,8 @@ def separate(dataset: str = "strokes", *, count: int = 8, sources: int = 2, seed
     from sepviz.data import floats, load
 
     if not (1 <= count <= MOST and 1 <= sources <= 100):
-        raise SepvizError(f"count {count}, sources {sources}: want 1 to {MOST:,} mixtures of 1 to 100 sources")
+        raise SepvizError(f"count {count}, sources {sources}: "
+                          f"want 1 to {MOST:,} mixtures of 1 to 100 sources")
     mixing = mixing_of(weights, sources)
     images = load(dataset, split)
     rng = torch.Generator().manual_seed(seed)
@@ -132,11 +143,13 @@ def separate(dataset: str = "strokes", *, count: int = 8, sources: int = 2, seed
         classes = images.labels.unique()
         if len(classes) < sources:
             raise SepvizError(f"protocol split: {dataset} has {len(classes)} classes, too few for K = {sources} groups")
-        pools = [torch.isin(images.labels, group).nonzero().flatten() for group in classes.tensor_split(sources)]
+        groups = classes.tensor_split(sources)
+        pools = [torch.isin(images.labels, group).nonzero().flatten() for group in groups]
         index = torch.stack([_draw(pool, count, rng) for pool in pools], dim=1)
     else:
         raise SepvizError(f"protocol {protocol!r}: choose one of {', '.join(PROTOCOLS)}")
-    index = _no_image_twice(index, pools, _numbered(images.images) * sources, f"{dataset}, {split} split")
+    numbers = _numbered(images.images) * sources
+    index = _no_image_twice(index, pools, numbers, f"{dataset}, {split} split")
     truth = floats(images.images[index.flatten()]).unflatten(0, (count, sources)).to(device)
     if kernels is None:
         return Problem(mixing.apply(truth), mixing), Truth(truth)
@@ -238,8 +251,8 @@ SEES = {
 }
 HELD_OUT = 1000  # images of each source that no example is made of
 HELD_OUT_SEED = 1_618_033_988  # of strokes, which are endless
-HELD_OUT_IS = ("strokes: 1,000 of each source, drawn for this; else 1,000 of each in the train split, or a quarter of fewer, "
-               "drawn at random, of every class the same share")
+HELD_OUT_IS = ("strokes: 1,000 of each source, drawn for this; else 1,000 of each in the train "
+               "split, or a quarter of fewer, drawn at random, the same share of every class")
 MOST = 1_000_000  # mixtures or examples at once
 
 
@@ -264,8 +277,9 @@ def unmix(unseen: str = "strokes:0-4", observed: str = "strokes:5-9", *, count: 
     training : int
         At most so many mixtures Y, and as many images of B; blind, all images of the observed source are mixed.
     split : {"test", "held-out"}
-        Where the mixtures' images come from; ``held-out`` are images of neither the examples nor the test split. (Shipped
-        masks of MNIST held out others, as their cards say: score them on the test split.)
+        Where the mixtures' images come from; ``held-out`` are images of neither the examples nor
+        the test split. (Shipped masks of MNIST held out others, as their cards say: score them on
+        the test split.)
     size : int, optional
         For folders: resize and crop to this square.
     invert : bool
@@ -280,7 +294,8 @@ def unmix(unseen: str = "strokes:0-4", observed: str = "strokes:5-9", *, count: 
     if split not in ("test", "held-out"):
         raise SepvizError(f"split {split!r}: choose test or held-out")
     if not 1 <= count <= MOST or not 2 <= training <= MOST:
-        raise SepvizError(f"count {count}, training {training}: want at least 1 mixture and 2 images to learn from, at most {MOST:,}")
+        raise SepvizError(f"count {count}, training {training}: want at least 1 mixture "
+                          f"and 2 images to learn from, at most {MOST:,}")
     need = training if sees == "mixtures" else 2 * training
     pools = [_source(name, wanted, split, size, invert) for name, wanted in ((unseen, training), (observed, need))]
     _check_alike((unseen, observed), pools)
@@ -290,14 +305,15 @@ def unmix(unseen: str = "strokes:0-4", observed: str = "strokes:5-9", *, count: 
     rng = torch.Generator().manual_seed(seed)
     b = torch.randperm(len(learned[1]), generator=rng)
     alone, b = b.tensor_split([0 if sees == "mixtures" else len(b) // 2])
-    x = (~torch.isin(numbers[0], numbers[1][alone])).nonzero().flatten()  # all, unless the two sets overlap
+    # all of them, unless the two sets overlap
+    x = (~torch.isin(numbers[0], numbers[1][alone])).nonzero().flatten()
     if not len(x):
-        raise SepvizError(f"{what}: the same few images, none is left to be the unseen source; take other sets")
+        raise SepvizError(f"{what}: the same few images, none is left unseen; take other sets")
     y = torch.stack([b, _draw(x, len(b), rng)], dim=1)
     b, x = _no_image_twice(y, (b, x), numbers[::-1], what).T
     b, x = learned[1][b], learned[0][x]
-    examples = Examples((x + b).to(device), None if sees == "mixtures" else learned[1][alone].to(device),
-                        x.to(device) if sees == "all" else None)
+    clean = None if sees == "mixtures" else learned[1][alone].to(device)
+    examples = Examples((x + b).to(device), clean, x.to(device) if sees == "all" else None)
     truth = _mixed_anew(new, count, torch.Generator().manual_seed(seed), what).to(device)
     mixing = Mixing.sum(2)
     return Problem(mixing.apply(truth), mixing, examples), Truth(truth)
@@ -309,8 +325,8 @@ def blind(*sources: str, count: int = 8, seed: int = 0, training: int = 12_000, 
     if len(sources) < 2:
         raise SepvizError(f"{len(sources)} sets of images: want two or more, as in blind('strokes:0-2', 'strokes:3-5', 'strokes:6-9')")
     if split not in ("test", "held-out") or not 1 <= count <= MOST or not 2 <= training <= MOST:
-        raise SepvizError(f"split {split!r}, count {count}, training {training}: want test or held-out, at least 1 and at least 2, "
-                          f"at most {MOST:,}")
+        raise SepvizError(f"split {split!r}, count {count}, training {training}: "
+                          f"want test or held-out, at least 1 and at least 2, at most {MOST:,}")
     pools = [_source(name, training, split, None, False) for name in sources]
     _check_alike(sources, pools)
     learned, new = _apart(sources, pools)
@@ -322,15 +338,17 @@ def blind(*sources: str, count: int = 8, seed: int = 0, training: int = 12_000, 
     return Problem(mixing.apply(truth), mixing, Examples(parts.sum(dim=1).to(device))), Truth(truth)
 
 
-def _apart(names: Sequence[str], pools: Sequence[tuple[Tensor, Tensor]]) -> tuple[list[Tensor], list[Tensor]]:
-    """The images of each source to learn from, without those that are among any source's new ones, and the new ones."""
+def _apart(names: Sequence[str],
+           pools: Sequence[tuple[Tensor, Tensor]]) -> tuple[list[Tensor], list[Tensor]]:
+    """The images of each source to learn from, none of which is to be mixed anew; these others."""
     learned, new = (list(images) for images in zip(*pools, strict=True))
     numbers = _numbered(*learned, *new)
-    seen = torch.cat(numbers[len(learned):])
-    learned = [images[~torch.isin(number, seen)] for images, number in zip(learned, numbers, strict=False)]
-    for name, images in zip(names, learned, strict=True):
-        if len(images) < 2:
-            raise SepvizError(f"{name}: {len(images)} images to learn from that are not among those to separate; take other sets")
+    anew = torch.cat(numbers[len(learned):])
+    for k, name in enumerate(names):
+        learned[k] = learned[k][~torch.isin(numbers[k], anew)]
+        if len(learned[k]) < 2:
+            raise SepvizError(f"{name}: {len(learned[k])} images to learn from that are not among "
+                              "those to separate; take other sets")
     return learned, new
 
 
@@ -339,7 +357,8 @@ def _mixed_anew(pools: Sequence[Tensor], count: int, rng: torch.Generator, what:
     every = [torch.arange(len(images)) for images in pools]
     index = torch.stack([_draw(indices, count, rng) for indices in every], dim=1)
     index = _no_image_twice(index, every, _numbered(*pools), what)
-    return torch.stack([images[column] for images, column in zip(pools, index.T, strict=True)], dim=1)
+    columns = zip(pools, index.T, strict=True)
+    return torch.stack([images[column] for images, column in columns], dim=1)
 
 
 def _source(name: str, wanted: int, split: str, size: int | None, invert: bool) -> tuple[Tensor, Tensor]:
@@ -359,7 +378,8 @@ def _source(name: str, wanted: int, split: str, size: int | None, invert: bool) 
         if len(whole.images) < 4:
             raise SepvizError(f"{name}: {len(whole.images)} images to learn from, want at least 4")
         learned, held_out = hold_out(whole, min(HELD_OUT, len(whole.images) // 4))
-        new = held_out.images if split == "held-out" else load(home, split, classes=classes, size=size).images
+        new = (held_out.images if split == "held-out"
+               else load(home, split, classes=classes, size=size).images)
         train = learned.images[:wanted]
     first, second = (_padded(1 - floats(images) if invert else floats(images)) for images in (train, new))
     return first, second
@@ -380,10 +400,12 @@ def _classes(name: str, text: str) -> list[int]:
     for part in text.split(","):
         found = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", part.strip())
         if not found:
-            raise SepvizError(f"{name[:60]}: {part[:20]!r} is no class; the classes after the colon are written like 0-4 or 5,7,9")
+            raise SepvizError(f"{name[:60]}: {part[:20]!r} is no class; "
+                              "the classes after the colon are written like 0-4 or 5,7,9")
         first, last = (bound.lstrip("0") or "0" for bound in (found[1], found[2] or found[1]))
-        if max(len(first), len(last)) > 4:  # compared as text: neither the number nor the range is built
-            raise SepvizError(f"{name[:60]}: no set has a class {max(first, last, key=len)[:20]}; classes are numbered from 0")
+        if max(len(first), len(last)) > 4:  # as text: neither the number nor the range is built
+            raise SepvizError(f"{name[:60]}: no set has a class {max(first, last, key=len)[:20]}; "
+                              "classes are numbered from 0")
         if int(first) > int(last):
             raise SepvizError(f"{name[:60]}: {part} is written backwards; write {last}-{first}")
         here = range(int(first), int(last) + 1)

@@ -16,7 +16,9 @@ from PIL import Image
 
 from sepviz import files
 from sepviz.core import SepvizError
-from sepviz.data import NAMES, Dataset, floats, hold_out, load, load_folder, read_idx, registry, some, strokes, summary
+from sepviz.data import NAMES, floats, load, load_folder, read_idx, registry, strokes, summary
+from sepviz.data.base import Dataset
+from sepviz.data.split import hold_out, some
 from sepviz.data.strokes import CHUNK, GLYPHS, _glyphs
 
 REAL = os.environ.get("SEPVIZ_DATA", "")
@@ -434,12 +436,17 @@ def test_folder_errors(tmp_path):
     one_line(caught, "train/ only")
 
 
-@pytest.mark.parametrize(("counts", "train", "test"), [
-    ([3] * 10, [2] * 10, [1] * 10), ([20, 11, 2, 1], [18, 9, 1, 1], [2, 2, 1, 0])])
+@pytest.mark.parametrize(
+    ("counts", "train", "test"),
+    [([3] * 10, [2] * 10, [1] * 10), ([20, 11, 2, 1], [18, 9, 1, 1], [2, 2, 1, 0])],
+)
 def test_every_class_of_a_folder_is_in_both_splits(tmp_path, counts, train, test):
     for label, count in enumerate(counts):
         for number in range(count):
-            save(tmp_path / f"class {label}" / f"{number:02}.png", np.full((4, 4), 25 * label + number))
+            save(
+                tmp_path / f"class {label}" / f"{number:02}.png",
+                np.full((4, 4), 25 * label + number),
+            )
     for split, wanted in (("train", train), ("test", test)):
         data = load_folder(tmp_path, split)
         assert torch.bincount(data.labels, minlength=len(counts)).tolist() == wanted
@@ -451,8 +458,15 @@ def test_splits_in_any_spelling_are_no_classes(tmp_path, names, capsys):
     for value, name in enumerate((*names, "val")):
         save(tmp_path / name / "a" / "x.png", np.full((4, 4), value))
     train, test = load_folder(tmp_path), load_folder(tmp_path, "test")
-    assert train.images[:, 0, 0, 0].tolist() == [0] and test.images[:, 0, 0, 0].tolist() == [1] and test.labels.tolist() == [0]
-    assert capsys.readouterr().err == f"sepviz: {tmp_path}: left out 1 file (val/a/x.png) beside train/ and test/\n"
+    assert (
+        train.images[:, 0, 0, 0].tolist() == [0]
+        and test.images[:, 0, 0, 0].tolist() == [1]
+        and test.labels.tolist() == [0]
+    )
+    assert (
+        capsys.readouterr().err
+        == f"sepviz: {tmp_path}: left out 1 file (val/a/x.png) beside train/ and test/\n"
+    )
 
 
 def test_what_systems_leave_behind_is_ignored_and_the_rest_is_counted(tmp_path, capsys):
@@ -469,16 +483,35 @@ def test_what_systems_leave_behind_is_ignored_and_the_rest_is_counted(tmp_path, 
     (tmp_path / "cat" / "4.heic").write_text("")
     load_folder(tmp_path)
     load_folder(tmp_path, "test")  # told once
-    assert capsys.readouterr().err == f"sepviz: {tmp_path}: left out 2 files (labels.csv, ...) of no image format\n"
+    assert (
+        capsys.readouterr().err
+        == f"sepviz: {tmp_path}: left out 2 files (labels.csv, ...) of no image format\n"
+    )
 
 
 def test_folders_and_links_that_hide_images(tmp_path):
-    for name in ("deep/a/0.png", "deep/b/c/0.png", "loose/train/0.png", "loose/test/0.png", "loose/0.png", "two/train/0.png",
-                 "two/Train/0.png", "two/test/0.png", "half/train/0.png", "half/test/a/0.png", "link/0.png"):
+    for name in (
+        "deep/a/0.png",
+        "deep/b/c/0.png",
+        "loose/train/0.png",
+        "loose/test/0.png",
+        "loose/0.png",
+        "two/train/0.png",
+        "two/Train/0.png",
+        "two/test/0.png",
+        "half/train/0.png",
+        "half/test/a/0.png",
+        "link/0.png",
+    ):
         save(tmp_path / name, np.zeros((4, 4)))
     (tmp_path / "link" / "1.png").symlink_to(tmp_path / "gone.png")
-    for name, words in (("deep", ["b/c/0.png", "deeper"]), ("loose", ["0.png", "beside train/"]), ("two", ["Train/ and train/"]),
-                        ("half", ["class folders"]), ("link", ["1.png", "link that leads nowhere"])):
+    for name, words in (
+        ("deep", ["b/c/0.png", "deeper"]),
+        ("loose", ["0.png", "beside train/"]),
+        ("two", ["Train/ and train/"]),
+        ("half", ["class folders"]),
+        ("link", ["1.png", "link that leads nowhere"]),
+    ):
         with pytest.raises(SepvizError) as caught:
             load_folder(tmp_path / name)
         one_line(caught, *words)
@@ -493,32 +526,69 @@ RAMP = np.arange(0, 256, 16, dtype=np.uint8).reshape(4, 4)
 
 def picture(kind):
     """A 4 x 4 ramp in the form named; ``clear`` where a pixel of it is transparent."""
-    gray, alpha = Image.fromarray(RAMP), Image.fromarray(np.where(RAMP == 16, 0, 255).astype(np.uint8))
+    gray, alpha = (
+        Image.fromarray(RAMP),
+        Image.fromarray(np.where(RAMP == 16, 0, 255).astype(np.uint8)),
+    )
     palette = Image.new("P", (4, 4))
     palette.putdata(list(range(16)))
     palette.putpalette([value for value in RAMP.flatten().tolist() for _ in range(3)])
-    return {"gray": gray, "palette": palette, "LA": gray.convert("LA"), "RGBA": gray.convert("RGBA"), "RGB": gray.convert("RGB"),
-            "clear LA": Image.merge("LA", (gray, alpha)), "clear RGBA": Image.merge("RGBA", (gray, gray, gray, alpha)),
-            "CMYK": gray.convert("CMYK"), "16 bit": Image.fromarray(RAMP.astype(np.uint16) * 257)}[kind]
+    return {
+        "gray": gray,
+        "palette": palette,
+        "LA": gray.convert("LA"),
+        "RGBA": gray.convert("RGBA"),
+        "RGB": gray.convert("RGB"),
+        "clear LA": Image.merge("LA", (gray, alpha)),
+        "clear RGBA": Image.merge("RGBA", (gray, gray, gray, alpha)),
+        "CMYK": gray.convert("CMYK"),
+        "16 bit": Image.fromarray(RAMP.astype(np.uint16) * 257),
+    }[kind]
 
 
-@pytest.mark.parametrize(("kind", "suffix", "channels"), [
-    ("gray", "png", 1), ("palette", "png", 1), ("palette", "gif", 1), ("palette", "bmp", 1), ("LA", "png", 1), ("RGBA", "png", 3),
-    ("RGBA", "tif", 3), ("RGB", "webp", 3)])
+@pytest.mark.parametrize(
+    ("kind", "suffix", "channels"),
+    [
+        ("gray", "png", 1),
+        ("palette", "png", 1),
+        ("palette", "gif", 1),
+        ("palette", "bmp", 1),
+        ("LA", "png", 1),
+        ("RGBA", "png", 3),
+        ("RGBA", "tif", 3),
+        ("RGB", "webp", 3),
+    ],
+)
 def test_an_opaque_picture_keeps_its_values_and_its_channels(tmp_path, kind, suffix, channels):
     for number in range(2):
-        picture(kind).save(tmp_path / f"{number}.{suffix}", **({"lossless": True} if suffix == "webp" else {}))
+        picture(kind).save(
+            tmp_path / f"{number}.{suffix}", **({"lossless": True} if suffix == "webp" else {})
+        )
     images = load_folder(tmp_path).images
-    assert images.shape == (1, channels, 4, 4) and torch.equal(images[0, -1], torch.from_numpy(RAMP))
+    assert images.shape == (1, channels, 4, 4) and torch.equal(
+        images[0, -1], torch.from_numpy(RAMP)
+    )
     if suffix == "png":
         mixtures = files.load_problem(tmp_path / "0.png", weights="mean", count=2)[0].mixtures
-        assert mixtures.shape == (1, channels, 4, 4) and torch.equal(mixtures[0, -1], torch.from_numpy(RAMP) / 255)
+        assert mixtures.shape == (1, channels, 4, 4) and torch.equal(
+            mixtures[0, -1], torch.from_numpy(RAMP) / 255
+        )
 
 
-@pytest.mark.parametrize(("kind", "suffix", "options"), [
-    ("clear LA", "png", {}), ("clear RGBA", "png", {}), ("clear RGBA", "webp", {}), ("clear RGBA", "tif", {}),
-    ("gray", "png", {"transparency": 32}), ("RGB", "png", {"transparency": (32, 32, 32)}), ("palette", "png", {"transparency": 2}),
-    ("palette", "gif", {"transparency": 2}), ("16 bit", "png", {"transparency": 32 * 257})])
+@pytest.mark.parametrize(
+    ("kind", "suffix", "options"),
+    [
+        ("clear LA", "png", {}),
+        ("clear RGBA", "png", {}),
+        ("clear RGBA", "webp", {}),
+        ("clear RGBA", "tif", {}),
+        ("gray", "png", {"transparency": 32}),
+        ("RGB", "png", {"transparency": (32, 32, 32)}),
+        ("palette", "png", {"transparency": 2}),
+        ("palette", "gif", {"transparency": 2}),
+        ("16 bit", "png", {"transparency": 32 * 257}),
+    ],
+)
 def test_transparent_pixels_have_no_value(tmp_path, kind, suffix, options):
     for number in range(2):
         picture(kind).save(tmp_path / f"{number}.{suffix}", **options)
@@ -532,21 +602,45 @@ def test_transparent_pixels_have_no_value(tmp_path, kind, suffix, options):
 
 
 def raw_png(depth, colour, row, key):
-    """A PNG of one row with a value that stands for transparent, in bits that PIL does not write."""
+    """A PNG of two pixels and a value that is transparent, in bits that PIL does not write."""
+
     def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 1, depth, colour, 0, 0, 0)) + chunk(b"tRNS", key)
-            + chunk(b"IDAT", zlib.compress(b"\0" + row)) + chunk(b"IEND", b""))
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 1, depth, colour, 0, 0, 0))
+        + chunk(b"tRNS", key)
+        + chunk(b"IDAT", zlib.compress(b"\0" + row))
+        + chunk(b"IEND", b"")
+    )
 
 
-@pytest.mark.parametrize(("depth", "colour", "row", "there", "not_there"), [
-    (1, 0, b"\xc0", ">1H 1", ">1H 0"), (2, 0, b"\x90", ">1H 1", ">1H 3"), (4, 0, b"\x5a", ">1H 10", ">1H 11"),
-    (16, 2, struct.pack(">6H", 4660, 22136, 39612, 1, 2, 3), ">3H 4660 22136 39612", ">3H 4660 22136 1")])
-def test_a_transparent_value_is_read_in_the_files_bits(tmp_path, depth, colour, row, there, not_there):
+@pytest.mark.parametrize(
+    ("depth", "colour", "row", "there", "not_there"),
+    [
+        (1, 0, b"\xc0", ">1H 1", ">1H 0"),
+        (2, 0, b"\x90", ">1H 1", ">1H 3"),
+        (4, 0, b"\x5a", ">1H 10", ">1H 11"),
+        (
+            16,
+            2,
+            struct.pack(">6H", 4660, 22136, 39612, 1, 2, 3),
+            ">3H 4660 22136 39612",
+            ">3H 4660 22136 1",
+        ),
+    ],
+)
+def test_a_transparent_value_is_read_in_the_files_bits(
+    tmp_path, depth, colour, row, there, not_there
+):
     for name, text in (("clear", there), ("whole", not_there)):
         form, *numbers = text.split()
-        (tmp_path / f"{name}.png").write_bytes(raw_png(depth, colour, row, struct.pack(form, *map(int, numbers))))
+        (tmp_path / f"{name}.png").write_bytes(
+            raw_png(depth, colour, row, struct.pack(form, *map(int, numbers)))
+        )
     assert files.load_problem(tmp_path / "whole.png", count=2)[0].mixtures.shape[-1] == 2
     with pytest.raises(SepvizError, match="transparent"):
         files.load_problem(tmp_path / "clear.png", count=2)
@@ -564,7 +658,10 @@ def test_pages_after_the_first_are_told(tmp_path, capsys):
     pages[0].save(tmp_path / "1.gif", save_all=True, append_images=pages[1:])
     pages[0].save(tmp_path / "2.tif", save_all=True, append_images=pages[1:2])
     assert torch.equal(load_folder(tmp_path).images[1, 0], torch.from_numpy(RAMP))
-    assert capsys.readouterr().err == f"sepviz: {tmp_path}: left out 3 later pages or frames of 2 files (1.gif, ...)\n"
+    assert (
+        capsys.readouterr().err
+        == f"sepviz: {tmp_path}: left out 3 later pages or frames of 2 files (1.gif, ...)\n"
+    )
     pages[0].save(tmp_path / "moving.png", save_all=True, append_images=pages[1:])
     with pytest.raises(SepvizError, match="3 frames"):
         files.load_problem(tmp_path / "moving.png", count=2)
@@ -577,9 +674,16 @@ def test_colours_without_certain_values_are_refused(tmp_path):
         load_folder(tmp_path)
 
 
-@pytest.mark.parametrize(("name", "words"), [
-    ("", ["''", "blank"]), ("  ", ["blank"]), ("~nouser/x", ["~nouser/x", "home folder"]), ("a" * 5000, ["unknown"]),
-    ("/" + "a" * 5000, ["no such folder"])])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("", ["''", "blank"]),
+        ("  ", ["blank"]),
+        ("~nouser/x", ["~nouser/x", "home folder"]),
+        ("a" * 5000, ["unknown"]),
+        ("/" + "a" * 5000, ["no such folder"]),
+    ],
+)
 def test_names_that_are_no_folder(name, words, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     save(tmp_path / "x.png", RAMP)
@@ -594,9 +698,18 @@ def test_a_data_folder_of_nobody(monkeypatch):
         load("mnist")
 
 
-@pytest.mark.parametrize("arguments", [{"classes": range(10**15)}, {"classes": [1.5]}, {"classes": "5-9"}, {"count": 10**12}, {"count": 2.5}])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"classes": range(10**15)},
+        {"classes": [1.5]},
+        {"classes": "5-9"},
+        {"count": 10**12},
+        {"count": 2.5},
+    ],
+)
 def test_classes_and_counts_are_checked_before_they_are_built(arguments):
-    with pytest.raises(SepvizError, match="class 10:|class 1.5:|class '5':|count"):
+    with pytest.raises(SepvizError, match=r"class 10:|class 1\.5:|class '5':|count"):
         load("strokes", **arguments)
 
 
@@ -608,7 +721,10 @@ def dataset(counts, shape=(1, 2, 2)):
     labels = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
     images = torch.zeros((len(labels), *shape), dtype=torch.uint8)
     numbers = torch.arange(len(labels))
-    images[:, 0, 0, 0], images[:, 0, 0, 1] = (numbers % 256).to(torch.uint8), (numbers // 256).to(torch.uint8)
+    images[:, 0, 0, 0], images[:, 0, 0, 1] = (
+        (numbers % 256).to(torch.uint8),
+        (numbers // 256).to(torch.uint8),
+    )
     return Dataset("sorted", images, labels)
 
 
@@ -616,8 +732,15 @@ def number_of(images):
     return images[:, 0, 0, 0].int() + 256 * images[:, 0, 0, 1].int()
 
 
-@pytest.mark.parametrize(("counts", "count", "wanted"), [
-    ([200] * 10, 200, [20] * 10), ([3] * 10, 10, [1] * 10), ([100, 300, 600], 100, [10, 30, 60]), ([40, 1], 4, [4, 0])])
+@pytest.mark.parametrize(
+    ("counts", "count", "wanted"),
+    [
+        ([200] * 10, 200, [20] * 10),
+        ([3] * 10, 10, [1] * 10),
+        ([100, 300, 600], 100, [10, 30, 60]),
+        ([40, 1], 4, [4, 0]),
+    ],
+)
 def test_of_every_class_the_same_share_is_held_out(counts, count, wanted):
     whole = dataset(counts)
     learned, held_out = hold_out(whole, count)
@@ -632,24 +755,36 @@ def test_of_every_class_the_same_share_is_held_out(counts, count, wanted):
 def test_every_stretch_of_what_is_learned_holds_all_classes():
     learned, _ = hold_out(dataset([100, 200, 700]), 100)
     for first in (0, 300, 800):
-        here = torch.bincount(learned.labels[first:first + 100], minlength=3)
+        here = torch.bincount(learned.labels[first : first + 100], minlength=3)
         assert (here - torch.tensor([10, 20, 70])).abs().max() <= 1
     of_class = number_of(learned.images[learned.labels == 2])
-    assert (of_class.diff() < 0).float().mean() > 0.3  # not in the order of the files, which may be sorted too
+    assert (
+        of_class.diff() < 0
+    ).float().mean() > 0.3  # not in the order of the files, which may be sorted too
 
 
 def test_some_of_a_sorted_set_are_of_all_of_it():
     whole = dataset([2000] * 10)
     few = some(whole.images, 5000)
     assert len(few) == 5000 and len(number_of(few).unique()) == 5000
-    assert (torch.bincount(whole.labels[number_of(few).long()]) - 500).abs().max() < 80  # 4 standard deviations
+    assert (
+        torch.bincount(whole.labels[number_of(few).long()]) - 500
+    ).abs().max() < 80  # 4 standard deviations
     assert some(whole.images, 20_000) is whole.images
 
 
-@pytest.mark.parametrize(("images", "words"), [
-    (torch.zeros(1, 1, 4, 4), "1 image to learn from"), (torch.zeros(50, 1, 4, 4), "every pixel of its 50 images is 0"),
-    (torch.full((50, 3, 4, 4), 9), "is 9"), (torch.arange(16).reshape(1, 1, 4, 4).expand(50, 1, 4, 4), "all the same one")])
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        (torch.zeros(1, 1, 4, 4), "1 image to learn from"),
+        (torch.zeros(50, 1, 4, 4), "every pixel of its 50 images is 0"),
+        (torch.full((50, 3, 4, 4), 9), "is 9"),
+        (torch.arange(16).reshape(1, 1, 4, 4).expand(50, 1, 4, 4), "all the same one"),
+    ],
+)
 def test_a_set_of_which_nothing_can_be_learned(images, words):
     with pytest.raises(SepvizError) as caught:
-        hold_out(Dataset("mine", images.to(torch.uint8), torch.zeros(len(images), dtype=torch.int64)), 1)
+        hold_out(
+            Dataset("mine", images.to(torch.uint8), torch.zeros(len(images), dtype=torch.int64)), 1
+        )
     one_line(caught, "mine", words)

@@ -16,8 +16,8 @@ from sepviz.data.registry import FILES, HOMES, find, load_idx, located
 from sepviz.data.split import hold_out, some, spread
 from sepviz.data.strokes import strokes
 
-__all__ = ["NAMES", "Dataset", "Found", "floats", "hold_out", "load", "load_folder", "read_idx", "some", "spread", "strokes",
-           "summary"]
+__all__ = ["NAMES", "Dataset", "Found", "floats", "hold_out", "load", "load_folder", "read_idx",
+           "some", "spread", "strokes", "summary"]
 
 NAMES = ("strokes", *HOMES)
 SPLITS = ("train", "test")
@@ -53,7 +53,8 @@ def load(name: str, split: str = "train", *, classes: Sequence[int] | None = Non
     if split not in SPLITS:
         raise SepvizError(f"split {split!r}: choose train or test")
     if not os.fspath(name).strip():
-        raise SepvizError(f"data set {name!r} is blank: choose {', '.join(NAMES)} or the path of a folder of images")
+        raise SepvizError(f"data set {name!r} is blank: "
+                          f"choose {', '.join(NAMES)} or the path of a folder of images")
     if name not in NAMES and _is_path(name):
         return select(load_folder(expanded(name), split, size=size), classes, count)
     if name not in NAMES:

@@ -59,7 +59,8 @@ def check_classes(classes: Sequence[int], known: Sequence[int], name: str) -> li
         try:
             chosen.add(operator.index(label))
         except TypeError:
-            raise SepvizError(f"class {label!r}: classes are whole numbers, {name} has {_listed(known)}") from None
+            raise SepvizError(f"class {label!r}: classes are whole numbers, "
+                              f"{name} has {_listed(known)}") from None
         if label not in known:
             raise SepvizError(f"class {str(label)[:20]}: {name} has the classes {_listed(known)}")
     if not chosen:

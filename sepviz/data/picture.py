@@ -1,4 +1,4 @@
-"""The one reader of pictures: for folders of images and for mixtures alike, nothing of a picture is dropped in silence."""
+"""The one reader of pictures, for folders and for mixtures: it drops nothing in silence."""
 
 from __future__ import annotations
 
@@ -22,14 +22,16 @@ def read_picture(path: Path, formats: tuple[str, ...] = FORMATS) -> tuple[Image.
     Returns
     -------
     picture : PIL.Image.Image
-        Of mode L where it is gray or has a gray palette, of a mode in `DEEP` where gray has 16 bits or more, else RGB.
+        Of mode L where it is gray or has a gray palette, of a mode in `DEEP` where it is gray with
+        16 bits or more, else RGB.
     more : int
         How many pages or frames the file has after this one.
 
     Raises
     ------
     SepvizError
-        If the file is missing, damaged or of another format, or has transparent pixels, or colours whose RGB is not certain.
+        If the file is missing, damaged or of another format, or has transparent pixels, or colours
+        whose RGB is not certain.
     """
     from PIL import Image, ImageOps
 
@@ -39,7 +41,10 @@ def read_picture(path: Path, formats: tuple[str, ...] = FORMATS) -> tuple[Image.
             raw = str(opened.tile[0][3]) if opened.tile else ""
             picture = ImageOps.exif_transpose(opened)
         if not _opaque(picture, raw):
-            raise SepvizError(f"{path} has transparent pixels, which have no value: save it on a background, without transparency")
+            raise SepvizError(
+                f"{path} has transparent pixels, which have no value: "
+                "save it on a background, without transparency"
+            )
         return _plain(path, picture, raw), more
     except SepvizError:
         raise
@@ -50,7 +55,9 @@ def read_picture(path: Path, formats: tuple[str, ...] = FORMATS) -> tuple[Image.
     except Exception as error:  # PIL's decoders raise nearly anything on a broken file
         why = " ".join(str(error).replace(str(path), path.name).split()) or type(error).__name__
         wanted = "no PNG" if formats == ("PNG",) else "not a readable image"
-        raise SepvizError(f"{path} is damaged or {wanted} ({why}): save it again, or remove it") from None
+        raise SepvizError(
+            f"{path} is damaged or {wanted} ({why}): save it again, or remove it"
+        ) from None
 
 
 def _opaque(picture: Image.Image, raw: str) -> bool:
@@ -78,4 +85,7 @@ def _plain(path: Path, picture: Image.Image, raw: str) -> Image.Image:
         return picture
     if mode in ("1", "LA", "RGBA", "RGBX", "YCbCr"):
         return picture.convert("L" if mode in ("1", "LA") else "RGB")
-    raise SepvizError(f"{path} has colours of mode {mode}, whose red, green and blue are not certain: save it as RGB or gray")
+    raise SepvizError(
+        f"{path} has colours of mode {mode}, whose red, green and blue are not certain: "
+        "save it as RGB or gray"
+    )

@@ -97,7 +97,8 @@ def find(name: str, split: str) -> Path | None:
 
 def locate(folder: Path, file: str) -> Path | None:
     """``file`` or ``file.gz`` in ``folder``."""
-    return next((path for path in (folder / file, folder / f"{file}.gz") if os.path.isfile(path)), None)
+    places = (folder / file, folder / f"{file}.gz")
+    return next((path for path in places if os.path.isfile(path)), None)
 
 
 def located(folder: Path, file: str) -> Path:

@@ -147,7 +147,8 @@ def train_dictionary(images: Tensor, labels: Tensor, held_out: Tensor, *, reach:
     classes = labels.unique().tolist()
     for label in classes:
         if (number := int((labels == label).sum())) < per_class:
-            raise SepvizError(f"class {label} has {number} images, for {per_class} bases: add images of it, or take another set")
+            raise SepvizError(f"class {label} has {number} images to learn {per_class} bases from: "
+                              "add images of it, or take another set")
     begun, rng = time.monotonic(), Generator(images.device).manual_seed(seed)
     prior = DictionaryPrior(images.shape[1:], len(classes), per_class, reach, name).to(images.device)
     with tqdm(classes, desc=f"train {name}", unit="class", disable=not progress) as bar:
