@@ -556,7 +556,7 @@ def picture(kind):
         ("LA", "png", 1),
         ("RGBA", "png", 3),
         ("RGBA", "tif", 3),
-        ("RGB", "webp", 3),
+        ("RGB", "webp", 1),
     ],
 )
 def test_an_opaque_picture_keeps_its_values_and_its_channels(tmp_path, kind, suffix, channels):

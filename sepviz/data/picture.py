@@ -22,8 +22,8 @@ def read_picture(path: Path, formats: tuple[str, ...] = FORMATS) -> tuple[Image.
     Returns
     -------
     picture : PIL.Image.Image
-        Of mode L where it is gray or has a gray palette, of a mode in `DEEP` where it is gray with
-        16 bits or more, else RGB.
+        Of mode L where it is gray, has a gray palette or is a gray WebP, which is always stored in
+        colour; of a mode in `DEEP` where it is gray with 16 bits or more; else RGB.
     more : int
         How many pages or frames the file has after this one.
 
@@ -38,7 +38,7 @@ def read_picture(path: Path, formats: tuple[str, ...] = FORMATS) -> tuple[Image.
     try:
         with Image.open(path, formats=formats) as opened:
             more = getattr(opened, "n_frames", 1) - 1
-            raw = str(opened.tile[0][3]) if opened.tile else ""
+            raw = "WEBP" if opened.format == "WEBP" else str(opened.tile[0][3]) if opened.tile else ""
             picture = ImageOps.exif_transpose(opened)
         if not _opaque(picture, raw):
             raise SepvizError(
@@ -77,7 +77,7 @@ def _opaque(picture: Image.Image, raw: str) -> bool:
 def _plain(path: Path, picture: Image.Image, raw: str) -> Image.Image:
     """An opaque picture as L or RGB, a deep one as it is."""
     mode = picture.mode
-    if mode in ("P", "PA") or raw == "LA;16B":  # PIL opens the latter as RGBA
+    if mode in ("P", "PA") or raw in ("LA;16B", "WEBP"):  # PIL opens 16 bits of LA as RGBA
         colours = picture.convert("RGB")
         red, green, blue = (band.tobytes() for band in colours.split())
         return colours.getchannel("R") if red == green == blue else colours

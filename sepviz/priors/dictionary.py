@@ -145,10 +145,8 @@ def train_dictionary(images: Tensor, labels: Tensor, held_out: Tensor, *, reach:
     from tqdm.auto import tqdm
 
     classes = labels.unique().tolist()
-    for label in classes:
-        if (number := int((labels == label).sum())) < per_class:
-            raise SepvizError(f"class {label} has {number} images to learn {per_class} bases from: "
-                              "add images of it, or take another set")
+    if min(int((labels == label).sum()) for label in classes) < per_class:
+        raise SepvizError(f"{per_class} bases for each class: a class has fewer images than that; take another set")
     begun, rng = time.monotonic(), Generator(images.device).manual_seed(seed)
     prior = DictionaryPrior(images.shape[1:], len(classes), per_class, reach, name).to(images.device)
     with tqdm(classes, desc=f"train {name}", unit="class", disable=not progress) as bar:
