@@ -614,12 +614,17 @@ def _learn_prior(arguments: argparse.Namespace, name: str, checkpoint: Path) -> 
     """What learns from clean images of one set: the prior, its card, what to tell of it."""
     from sepviz import data
 
-    dataset, images, labels = data.load(arguments.dataset or "strokes", "train")
-    images = images.to(_device(arguments.device))
-    aside = 2000 if len(images) >= 20_000 else max(1, len(images) // 10)
-    learned = data.Dataset(dataset, images[:-aside], labels[:-aside].to(images.device))
-    prior, card, figures = TRAINERS[arguments.model](learned, images[-aside:], checkpoint, name, arguments)
-    return prior, {"dataset": arguments.dataset or "strokes", "held_out": f"the last {aside} images of the train split", **card}, figures
+    dataset = "strokes" if arguments.dataset is None else arguments.dataset
+    whole = data.load(dataset, "train")
+    device, count = _device(arguments.device), len(whole.images)
+    learned, held_out = data.hold_out(whole, 2000 if count >= 20_000 else max(1, count // 10))
+    learned = data.Dataset(learned.name, learned.images.to(device), learned.labels.to(device))
+    held = held_out.images.to(device)
+    prior, card, figures = TRAINERS[arguments.model](learned, held, checkpoint, name, arguments)
+    rule = f"{len(held)} images of the train split, drawn at random, the same share of every class"
+    if arguments.start:
+        rule += "; what --start learned from may be among them"
+    return prior, {"dataset": dataset, "held_out": rule, **card}, figures
 
 
 def _learn_mask(arguments: argparse.Namespace, name: str, checkpoint: Path) -> tuple[Any, dict, list[str]]:
@@ -630,7 +635,8 @@ def _learn_mask(arguments: argparse.Namespace, name: str, checkpoint: Path) -> t
     from sepviz.trace import Trace
 
     separator: Any = separator_of(arguments.model, arguments.preset, arguments.set, None, _device(arguments.device))
-    unseen, observed = arguments.unseen or "strokes:0-4", arguments.observed or "strokes:5-9"
+    unseen = "strokes:0-4" if arguments.unseen is None else arguments.unseen
+    observed = "strokes:5-9" if arguments.observed is None else arguments.observed
     sees = learning.sees(separator)
     problem, truth = tasks.unmix(unseen, observed, count=1000, seed=arguments.seed, sees=sees, split="held-out",
                                  training=arguments.training or (25_000 if sees == "mixtures" else 12_000),
@@ -676,7 +682,8 @@ def _train_score(learned: Dataset, held_out: Tensor, checkpoint: Path, name: str
     prior, card = train_score(learned.images, held_out, checkpoint, minutes=60.0 if arguments.minutes is None else arguments.minutes,
                               iterations=arguments.iterations, seed=arguments.seed, name=name, progress=sys.stderr.isatty(),
                               compile_network=arguments.compile, start=start)
-    figures = [f"held-out mse / sigma^2 on the last {len(held_out)} images of the train split (1: no denoising, 0: perfect)"]
+    figures = [f"mse / sigma^2 on {len(held_out)} held-out images of the train split "
+               "(1: no denoising, 0: perfect)"]
     figures += [f"  sigma {float(sigma):<5g} {loss:.4f}" for sigma, loss in card["held_out_loss_per_sigma"].items()]
     return prior, card, figures
 
@@ -865,8 +872,9 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
     score.add_argument("--json", action="store_true", help="print one JSON object")
 
     train = command("train", _train, "train a prior", """
-        Held-out figures are of the last 2,000 images of the train split (a tenth of a set below 20,000); the test split
-        is never touched. Ctrl-C keeps NAME.ckpt beside --out; the same command goes on from there.""")
+        Held-out figures are of 2,000 images of the train split (a tenth of a set below 20,000),
+        drawn at random, the same share of every class; the test split is never touched. Ctrl-C
+        keeps NAME.ckpt beside --out; the same command goes on from there.""")
     train.add_argument("model", metavar="MODEL", help="""score, gan, nmf, conv-nmf or cnn, of clean images; or a mask for mixtures of two
         sources, by the method egg, adversarial-mask, remix or supervised""")
     train.add_argument("--dataset", help="see sepviz data (default: strokes)")

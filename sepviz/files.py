@@ -219,28 +219,13 @@ def _sources(path: Path, array: np.ndarray) -> Tensor:
 
 def _png(path: Path) -> Tensor:
     """A PNG as (C, H, W) in [0, 1]."""
-    from PIL import Image
+    from sepviz.data.picture import DEEP, read_picture
 
-    try:
-        with Image.open(path, formats=("PNG",)) as image:
-            if image.mode in ("P", "PA"):
-                image = image.convert("RGBA" if "transparency" in image.info else "RGB")  # type: ignore[assignment]
-            if image.mode in ("LA", "RGBA"):
-                if image.getchannel("A").getextrema() != (255, 255):
-                    raise SepvizError(f"{path} has transparent pixels, which have no value: save it without transparency")
-                image = image.convert(image.mode[:-1])  # type: ignore[assignment]
-            if image.mode == "1":
-                image = image.convert("L")  # type: ignore[assignment]
-            most = 65535 if image.mode.startswith("I") else 255
-            pixels = torch.from_numpy(np.asarray(image).astype(np.float32)) / most
-    except FileNotFoundError:
-        raise SepvizError(f"cannot read {path}: No such file or directory") from None
-    except IsADirectoryError:
-        raise SepvizError(f"cannot read {path}: it is a folder, give a file") from None
-    except SepvizError:
-        raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        raise SepvizError(f"{path} is damaged or no PNG: save it again as an 8 or 16 bit PNG") from None
+    picture, more = read_picture(path, ("PNG",))
+    if more:
+        raise SepvizError(f"{path} has {more + 1} frames: save the one that is meant by itself")
+    most = 65535 if picture.mode.startswith(DEEP) else 255
+    pixels = torch.from_numpy(np.asarray(picture).astype(np.float32)) / most
     return pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)
 
 

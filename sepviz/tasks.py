@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
+import os
+import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,6 +28,52 @@ def _draw(pool: Tensor, count: int, rng: torch.Generator) -> Tensor:
     """``count`` indices out of ``pool``, none twice before all were drawn once."""
     rounds = -(-count // len(pool))
     return torch.cat([pool[torch.randperm(len(pool), generator=rng)] for _ in range(rounds)])[:count]
+
+
+def _numbered(*sets: Tensor) -> list[Tensor]:
+    """A number for each image of each set (N, C, H, W), the same for images that are alike."""
+    known: dict[bytes, int] = {}
+
+    def number(image: Any) -> int:
+        content = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
+        return known.setdefault(content, len(known))
+
+    return [torch.tensor([number(image) for image in images.numpy()]).long() for images in sets]
+
+
+def _no_image_twice(index: Tensor, pools: Sequence[Tensor], numbers: Sequence[Tensor],
+                    what: str) -> Tensor:
+    """Change as few of the drawn indices (B, K) as needed, so that no mixture holds an image twice.
+
+    Parameters
+    ----------
+    pools : K tensors
+        The indices that each source is drawn from; the images used least take the places.
+    numbers : K tensors
+        Of the images of each source, see `_numbered`.
+    what : str
+        For the error, where a pool has too few different images.
+    """
+    index = index.clone()
+    held = torch.stack([of[column] for of, column in zip(numbers, index.T, strict=True)], dim=1)
+    used = torch.bincount(held.flatten(), minlength=1 + max(int(of.max()) for of in numbers))
+    # the smallest pool has the least choice, so it comes first
+    order = sorted(range(len(pools)), key=lambda k: len(numbers[k][pools[k]].unique()))
+    twice = (held.sort(dim=1).values.diff(dim=1) == 0).any(dim=1)
+    for row in twice.nonzero().flatten().tolist():
+        for place, k in enumerate(order):
+            taken = held[row, order[:place]]
+            if not bool((taken == held[row, k]).any()):
+                continue
+            free = pools[k][~torch.isin(numbers[k][pools[k]], taken)]
+            if not len(free):
+                raise SepvizError(f"{what}: too few different images for mixtures of {len(order)}; "
+                                  "add images or take fewer sources")
+            used[held[row, k]] -= 1
+            index[row, k] = free[used[numbers[k][free]].argmin()]
+            held[row, k] = numbers[k][index[row, k]]
+            used[held[row, k]] += 1
+    return index
 
 
 def mix(sources: Tensor, weights: Sequence[float] | str = "sum") -> tuple[Problem, Truth]:
@@ -66,7 +115,8 @@ def separate(dataset: str = "strokes", *, count: int = 8, sources: int = 2, seed
     count, sources : int
         Mixtures B and sources K of each.
     seed : int
-        Picks the images; the same seed gives the same mixtures on every machine.
+        Picks the images, none twice in a mixture; the same seed gives the same mixtures on every
+        machine.
     protocol : {"agnostic", "split"}
         ``agnostic`` draws every source from all classes; ``split`` divides the classes in K groups (0-4
         and 5-9 for K = 2) and source k comes from group k.
@@ -80,21 +130,26 @@ def separate(dataset: str = "strokes", *, count: int = 8, sources: int = 2, seed
     """
     from sepviz.data import floats, load
 
-    if not (1 <= count <= 1_000_000 and 1 <= sources <= 100):
-        raise SepvizError(f"count {count}, sources {sources}: want 1 to 1,000,000 mixtures of 1 to 100 sources")
+    if not (1 <= count <= MOST and 1 <= sources <= 100):
+        raise SepvizError(f"count {count}, sources {sources}: "
+                          f"want 1 to {MOST:,} mixtures of 1 to 100 sources")
     mixing = mixing_of(weights, sources)
     images = load(dataset, split)
     rng = torch.Generator().manual_seed(seed)
     if protocol == "agnostic":
-        index = _draw(torch.arange(len(images.images)), count * sources, rng).reshape(count, sources)
+        pools = [torch.arange(len(images.images))] * sources
+        index = _draw(pools[0], count * sources, rng).reshape(count, sources)
     elif protocol == "split":
         classes = images.labels.unique()
         if len(classes) < sources:
             raise SepvizError(f"protocol split: {dataset} has {len(classes)} classes, too few for K = {sources} groups")
-        groups = [torch.isin(images.labels, group).nonzero().flatten() for group in classes.tensor_split(sources)]
-        index = torch.stack([_draw(group, count, rng) for group in groups], dim=1)
+        groups = classes.tensor_split(sources)
+        pools = [torch.isin(images.labels, group).nonzero().flatten() for group in groups]
+        index = torch.stack([_draw(pool, count, rng) for pool in pools], dim=1)
     else:
         raise SepvizError(f"protocol {protocol!r}: choose one of {', '.join(PROTOCOLS)}")
+    numbers = _numbered(images.images) * sources
+    index = _no_image_twice(index, pools, numbers, f"{dataset}, {split} split")
     truth = floats(images.images[index.flatten()]).unflatten(0, (count, sources)).to(device)
     if kernels is None:
         return Problem(mixing.apply(truth), mixing), Truth(truth)
@@ -196,7 +251,9 @@ SEES = {
 }
 HELD_OUT = 1000  # images of each source that no example is made of
 HELD_OUT_SEED = 1_618_033_988  # of strokes, which are endless
-HELD_OUT_IS = "strokes: 1,000 of each source, drawn for this; else the last 1,000 of each in the train split, or a quarter of fewer"
+HELD_OUT_IS = ("strokes: 1,000 of each source, drawn for this; else 1,000 of each in the train "
+               "split, or a quarter of fewer, drawn at random, the same share of every class")
+MOST = 1_000_000  # mixtures or examples at once
 
 
 def unmix(unseen: str = "strokes:0-4", observed: str = "strokes:5-9", *, count: int = 8, seed: int = 0, sees: str = "observed",
@@ -220,7 +277,9 @@ def unmix(unseen: str = "strokes:0-4", observed: str = "strokes:5-9", *, count: 
     training : int
         At most so many mixtures Y, and as many images of B; blind, all images of the observed source are mixed.
     split : {"test", "held-out"}
-        Where the mixtures' images come from; ``held-out`` are images that no example is ever made of, nor of the test split.
+        Where the mixtures' images come from; ``held-out`` are images of neither the examples nor
+        the test split. (Shipped masks of MNIST held out others, as their cards say: score them on
+        the test split.)
     size : int, optional
         For folders: resize and crop to this square.
     invert : bool
@@ -234,19 +293,28 @@ def unmix(unseen: str = "strokes:0-4", observed: str = "strokes:5-9", *, count: 
         raise SepvizError(f"sees {sees!r}: choose one of {', '.join(SEES)}")
     if split not in ("test", "held-out"):
         raise SepvizError(f"split {split!r}: choose test or held-out")
-    if count < 1 or training < 2:
-        raise SepvizError(f"count {count}, training {training}: want at least 1 mixture and 2 images to learn from")
+    if not 1 <= count <= MOST or not 2 <= training <= MOST:
+        raise SepvizError(f"count {count}, training {training}: want at least 1 mixture "
+                          f"and 2 images to learn from, at most {MOST:,}")
     need = training if sees == "mixtures" else 2 * training
     pools = [_source(name, wanted, split, size, invert) for name, wanted in ((unseen, training), (observed, need))]
     _check_alike((unseen, observed), pools)
-    learned, new = zip(*pools, strict=True)
+    learned, new = _apart((unseen, observed), pools)
+    what = f"{unseen} and {observed}"
+    numbers = _numbered(*learned)
     rng = torch.Generator().manual_seed(seed)
-    b = learned[1][torch.randperm(len(learned[1]), generator=rng)]
-    b, alone = (b, None) if sees == "mixtures" else (b[len(b) // 2:], b[:len(b) // 2])
-    x = learned[0][_draw(torch.arange(len(learned[0])), len(b), rng)]
-    examples = Examples((x + b).to(device), None if alone is None else alone.to(device), x.to(device) if sees == "all" else None)
-    pick = torch.Generator().manual_seed(seed)
-    truth = torch.stack([images[_draw(torch.arange(len(images)), count, pick)] for images in new], dim=1).to(device)
+    b = torch.randperm(len(learned[1]), generator=rng)
+    alone, b = b.tensor_split([0 if sees == "mixtures" else len(b) // 2])
+    # all of them, unless the two sets overlap
+    x = (~torch.isin(numbers[0], numbers[1][alone])).nonzero().flatten()
+    if not len(x):
+        raise SepvizError(f"{what}: the same few images, none is left unseen; take other sets")
+    y = torch.stack([b, _draw(x, len(b), rng)], dim=1)
+    b, x = _no_image_twice(y, (b, x), numbers[::-1], what).T
+    b, x = learned[1][b], learned[0][x]
+    clean = None if sees == "mixtures" else learned[1][alone].to(device)
+    examples = Examples((x + b).to(device), clean, x.to(device) if sees == "all" else None)
+    truth = _mixed_anew(new, count, torch.Generator().manual_seed(seed), what).to(device)
     mixing = Mixing.sum(2)
     return Problem(mixing.apply(truth), mixing, examples), Truth(truth)
 
@@ -256,23 +324,49 @@ def blind(*sources: str, count: int = 8, seed: int = 0, training: int = 12_000, 
     """Sums of one image of each of K sets, and other such sums to learn from; arguments as of `unmix`, which is the case K = 2."""
     if len(sources) < 2:
         raise SepvizError(f"{len(sources)} sets of images: want two or more, as in blind('strokes:0-2', 'strokes:3-5', 'strokes:6-9')")
-    if split not in ("test", "held-out") or count < 1 or training < 2:
-        raise SepvizError(f"split {split!r}, count {count}, training {training}: want test or held-out, at least 1 and at least 2")
+    if split not in ("test", "held-out") or not 1 <= count <= MOST or not 2 <= training <= MOST:
+        raise SepvizError(f"split {split!r}, count {count}, training {training}: "
+                          f"want test or held-out, at least 1 and at least 2, at most {MOST:,}")
     pools = [_source(name, training, split, None, False) for name in sources]
     _check_alike(sources, pools)
+    learned, new = _apart(sources, pools)
     rng = torch.Generator().manual_seed(seed)
-    learned = torch.stack([images[_draw(torch.arange(len(images)), training, rng)] for images, _ in pools], dim=1)
-    truth = torch.stack([images[_draw(torch.arange(len(images)), count, rng)] for _, images in pools], dim=1).to(device)
+    what = " and ".join(sources)
+    parts = _mixed_anew(learned, training, rng, what)
+    truth = _mixed_anew(new, count, rng, what).to(device)
     mixing = Mixing.sum(len(sources))
-    return Problem(mixing.apply(truth), mixing, Examples(learned.sum(dim=1).to(device))), Truth(truth)
+    return Problem(mixing.apply(truth), mixing, Examples(parts.sum(dim=1).to(device))), Truth(truth)
+
+
+def _apart(names: Sequence[str],
+           pools: Sequence[tuple[Tensor, Tensor]]) -> tuple[list[Tensor], list[Tensor]]:
+    """The images of each source to learn from, none of which is to be mixed anew; these others."""
+    learned, new = (list(images) for images in zip(*pools, strict=True))
+    numbers = _numbered(*learned, *new)
+    anew = torch.cat(numbers[len(learned):])
+    for k, name in enumerate(names):
+        learned[k] = learned[k][~torch.isin(numbers[k], anew)]
+        if len(learned[k]) < 2:
+            raise SepvizError(f"{name}: {len(learned[k])} images to learn from that are not among "
+                              "those to separate; take other sets")
+    return learned, new
+
+
+def _mixed_anew(pools: Sequence[Tensor], count: int, rng: torch.Generator, what: str) -> Tensor:
+    """One image of each of K pools for each of ``count`` mixtures, (count, K, C, H, W)."""
+    every = [torch.arange(len(images)) for images in pools]
+    index = torch.stack([_draw(indices, count, rng) for indices in every], dim=1)
+    index = _no_image_twice(index, every, _numbered(*pools), what)
+    columns = zip(pools, index.T, strict=True)
+    return torch.stack([images[column] for images, column in columns], dim=1)
 
 
 def _source(name: str, wanted: int, split: str, size: int | None, invert: bool) -> tuple[Tensor, Tensor]:
     """Images to learn from, at most ``wanted``, and images to mix anew, of "SET" or "SET:CLASSES"."""
-    from sepviz.data import NAMES, floats, load, strokes
+    from sepviz.data import NAMES, floats, hold_out, load, strokes
 
     classes, home = None, name
-    if ":" in name and not Path(name).is_dir():
+    if ":" in name and not os.path.isdir(os.path.expanduser(name)):
         home, _, text = name.rpartition(":")
         classes = _classes(name, text)
     size = None if home in NAMES else size
@@ -280,12 +374,13 @@ def _source(name: str, wanted: int, split: str, size: int | None, invert: bool) 
         train = load(home, "train", classes=classes, count=wanted).images[:wanted]
         new = strokes(HELD_OUT, HELD_OUT_SEED, classes).images if split == "held-out" else load(home, split, classes=classes).images
     else:
-        train = load(home, "train", classes=classes, size=size).images
-        if len(train) < 4:
-            raise SepvizError(f"{name}: {len(train)} images to learn from, want at least 4")
-        aside = min(HELD_OUT, len(train) // 4)
-        new = train[-aside:] if split == "held-out" else load(home, split, classes=classes, size=size).images
-        train = train[:-aside][:wanted]
+        whole = load(home, "train", classes=classes, size=size)
+        if len(whole.images) < 4:
+            raise SepvizError(f"{name}: {len(whole.images)} images to learn from, want at least 4")
+        learned, held_out = hold_out(whole, min(HELD_OUT, len(whole.images) // 4))
+        new = (held_out.images if split == "held-out"
+               else load(home, split, classes=classes, size=size).images)
+        train = learned.images[:wanted]
     first, second = (_padded(1 - floats(images) if invert else floats(images)) for images in (train, new))
     return first, second
 
@@ -301,11 +396,24 @@ def _check_alike(names: Sequence[str], pools: Sequence[tuple[Tensor, Tensor]]) -
 
 def _classes(name: str, text: str) -> list[int]:
     """The numbers of "0-4" or "5,7,9"."""
-    try:
-        ranges = [[int(number) for number in part.split("-")] for part in text.split(",")]
-        return [label for bounds in ranges for label in range(bounds[0], bounds[-1] + 1)]
-    except ValueError:
-        raise SepvizError(f"{name}: the classes after the colon are written like 0-4 or 5,7,9") from None
+    classes: set[int] = set()
+    for part in text.split(","):
+        found = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", part.strip())
+        if not found:
+            raise SepvizError(f"{name[:60]}: {part[:20]!r} is no class; "
+                              "the classes after the colon are written like 0-4 or 5,7,9")
+        first, last = (bound.lstrip("0") or "0" for bound in (found[1], found[2] or found[1]))
+        if max(len(first), len(last)) > 4:  # as text: neither the number nor the range is built
+            raise SepvizError(f"{name[:60]}: no set has a class {max(first, last, key=len)[:20]}; "
+                              "classes are numbered from 0")
+        if int(first) > int(last):
+            raise SepvizError(f"{name[:60]}: {part} is written backwards; write {last}-{first}")
+        here = range(int(first), int(last) + 1)
+        twice = next((label for label in here if label in classes), None)
+        if twice is not None:
+            raise SepvizError(f"{name[:60]}: class {twice} is named twice; name each once")
+        classes.update(here)
+    return sorted(classes)
 
 
 def _padded(images: Tensor) -> Tensor:

@@ -526,7 +526,8 @@ def test_unwritable_outputs(fails, prior, problem, tmp_path):
 
 
 def test_train_errors(fails, monkeypatch, tmp_path):
-    odd = data.Dataset("odd", torch.zeros(300, 1, 30, 30, dtype=torch.uint8), torch.zeros(300))
+    images = torch.randint(256, (300, 1, 30, 30), dtype=torch.uint8)
+    odd = data.Dataset("odd", images, torch.zeros(300))
     monkeypatch.setattr(data, "load", lambda *args, **kwargs: odd)
     fails(["30x30", "divisible by 4"], "train", "score", "--dataset", "odd")
     even = odd._replace(images=odd.images[..., :28, :28])

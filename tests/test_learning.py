@@ -78,7 +78,7 @@ class TestUnmix:
 
     def test_two_sets_that_are_not_alike(self, tmp_path):
         for number in range(8):
-            Image.fromarray(np.zeros((16, 16), np.uint8)).save(tmp_path / f"{number}.png")
+            Image.fromarray(np.full((16, 16), number, np.uint8)).save(tmp_path / f"{number}.png")
         with pytest.raises(SepvizError, match="give a size"):
             tasks.unmix("strokes:0-4", str(tmp_path), count=1, training=3, split="held-out")
 

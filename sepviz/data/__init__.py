@@ -6,17 +6,18 @@ import difflib
 import functools
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from sepviz.core import SepvizError
-from sepviz.data.base import Dataset, check_classes, floats, select
+from sepviz.data.base import Dataset, check_classes, expanded, floats, select
 from sepviz.data.folder import load_folder
 from sepviz.data.idx import read_idx
 from sepviz.data.registry import FILES, HOMES, find, load_idx, located
+from sepviz.data.split import hold_out, some, spread
 from sepviz.data.strokes import strokes
 
-__all__ = ["NAMES", "Dataset", "Found", "floats", "load", "load_folder", "read_idx", "strokes", "summary"]
+__all__ = ["NAMES", "Dataset", "Found", "floats", "hold_out", "load", "load_folder", "read_idx",
+           "some", "spread", "strokes", "summary"]
 
 NAMES = ("strokes", *HOMES)
 SPLITS = ("train", "test")
@@ -51,20 +52,23 @@ def load(name: str, split: str = "train", *, classes: Sequence[int] | None = Non
     """
     if split not in SPLITS:
         raise SepvizError(f"split {split!r}: choose train or test")
+    if not os.fspath(name).strip():
+        raise SepvizError(f"data set {name!r} is blank: "
+                          f"choose {', '.join(NAMES)} or the path of a folder of images")
     if name not in NAMES and _is_path(name):
-        return select(load_folder(Path(name).expanduser(), split, size=size), classes, count)
+        return select(load_folder(expanded(name), split, size=size), classes, count)
     if name not in NAMES:
         near = difflib.get_close_matches(str(name).lower(), NAMES, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}? " if near else ""
         raise SepvizError(f"data set {name!r} is unknown: {hint}choose {', '.join(NAMES)} or the path of a folder of images")
     if size is not None:
         raise SepvizError(f"size {size}: only a folder of images can be resized, {name} is 28 x 28")
+    if classes is not None:
+        check_classes(classes, range(10), name)  # before a download, not after
     if name == "strokes":
         if count is None:
             return select(_drawn(split), classes, None)
         return strokes(count, STROKES_SEED[split], classes)
-    if classes is not None:
-        check_classes(classes, range(10), name)  # before a download, not after
     return select(load_idx(name, split), classes, count)
 
 
@@ -76,7 +80,7 @@ def _drawn(split: str) -> Dataset:
 
 def _is_path(name: str) -> bool:
     name = os.fspath(name)
-    return Path(name).expanduser().is_dir() or "/" in name or os.sep in name or name.startswith((".", "~"))
+    return os.path.isdir(name) or "/" in name or os.sep in name or name.startswith((".", "~"))
 
 
 class Found(NamedTuple):

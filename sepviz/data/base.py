@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import numbers
+import operator
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from sepviz.core import SepvizError
+
+MOST = 1_000_000  # images at once
 
 
 class Dataset(NamedTuple):
@@ -42,14 +48,34 @@ def select(data: Dataset, classes: Sequence[int] | None, count: int | None) -> D
 
 
 def check_count(count: int) -> None:
-    if count < 1:
-        raise SepvizError(f"count {count}: ask for at least 1 image")
+    if not isinstance(count, numbers.Integral) or not 1 <= count <= MOST:
+        raise SepvizError(f"count {str(count)[:20]}: ask for 1 to {MOST:,} images")
 
 
 def check_classes(classes: Sequence[int], known: Sequence[int], name: str) -> list[int]:
     """``classes`` as sorted ints, all of them known."""
-    chosen = sorted({int(label) for label in classes})
-    unknown = [label for label in chosen if label not in known]
-    if not chosen or unknown:
-        raise SepvizError(f"classes {list(classes)}: {name} has {list(known)}")
-    return chosen
+    chosen = set()
+    for label in classes:  # refused one by one: a range may be endless
+        try:
+            chosen.add(operator.index(label))
+        except TypeError:
+            raise SepvizError(f"class {label!r}: classes are whole numbers, "
+                              f"{name} has {_listed(known)}") from None
+        if label not in known:
+            raise SepvizError(f"class {str(label)[:20]}: {name} has the classes {_listed(known)}")
+    if not chosen:
+        raise SepvizError(f"classes []: choose some of {name}'s, {_listed(known)}")
+    return sorted(chosen)
+
+
+def _listed(known: Sequence[int]) -> str:
+    whole = len(known) > 2 and list(known) == list(range(known[0], known[-1] + 1))
+    return f"{known[0]} to {known[-1]}" if whole else ", ".join(map(str, known))
+
+
+def expanded(path: str | Path) -> Path:
+    """The path with the home folder in place of a ``~``."""
+    whole = os.path.expanduser(path)
+    if os.fspath(path).startswith("~") and whole == os.fspath(path) and not os.path.exists(whole):
+        raise SepvizError(f"{path}: there is no such user's home folder; write the whole path")
+    return Path(whole)

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from sepviz.core import SepvizError
-from sepviz.data.base import Dataset
+from sepviz.data.base import Dataset, expanded
 from sepviz.data.idx import content, parse_idx
 
 FILES = {
@@ -83,9 +83,9 @@ def find(name: str, split: str) -> Path | None:
     """The folder that holds the files of a split; None if they are to be downloaded."""
     root = os.environ.get("SEPVIZ_DATA")
     if root:
-        if not Path(root).is_dir():
+        if not os.path.isdir(os.path.expanduser(root)):
             raise SepvizError(f"SEPVIZ_DATA={root}: no such folder; correct it or unset it")
-        folder = Path(root) / name
+        folder = expanded(root) / name
         missing = [file for file in FILES[split] if locate(folder, file) is None]
         if not missing:
             return folder
@@ -97,7 +97,8 @@ def find(name: str, split: str) -> Path | None:
 
 def locate(folder: Path, file: str) -> Path | None:
     """``file`` or ``file.gz`` in ``folder``."""
-    return next((path for path in (folder / file, folder / f"{file}.gz") if path.is_file()), None)
+    places = (folder / file, folder / f"{file}.gz")
+    return next((path for path in places if os.path.isfile(path)), None)
 
 
 def located(folder: Path, file: str) -> Path:
@@ -156,4 +157,5 @@ def _line(error: Exception) -> str:
 
 
 def _short(path: Path) -> str:
-    return f"~/{path.relative_to(Path.home()).as_posix()}" if path.is_relative_to(Path.home()) else str(path)
+    home = os.path.expanduser("~")  # Path.home() raises where there is none
+    return f"~/{path.relative_to(home).as_posix()}" if path.is_relative_to(home) else str(path)

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Generator, Tensor, nn
 
+from sepviz.data.split import some
 from sepviz.metrics import decibels
 from sepviz.priors.checkpoint import check_images, keep, take_up
 from sepviz.priors.score import bfloat16_is_fast
@@ -111,7 +112,7 @@ def train_cnn(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, itera
     finally:
         save()
     regressor.eval().requires_grad_(False)
-    clean = held_out[:500].float() / 255
+    clean = some(held_out, 500).float() / 255
     psnr = decibels((regressor.regress(disturbed(clean)) - clean).square().mean(dim=(1, 2, 3)))
     card = {"seed": seed, "minutes": round(elapsed / 60, 1), "iterations": iterations, "batch": batch,
             "parameters": sum(weight.numel() for weight in regressor.parameters()), "threads": torch.get_num_threads(),

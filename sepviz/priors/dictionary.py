@@ -14,6 +14,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from sepviz.core import SepvizError
+from sepviz.data.split import some
 from sepviz.metrics import decibels
 
 TINY = 1e-9
@@ -150,10 +151,10 @@ def train_dictionary(images: Tensor, labels: Tensor, held_out: Tensor, *, reach:
     prior = DictionaryPrior(images.shape[1:], len(classes), per_class, reach, name).to(images.device)
     with tqdm(classes, desc=f"train {name}", unit="class", disable=not progress) as bar:
         for index, label in enumerate(bar):
-            chosen = images[labels == label][:each].float() / 255
+            chosen = some(images[labels == label], each).float() / 255
             prior.bases[index] = (fit_convolutive(chosen, per_class, reach, iterations, rng) if reach
                                   else fit_plain(chosen, per_class, seed))
-    targets, atoms = held_out[:500].float().flatten(1) / 255, prior.atoms()
+    targets, atoms = some(held_out, 500).float().flatten(1) / 255, prior.atoms()
     activations = torch.rand((len(targets), len(atoms)), generator=rng, device=images.device)
     for _ in range(iterations):
         activations = update_activations(activations, atoms, targets)

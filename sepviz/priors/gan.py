@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sepviz.core import SepvizError, Step
+from sepviz.data.split import some
 from sepviz.metrics import decibels
 from sepviz.priors.checkpoint import check_images, keep, take_up
 from sepviz.priors.score import bfloat16_is_fast
@@ -235,7 +236,7 @@ def train_gan(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, itera
             prior = trained
             bar.set_postfix({name: f"{step.info[name + '_loss']:.2f}" for name in ("discriminator", "generator")}, refresh=False)
             bar.update(int(step.info["iteration"]) - bar.n)
-    psnr = oracle(prior, held_out[:500].float() / 255, progress=progress)
+    psnr = oracle(prior, some(held_out, 500).float() / 255, progress=progress)
     card = {"seed": options.get("seed", 0), "minutes": round(step.info["seconds"] / 60, 1), "iterations": iterations,
             "batch": options.get("batch", 128), "parameters": sum(weight.numel() for weight in prior.parameters()),
             "threads": torch.get_num_threads(), "device": images.device.type,

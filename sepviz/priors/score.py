@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sepviz.core import SepvizError
+from sepviz.data.split import some
 from sepviz.priors.checkpoint import check_images, keep, take_up
 
 CPU_BATCH = 128  # images denoised at once; of 256, the features outgrow the processor's cache: a fifth slower
@@ -314,7 +315,7 @@ def train_score(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, min
     device = images.device
     torch.manual_seed(seed)
     rng = torch.Generator(device).manual_seed(seed)
-    sample = images[:10_000].float() / 255
+    sample = some(images, 10_000).float() / 255
     if float(sample.std()) < 1e-3:
         raise SepvizError(f"training images are all of one value, {float(sample.mean()):.3g}: there is nothing to learn")
     if start is None:
