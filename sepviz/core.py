@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import numbers
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
@@ -14,6 +15,9 @@ from torch import Generator, Tensor, device
 
 if TYPE_CHECKING:
     from sepviz.mixing import Mixing
+
+
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # letters that no line of text holds
 
 
 class SepvizError(ValueError):
@@ -132,11 +136,13 @@ def parameter(default: Any, meaning: str, *, low: float | None = None, high: flo
 def check_parameters(separator: Any) -> None:
     """Refuse numbers that no run can use: not finite, not positive (or negative, where 0 is allowed), or beyond a million."""
     for field in dataclasses.fields(separator):
-        value, low = getattr(separator, field.name), field.metadata.get("low")
+        value: Any = getattr(separator, field.name)
+        low = field.metadata.get("low")
         if low is None or isinstance(value, bool):
             continue
         whole = isinstance(field.default, int)
-        if not isinstance(value, numbers.Integral if whole else numbers.Real):
+        number: Any = numbers.Integral if whole else numbers.Real  # NumPy's too
+        if not isinstance(value, number):
             raise SepvizError(f"{field.name} {shown(value)}: want a {'whole ' * whole}number "
                               f"({field.metadata['meaning']})")
         if not (value > 0 or value == low == 0) or not value <= 1e6 or 0 < value < 1e-9:

@@ -59,7 +59,8 @@ def shifted_copies(images: Tensor, size: int) -> Tensor:
 
 def _sources(count: Any) -> int:
     """A number K of sources, checked."""
-    if isinstance(count, bool) or not isinstance(count, numbers.Integral) or not 1 <= count <= MOST_SOURCES:
+    whole = isinstance(count, numbers.Integral) and not isinstance(count, bool)
+    if not whole or not 1 <= count <= MOST_SOURCES:
         raise SepvizError(f"K = {shown(count)} sources: want a whole number of at least 1, at most {MOST_SOURCES}")
     return int(count)
 
@@ -102,7 +103,7 @@ class Mixing:
             raise SepvizError(f"weights {shown(tuple(plain))}: each must be a finite number, not 0, "
                               "and of size 1e-6 to 1e6")
         object.__setattr__(self, "weights", tuple(float(weight) for weight in plain))
-        size = self.filter_size
+        size: Any = self.filter_size
         if size is not None:
             if isinstance(size, bool) or not isinstance(size, numbers.Integral) or size < 1 or size % 2 == 0:
                 raise SepvizError(f"filter size {shown(size)}: want one odd whole number, 5 for example")

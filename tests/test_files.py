@@ -180,7 +180,7 @@ def test_weights_that_disagree(tmp_path, mixed):
     fails(["median"], files.load_problem, path, weights="median")
     np.save(tmp_path / "m.npy", mixed[0].mixtures)
     fails(["3 weights", "K = 2"], files.load_problem, tmp_path / "m.npy", weights=(1, 1, 1), count=2)
-    fails(["(1.0, nan)", "finite"], files.load_problem, tmp_path / "m.npy", weights=(1, float("nan")))
+    fails(["(1, nan)", "finite"], files.load_problem, tmp_path / "m.npy", weights=(1, float("nan")))
 
 
 def test_nothing_written_over(tmp_path, mixed):
