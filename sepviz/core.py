@@ -39,6 +39,13 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+def check_whole(**values: object) -> None:
+    """Refuse what is no whole number."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+            raise SepvizError(f"{name} {shown(value)}: want a whole number")
+
+
 class Examples(NamedTuple):
     """Unpaired images to learn from: what the setting allows a method to see, and no more."""
 

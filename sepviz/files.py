@@ -127,6 +127,7 @@ def save_problem(path: str | Path, problem: Problem, truth: Truth | None = None,
     meta : dict, optional
         How the problem was made: data set, seed, protocol, ...
     """
+    problem.mixing.check_form(problem.mixtures)
     arrays = {"mixtures": _numpy(problem.mixtures), "weights": np.array(problem.mixing.weights)}
     if problem.mixing.filter_size is not None:
         arrays["filter_size"] = np.array(problem.mixing.filter_size)
@@ -236,6 +237,8 @@ def read_meta(path: Path, arrays: Mapping[str, np.ndarray], kind: str = "format"
 def field(path: Path, meta: Mapping[str, Any], name: str, kind: type, *, finite: bool = True) -> Any:
     """``meta[name]``, if it is of this type: a whole number, a number (infinite or none only if said), one line of text, ..."""
     value: Any = meta.get(name)
+    if value is None and kind is float and not finite:
+        return math.nan
     if kind is int:
         good = type(value) is int and abs(value) < 2**63
     elif kind is float:

@@ -116,6 +116,12 @@ def examples_of(problem: Problem, *, observed: bool, unobserved: bool = False) -
         images = getattr(examples, name)
         if images is not None and not wanted:
             raise SepvizError(f"{len(images)} {name} images are given: this method must not see them; make the problem with another sees=")
+        mixing = problem.mixing if name == "mixtures" else Mixing.sum(1)
+        if images is not None:
+            try:
+                mixing.check_form(images)
+            except SepvizError as error:
+                raise SepvizError(f"{name} images to learn from: {error}") from None
         if wanted and (images is None or len(images) < 2):
             raise SepvizError(f"{0 if images is None else len(images)} {name} images to learn from: want at least 2, better thousands")
         if images is not None and tuple(images.shape[1:]) != tuple(problem.mixtures.shape[1:]):
@@ -125,7 +131,7 @@ def examples_of(problem: Problem, *, observed: bool, unobserved: bool = False) -
             raise SepvizError(f"{name} images on {images.device}, the mixtures are on {problem.mixtures.device}: "
                               f"take problem.to({str(problem.mixtures.device)!r})")
         if images is not None:
-            (problem.mixing if name == "mixtures" else Mixing.sum(1)).check(images)
+            mixing.check(images)
     return examples
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from sepviz.core import SepvizError, shown
+from sepviz.core import SepvizError, check_whole, shown
 
 DARK = 8  # pixels: noise averages out over a square of this side, and what is black stays near 0
 MOST_SOURCES = 1000
@@ -59,9 +59,9 @@ def shifted_copies(images: Tensor, size: int) -> Tensor:
 
 def _sources(count: Any) -> int:
     """A number K of sources, checked."""
-    whole = isinstance(count, numbers.Integral) and not isinstance(count, bool)
-    if not whole or not 1 <= count <= MOST_SOURCES:
-        raise SepvizError(f"K = {shown(count)} sources: want a whole number of at least 1, at most {MOST_SOURCES}")
+    check_whole(K=count)
+    if not 1 <= count <= MOST_SOURCES:
+        raise SepvizError(f"K = {shown(count)} sources: want at least 1, at most {MOST_SOURCES}")
     return int(count)
 
 
@@ -185,6 +185,9 @@ class Mixing:
         if not isinstance(mixtures, Tensor):
             raise SepvizError(f"mixtures of type {type(mixtures).__name__}: want a torch tensor (B, C, H, W), "
                               "torch.as_tensor(mixtures).float() for example")
+        if mixtures.layout != torch.strided or mixtures.is_meta:
+            raise SepvizError(f"mixtures of layout {mixtures.layout} on {mixtures.device}: "
+                              "want all numbers, mixtures.to_dense() for example")
         if mixtures.ndim != 4 or not mixtures.is_floating_point() or mixtures.numel() == 0:
             raise SepvizError(f"mixtures of shape {tuple(mixtures.shape)} and type {mixtures.dtype}: want floats (B, C, H, W)")
         if mixtures.dtype != torch.float32:

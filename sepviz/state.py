@@ -86,6 +86,9 @@ class State:
         known = {name: item for name, item in inspect.signature(task).parameters.items() if name != "device"}
         words = {choose(f"argument of {self.task}", name, known): text for name, text in self.mixture.items()}
         arguments = {name: _argument(known[name], text) for name, text in words.items()}
+        images = arguments.get("count", 1) * (arguments.get("sources", 1) if self.task != "drawn" else 1)
+        if images > MOST:
+            raise SepvizError(f"state: {images} images to mix: want count times sources below {MOST}")
         with self._one_line():
             return task(**arguments, device=device)
 
