@@ -231,6 +231,7 @@ def kinds() -> dict[str, Kind]:
                 "train/a/1.png": picture("RGB"),
                 "train/a/2.png": picture("RGB"),
                 "train/b/1.png": picture("RGB"),
+                "test/a/1.png": picture("RGB"),
             },
             folder_of,
         ),

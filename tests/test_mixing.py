@@ -157,9 +157,9 @@ def test_a_prior_elsewhere_is_said():
 
 def test_mixtures_in_any_memory_order_are_taken():
     """Not contiguous, or one mixture expanded: the result is that of a plain copy."""
-    from test_contract import METHODS, SEPARATORS, gaussian_prior, make_problem
+    from test_contract import SEPARATORS, gaussian_prior, make_problem
 
-    for name in METHODS:
+    for name in ("average", "basis", "split-gibbs", "synthesis", "nmf", "conv-nmf", "cnn", "constant", "mask", "rpca"):
         separator, problem = SEPARATORS[name](gaussian_prior(torch.device("cpu"))), make_problem((1.0, 1.0), "cpu", name=name)
         if name == "cnn":
             problem = make_problem((1.0,), "cpu", name=name)
