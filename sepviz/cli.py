@@ -335,11 +335,13 @@ def _check_fits_in(path: Path, partial: Any, problem: Problem, chunk: int) -> No
 
     done, behind = len(partial.done), len(problem.mixtures) - len(partial.done)
     image = (problem.mixing.count, *problem.mixtures.shape[1:])
-    fits = behind >= 0 and (done % chunk == 0 or behind == 0) and tuple(partial.done.shape[1:]) == image
+    fits = behind >= 0 and (done % chunk == 0 or behind == 0)
+    fits = fits and tuple(partial.done.shape[1:]) == image
     if partial.step is not None:
         fits = fits and tuple(partial.step.sources.shape) == (min(chunk, behind), *image)
     if not fits:
-        raise SepvizError(f"{path} holds sources that are not of these {len(problem.mixtures)} mixtures: "
+        raise SepvizError(f"{path} holds sources that are not of these {len(problem.mixtures)} "
+                          "mixtures: "
                           "move it away, or choose another --out")
     for name in ("evaluations", "seconds"):
         files.field(path, partial.meta, name, float)
@@ -378,7 +380,9 @@ def _separate(arguments: argparse.Namespace) -> int:
     partial = files.load_partial(partial_path) if partial_path.exists() else None
     side_files = [str(path.resolve()) for path in (arguments.trace, arguments.html) if path is not None]
     then = {} if partial is None else files.field(partial_path, partial.meta, "run", dict)
-    side_files_then = [] if partial is None else files.names(partial_path, partial.meta, "side_files")
+    side_files_then: list[str] = []
+    if partial is not None:
+        side_files_then = files.names(partial_path, partial.meta, "side_files")
     begun_here = partial is not None and len(partial.done) > 0 and side_files_then == side_files
     if not begun_here:  # else this run has written them, after its first chunk
         for path in targets[1:]:
@@ -396,9 +400,11 @@ def _separate(arguments: argparse.Namespace) -> int:
         problem, truth = files.load_problem(arguments.input, weights=_weights(arguments.weights), count=arguments.sources,
                                             filter_size=arguments.filter_size)
         weights, count = problem.mixing.weights, problem.mixing.count
-        if (count > 1 and weights == (1.0,) * count and float(problem.mixtures.max()) <= 1
-                and arguments.input[0].suffix.lower() != ".png" and not files.holds(arguments.input[0], "weights")):
-            print("sepviz: note: no pixel exceeds 1: if this is the mean of the sources, say --weights mean", file=sys.stderr)
+        first = arguments.input[0]
+        summed = count > 1 and weights == (1.0,) * count and first.suffix.lower() != ".png"
+        if summed and float(problem.mixtures.max()) <= 1 and not files.holds(first, "weights"):
+            print("sepviz: note: no pixel exceeds 1: if this is the mean of the sources, say "
+                  "--weights mean", file=sys.stderr)
     if arguments.visible is not None:
         problem = tasks.hide(problem, files.read_mask(arguments.visible, *problem.mixtures.shape[-2:]))
     settings = [*arguments.set, *([] if arguments.starts is None else [f"starts={arguments.starts}"])]
@@ -502,8 +508,8 @@ def _run_chunks(separator: Separator, problem: Problem, truth: Truth | None, run
                 state = [*done, {name: value.detach().cpu().float() for name, value in found.items()}], None, None
     except BaseException as error:
         done, step, _ = state
-        if state is before and not isinstance(error, KeyboardInterrupt):  # the partial file stays as it is
-            raise
+        if state is before and not isinstance(error, KeyboardInterrupt):
+            raise  # the partial file stays as it is
         if not done and (traced or step is None or step.index == 0):
             raise
         keep()
@@ -515,15 +521,17 @@ def _run_chunks(separator: Separator, problem: Problem, truth: Truth | None, run
     return joined(state[0]), evaluations, earlier + time.monotonic() - begun
 
 
-def _going_on(stream: Iterator[Any], rng: torch.Generator, rng_state: Tensor, path: Path) -> Iterator[Any]:
-    """The steps after one of a partial result; what the method or the generator cannot use of it is said in one line."""
+def _going_on(stream: Iterator[Any], rng: torch.Generator, rng_state: Tensor,
+              path: Path) -> Iterator[Any]:
+    """The steps after one of a partial result, refused if the run cannot use that one."""
     from sepviz.core import SepvizError, one_line
 
     try:
         rng.set_state(rng_state)
         first = next(stream, None)
     except (RuntimeError, TypeError, ValueError, LookupError) as error:
-        raise SepvizError(f"{path} holds a step that this run cannot go on from ({one_line(error)}): move it away, "
+        raise SepvizError(f"{path} holds a step that this run cannot go on from "
+                          f"({one_line(error)}): move it away, "
                           "or choose another --out") from error
     if first is not None:
         yield first
@@ -855,8 +863,9 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
 
     separate = command("separate", _separate, "take mixtures apart", f"""
         The mixtures are taken {CHUNK} at a time, each such chunk from a seed of its own, so the result depends on
-        --seed, --chunk and the order of the mixtures; a method that learns is trained once and takes all. Ctrl-C
-        keeps what is done in OUT.partial.npz; the same command goes on from there and ends at the same result.""")
+        --seed, --chunk and the order of the mixtures; a method that learns is trained once and
+        takes all. Ctrl-C keeps what is done in OUT.partial.npz; the same command goes on from there
+        and ends at the same result.""")
     separate.add_argument("input", metavar="INPUT", nargs="*", type=Path, help="""
         problem.npz; a .npz with an array mixtures (B, H, W) or (B, C, H, W); a .npy that is this array; or PNG files,
         gray or RGB, one mixture each: a PNG's values v in [0, 1] are taken for the mean picture of the sources, the

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from sepviz.mixing import Mixing
 
 
-CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # letters that no line of text holds
+# letters that no line of text holds
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class SepvizError(ValueError):
@@ -67,7 +68,8 @@ class Problem(NamedTuple):
         if examples is not None:
             moved = (None if images is None else images.to(where) for images in examples)
             examples = Examples(*moved)  # type: ignore[arg-type]  # the first is never None
-        mixing = dataclasses.replace(self.mixing, visible=None if visible is None else visible.to(where))
+        seen = None if visible is None else visible.to(where)
+        mixing = dataclasses.replace(self.mixing, visible=seen)
         return Problem(self.mixtures.to(where), mixing, examples)
 
     def left_over(self, sources: Tensor, filters: Tensor | None = None) -> Tensor:

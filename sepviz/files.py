@@ -25,9 +25,9 @@ from sepviz.core import CONTROL, Problem, SepvizError, Step, Truth, shown
 from sepviz.mixing import Mixing
 
 IMAGES = ("B", "K", "C", "H", "W")  # the shape of sources
-FORCES = ("prior_force", "data_force", "noise")  # extras of a step that have the shape of its sources
+FORCES = ("prior_force", "data_force", "noise")  # extras of the shape of the sources
 FORMAT = 1  # of the files; a file that says another number is refused
-LARGEST = 4 * 2**30  # bytes of numbers that are read from one file: a small .npz may claim any amount
+LARGEST = 4 * 2**30  # bytes of numbers read from one file: a small .npz may claim any amount
 
 
 class Separation(NamedTuple):
@@ -167,7 +167,7 @@ def save_partial(path: str | Path, partial: Partial) -> Path:
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """Every array of a .npz; that of a .npy as ``mixtures``. Read-only arrays of numbers or text, whole and as large as they say."""
+    """Every array of a .npz; that of a .npy as ``mixtures``; each as long as it says, read-only."""
     try:
         with open(path, "rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # NumPy's, of headers that look old
@@ -178,7 +178,8 @@ def read(path: Path) -> dict[str, np.ndarray]:
             with zipfile.ZipFile(file) as archive:
                 entries = [entry for entry in archive.infolist() if entry.filename.endswith(".npy")]
                 _not_too_large(path, sum(entry.file_size for entry in entries))
-                found = {entry.filename.removesuffix(".npy"): _array(archive.read(entry)) for entry in entries}
+                found = {entry.filename.removesuffix(".npy"): _array(archive.read(entry))
+                         for entry in entries}
         if len(found) < len(entries):
             raise ValueError("a name is there twice")
         return found
@@ -189,26 +190,32 @@ def read(path: Path) -> dict[str, np.ndarray]:
     except OSError as error:
         raise SepvizError(f"cannot read {path}: {error.strerror or error}") from None
     except MemoryError:
-        raise SepvizError(f"{path} is too large for this machine's memory: give it in parts") from None
-    except Exception:  # zipfile, zlib and NumPy raise a dozen kinds of error over bytes that are not theirs
+        raise SepvizError(f"{path} is too large for the memory here: give it in parts") from None
+    except Exception:  # zipfile, zlib and NumPy raise a dozen kinds of error over foreign bytes
         raise SepvizError(f"{path} is damaged or no NumPy file: save it again with numpy.savez") from None
 
 
 def _not_too_large(path: Path, size: int) -> None:
     if size > LARGEST:
-        raise SepvizError(f"claims {size / 2**30:.3g} GiB of numbers: at most {LARGEST / 2**30:g} are read, give it in parts")
+        raise SepvizError(f"claims {size / 2**30:.3g} GiB of numbers: at most {LARGEST / 2**30:g} "
+                          "are read, give it in parts")
 
 
 def _array(data: bytes) -> np.ndarray:
     """The array of a .npy, if it is as long as its header says."""
     file = io.BytesIO(data)
-    header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    shape, fortran, kind = header[np.lib.format.read_magic(file)](file)
+    numpy = np.lib.format
+    header = {(1, 0): numpy.read_array_header_1_0, (2, 0): numpy.read_array_header_2_0}
+    shape, fortran, kind = header[numpy.read_magic(file)](file)
     if kind.hasobject:
-        raise SepvizError("holds Python objects, which are never loaded: save plain arrays of numbers")
-    if kind.names is not None or kind.itemsize == 0 or len(data) - file.tell() != math.prod(shape) * kind.itemsize:
+        raise SepvizError("holds Python objects, which are never loaded: save plain arrays of "
+                          "numbers")
+    begin = file.tell()
+    whole = len(data) == begin + math.prod(shape) * kind.itemsize
+    if kind.names is not None or kind.itemsize == 0 or not whole:
         raise ValueError("not as long as its header says")
-    return np.frombuffer(data, kind, offset=file.tell()).reshape(shape, order="F" if fortran else "C")
+    flat = np.frombuffer(data, kind, offset=begin)
+    return flat.reshape(shape, order="F" if fortran else "C")
 
 
 def holds(path: str | Path, name: str) -> bool:
@@ -220,38 +227,43 @@ def holds(path: str | Path, name: str) -> bool:
 
 
 def read_meta(path: Path, arrays: Mapping[str, np.ndarray], kind: str = "format") -> dict[str, Any]:
-    """The JSON object of a file, empty where there is none; ``kind`` is where it says its format."""
+    """The JSON object of a file, empty where there is none; its field ``kind`` says the format."""
     if "meta" not in arrays:
         return {}
     try:
         meta = json.loads(arrays["meta"].item())
-    except (ValueError, TypeError, RecursionError, SystemError):  # of the text's letters; of a number of 5,000 digits
+    except (ValueError, TypeError, RecursionError, SystemError):  # 5,000 digits, no letters, ...
         meta = None
     if not isinstance(meta, dict):
         raise SepvizError(f"{path}: its meta is no JSON object; save it again with sepviz")
     if meta.get(kind, FORMAT) != FORMAT:
-        raise SepvizError(f"{path} has format {shown(meta[kind])}, this sepviz reads {FORMAT}: use the sepviz that wrote it")
+        raise SepvizError(f"{path} has format {shown(meta[kind])}, this sepviz reads {FORMAT}: "
+                          "use the sepviz that wrote it")
     return meta
 
 
-def field(path: Path, meta: Mapping[str, Any], name: str, kind: type, *, finite: bool = True) -> Any:
-    """``meta[name]``, if it is of this type: a whole number, a number (infinite or none only if said), one line of text, ..."""
+def field(path: Path, meta: Mapping[str, Any], name: str, kind: type, *,
+          finite: bool = True) -> Any:
+    """``meta[name]``, if it is of this type: a finite number unless said, text on one line, ..."""
     value: Any = meta.get(name)
     if value is None and kind is float and not finite:
         return math.nan
     if kind is int:
         good = type(value) is int and abs(value) < 2**63
     elif kind is float:
-        good = type(value) in (int, float) and (abs(value) < 1e300 or (not finite and type(value) is float))
+        good = type(value) in (int, float) and abs(value) < 1e300
+        good = good or (not finite and type(value) is float)
     else:
         good = isinstance(value, kind) and not (isinstance(value, str) and CONTROL.search(value))
     if not good:
-        raise SepvizError(f"{path}: its meta says {name} {shown(value)}: the file is damaged, save it again with sepviz")
+        raise SepvizError(f"{path}: its meta says {name} {shown(value)}: the file is damaged, "
+                          "save it again with sepviz")
     return value
 
 
-def tensor(path: Path, arrays: Mapping[str, np.ndarray], name: str, shape: Sequence[int | str] | None = None, *,
-           finite: bool = True, kinds: str = "fiub") -> Tensor:
+def tensor(path: Path, arrays: Mapping[str, np.ndarray], name: str,
+           shape: Sequence[int | str] | None = None, *, finite: bool = True,
+           kinds: str = "fiub") -> Tensor:
     """An array of a file as a tensor of its own, its type kept.
 
     Parameters
@@ -267,14 +279,18 @@ def tensor(path: Path, arrays: Mapping[str, np.ndarray], name: str, shape: Seque
         raise SepvizError(f"{path} holds no array {name}: it is damaged or of another kind")
     array = arrays[name]
     if array.dtype.kind not in kinds:
-        raise SepvizError(f"{path}: {name} of type {array.dtype}: want numbers, float32 in [0, 1] at best")
+        raise SepvizError(f"{path}: {name} of type {array.dtype}: want numbers, float32 in [0, 1] "
+                          "at best")
     if shape is not None and (array.ndim != len(shape) or any(
-            want != length for want, length in zip(shape, array.shape, strict=True) if isinstance(want, int))):
-        raise SepvizError(f"{path}: {name} of shape {array.shape}: want ({', '.join(map(str, shape))}{',' * (len(shape) == 1)})")
+            isinstance(want, int) and want != length
+            for want, length in zip(shape, array.shape, strict=True))):
+        raise SepvizError(f"{path}: {name} of shape {array.shape}: want "
+                          f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)})")
     if array.dtype.kind == "f":
         bad = ~np.isfinite(array) if finite else np.isnan(array)
         if bad.any():
-            raise SepvizError(f"{path}: {name} hold {array[bad][0]} at {tuple(int(at[0]) for at in bad.nonzero())}: "
+            raise SepvizError(f"{path}: {name} hold {array[bad][0]} at "
+                              f"{tuple(int(at[0]) for at in bad.nonzero())}: "
                               "every number must be finite")
     native = array.dtype.newbyteorder("=")
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
@@ -282,13 +298,15 @@ def tensor(path: Path, arrays: Mapping[str, np.ndarray], name: str, shape: Seque
     return torch.from_numpy(array.astype(native, order="C"))
 
 
-def _floats(path: Path, arrays: Mapping[str, np.ndarray], name: str, shape: Sequence[int | str] | None = None) -> Tensor:
+def _floats(path: Path, arrays: Mapping[str, np.ndarray], name: str,
+            shape: Sequence[int | str] | None = None) -> Tensor:
     """Numbers of any kind as float32."""
     if name in arrays and arrays[name].size == 0:
         raise SepvizError(f"{path}: {name} of shape {arrays[name].shape} is empty")
     found = tensor(path, arrays, name, shape).to(torch.float32)
     if not bool(torch.isfinite(found).all()):
-        raise SepvizError(f"{path}: {name} hold numbers that are infinite in float32: every number must be finite")
+        raise SepvizError(f"{path}: {name} hold numbers that are infinite in float32: every "
+                          "number must be finite")
     return found
 
 
@@ -354,15 +372,18 @@ def _conditions(path: Path, arrays: Mapping[str, np.ndarray], filter_size: int |
     if "filter_size" in arrays:
         held = tensor(path, arrays, "filter_size", (), kinds="iuf").item()
         if filter_size is not None and filter_size != held:
-            raise SepvizError(f"{path} says filter size {held}, {shown(filter_size)} was given: leave it out")
+            raise SepvizError(f"{path} says filter size {held}, {shown(filter_size)} was given: "
+                              "leave it out")
         filter_size = held  # type: ignore[assignment]  # 5.7 is for `Mixing` to refuse
     if "visible" in arrays:
         values = tensor(path, arrays, "visible", ("H", "W"))
         mask = values == 1
         if not bool((mask | (values == 0)).all()):
             odd = float(values[~mask & (values != 0)][0])
-            raise SepvizError(f"{path}: visible holds {odd:g}: want true or 1 where the mixtures are seen, else false or 0")
-        if visible is not None and not (isinstance(visible, Tensor) and torch.equal(mask, visible.cpu())):
+            raise SepvizError(f"{path}: visible holds {odd:g}: want true or 1 where the mixtures "
+                              "are seen, else false or 0")
+        if visible is not None and not (
+                isinstance(visible, Tensor) and torch.equal(mask, visible.cpu())):
             raise SepvizError(f"{path} says what is visible, and something else was given: leave it out")
         visible = mask
     return {"filter_size": filter_size, "visible": visible}
@@ -438,7 +459,8 @@ def load_problem(path: str | Path | Sequence[str | Path], *, weights: Sequence[f
         read_meta(first, arrays)
         mixtures = _mixtures(first, arrays)
     if "weights" in arrays:
-        mixing = Mixing(tensor(first, arrays, "weights", ("K",), kinds="fiu").tolist())  # type: ignore[arg-type]
+        held_weights = tensor(first, arrays, "weights", ("K",), kinds="fiu").tolist()
+        mixing = Mixing(held_weights)  # type: ignore[arg-type]
         _agree(first, mixing, weights, count)
     else:
         stated = resolve_weights(weights, count)
@@ -470,7 +492,8 @@ def _mixtures(path: Path, arrays: Mapping[str, np.ndarray]) -> Tensor:
     if mixtures.ndim not in (3, 4):
         raise SepvizError(f"{path}: mixtures of shape {shape}: want (B, H, W) or (B, C, H, W)")
     if mixtures.ndim == 3 and shape[2] <= 4 < min(shape[:2]):
-        raise SepvizError(f"{path}: mixtures of shape {shape} look like one image with its channels last: "
+        raise SepvizError(f"{path}: mixtures of shape {shape} look like one image with its "
+                          "channels last: "
                           "give (1, C, H, W), array.transpose(2, 0, 1)[None]")
     if mixtures.ndim == 4 and shape[1] > 4 >= shape[3]:
         raise SepvizError(f"{path}: mixtures of shape {shape} have their channels last: "
@@ -486,7 +509,8 @@ def _truth(path: Path, arrays: Mapping[str, np.ndarray], mixing: Mixing, mixture
         filters = _floats(path, arrays, "filters", (batch, count, "h", "w"))
         sides = filters.shape[2:]
         if not (sides[0] % 2 and sides[1] % 2) or max(sides) > (mixing.filter_size or 0):
-            raise SepvizError(f"{path}: filters of {sides[0]}x{sides[1]} beside filter size {mixing.filter_size}: "
+            raise SepvizError(f"{path}: filters of {sides[0]}x{sides[1]} beside filter size "
+                              f"{mixing.filter_size}: "
                               "want odd sides of at most that size")
     if "labels" in arrays:
         tensor(path, arrays, "labels", (batch, count), kinds="iu")
@@ -514,8 +538,10 @@ def load_separation(path: str | Path) -> Separation:
 def names(path: Path, meta: Mapping[str, Any], name: str) -> list[str]:
     """``meta[name]`` as a list of names, none twice."""
     found = field(path, meta, name, list)
-    if not all(isinstance(one, str) and not CONTROL.search(one) for one in found) or len(set(found)) < len(found):
-        raise SepvizError(f"{path}: its meta says {name} {shown(found)}: the file is damaged, save it again with sepviz")
+    good = all(isinstance(one, str) and not CONTROL.search(one) for one in found)
+    if not good or len(set(found)) < len(found):
+        raise SepvizError(f"{path}: its meta says {name} {shown(found)}: the file is damaged, "
+                          "save it again with sepviz")
     return found
 
 
@@ -526,22 +552,27 @@ def check_extras(path: Path, extras: Mapping[str, Tensor], sources: Tensor) -> N
         if name in FORCES:
             fits = extra.shape == sources.shape
         elif name == "filters":
-            fits = len(shape) == 4 and shape[:2] == tuple(sources.shape[:2]) and all(side % 2 for side in shape[2:])
+            fits = len(shape) == 4 and shape[:2] == tuple(sources.shape[:2])
+            fits = fits and all(side % 2 for side in shape[2:])
         else:  # what a run goes on from has any shape
             fits = name != "start_error" or shape[:1] == tuple(sources.shape[:1])
         if not fits:
-            raise SepvizError(f"{path}: {name} of shape {shape} beside sources of shape {tuple(sources.shape)}: they do not fit")
+            raise SepvizError(f"{path}: {name} of shape {shape} beside sources of shape "
+                              f"{tuple(sources.shape)}: they do not fit")
 
 
 def read_step(path: Path, arrays: Mapping[str, np.ndarray], head: Any, where: str) -> Step:
-    """One step of a run: its arrays are ``where/sources`` and ``where/extras/NAME``, the rest is in ``head``."""
+    """One step of a run: arrays ``where/sources``, ``where/extras/NAME``, the rest in ``head``."""
     if not isinstance(head, dict):
-        raise SepvizError(f"{path}: its meta says step {shown(head)}: the file is damaged, save it again with sepviz")
+        raise SepvizError(f"{path}: its meta says step {shown(head)}: the file is damaged, save "
+                          "it again with sepviz")
     sources = tensor(path, arrays, f"{where}/sources", IMAGES, kinds="f")
-    extras = {name: tensor(path, arrays, f"{where}/extras/{name}", finite=False) for name in names(path, head, "extras")}
+    extras = {name: tensor(path, arrays, f"{where}/extras/{name}", finite=False)
+              for name in names(path, head, "extras")}
     check_extras(path, extras, sources)
     if field(path, head, "index", int) < 0:
-        raise SepvizError(f"{path}: its meta says step {head['index']}: the file is damaged, save it again with sepviz")
+        raise SepvizError(f"{path}: its meta says step {head['index']}: the file is damaged, save "
+                          "it again with sepviz")
     info = field(path, head, "info", dict)
     values = {name: field(path, info, name, float, finite=False) for name in info}
     return Step(head["index"], field(path, head, "stage", str), sources, extras, values)
@@ -553,10 +584,13 @@ def load_partial(path: str | Path) -> Partial:
     arrays = read(path)
     meta = read_meta(path, arrays)
     if meta.get("kind") != "partial":
-        raise SepvizError(f"{path} is not the partial result of a stopped run: move it away, or choose another --out")
+        raise SepvizError(f"{path} is not the partial result of a stopped run: move it away, or "
+                          "choose another --out")
     done, step, rng_state = tensor(path, arrays, "done", IMAGES, kinds="f"), None, None
     if meta.get("step") is not None:
-        step, rng_state = read_step(path, arrays, meta["step"], "step"), tensor(path, arrays, "step/rng", ("bytes",), kinds="u")
-    extras = {name: tensor(path, arrays, f"done/{name}", finite=name != "start_error") for name in names(path, meta, "extras")}
+        step = read_step(path, arrays, meta["step"], "step")
+        rng_state = tensor(path, arrays, "step/rng", ("bytes",), kinds="u")
+    extras = {name: tensor(path, arrays, f"done/{name}", finite=name != "start_error")
+              for name in names(path, meta, "extras")}
     check_extras(path, extras, done)
     return Partial(done, step, rng_state, field(path, meta, "run", dict), extras)

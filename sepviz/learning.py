@@ -128,7 +128,8 @@ def examples_of(problem: Problem, *, observed: bool, unobserved: bool = False) -
             raise SepvizError(f"{name} images of (C, H, W) = {tuple(images.shape[1:])} to learn from: "
                               f"the mixtures are {tuple(problem.mixtures.shape[1:])}; make them alike")
         if images is not None and images.device != problem.mixtures.device:
-            raise SepvizError(f"{name} images on {images.device}, the mixtures are on {problem.mixtures.device}: "
+            raise SepvizError(f"{name} images on {images.device}, the mixtures are on "
+                              f"{problem.mixtures.device}: "
                               f"take problem.to({str(problem.mixtures.device)!r})")
         if images is not None:
             mixing.check(images)

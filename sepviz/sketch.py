@@ -54,7 +54,8 @@ def draw(strokes: Sequence[Stroke], pen: float = PEN) -> Tensor:
         raise SepvizError("the drawing is empty: draw something, or pick an image of a data set")
     path = np.concatenate(parts)
     if len(path) > LONGEST:
-        raise SepvizError(f"a drawing of {len(path) // 4} pixels of ink: want at most {LONGEST // 4}")
+        raise SepvizError(f"a drawing of {len(path) // 4} pixels of ink: want at most "
+                          f"{LONGEST // 4}")
     extent = (path.max(axis=0) - path.min(axis=0)).max()
     path = path * min(LARGEST, (BOX - 0.7 - 2 * pen) / max(extent, 1e-6))
     path = path - (path.max(axis=0) + path.min(axis=0)) / 2
@@ -70,7 +71,8 @@ def _checked(strokes: Sequence[Stroke]) -> list[list[tuple[float, float]]]:
     try:
         found = [[(float(x), float(y)) for x, y in stroke] for stroke in strokes]
     except (TypeError, ValueError, OverflowError):
-        raise SepvizError(f"drawing {shown(strokes)}: want strokes, each a list of points (x, y)") from None
+        raise SepvizError(f"drawing {shown(strokes)}: want strokes, each a list of "
+                          "points (x, y)") from None
     for place in (place for stroke in found for point in stroke for place in point):
         if not math.isfinite(place):
             raise SepvizError("a point of the drawing is not a finite number")
@@ -123,7 +125,8 @@ def image_of(source: str, pen: float = PEN) -> Tensor:
     if kind == "ink":
         return draw(decode(source), pen)
     if kind not in NAMES or not (rest.isdecimal() and rest.isascii()):
-        raise SepvizError(f"source {shown(source)}: want ink:..., or an image of a test split such as {NAMES[0]}:17")
+        raise SepvizError(f"source {shown(source)}: want ink:..., or an image of a test split "
+                          f"such as {NAMES[0]}:17")
     images = load(kind, "test").images
     if len(rest) > 9 or int(rest) >= len(images):
         raise SepvizError(f"source {shown(source)}: {kind} has test images 0 to {len(images) - 1}")
@@ -181,6 +184,7 @@ def drawn(sources: str | Sequence[str] = "", *, weights: str | Sequence[float] =
 def kernel_of(taps: str) -> Tensor:
     """The filter (5, 5), of sum 1, that 25 letters 0 or 1 say."""
     if len(taps) != 25 or set(taps) - {"0", "1"} or "1" not in taps:
-        raise SepvizError(f"taps {shown(taps)}: want 25 letters 0 or 1, row by row, and at least one 1")
+        raise SepvizError(f"taps {shown(taps)}: want 25 letters 0 or 1, row by row, and at least "
+                          "one 1")
     kernel = torch.tensor([float(tap) for tap in taps]).reshape(5, 5)
     return kernel / kernel.sum()

@@ -21,7 +21,16 @@ from typing import Any
 
 import torch
 
-from sepviz.core import CONTROL, Problem, Separator, SepvizError, Truth, one_line, parameters_of, shown
+from sepviz.core import (
+    CONTROL,
+    Problem,
+    Separator,
+    SepvizError,
+    Truth,
+    one_line,
+    parameters_of,
+    shown,
+)
 from sepviz.suggest import choose
 
 LARGEST = 2**31  # of seeds in a state
@@ -61,11 +70,14 @@ class State:
 
     def __post_init__(self):
         pairs = [*self.mixture.items(), *self.parameters.items()]
-        for word in (self.task, self.method, self.prior or "", *(word for pair in pairs for word in pair)):
+        words = [self.task, self.method, self.prior or ""]
+        for word in [*words, *(word for pair in pairs for word in pair)]:
             if not isinstance(word, str) or CONTROL.search(word):
-                raise SepvizError(f"state: {shown(word)}: want words on one line; copy the whole text")
-        if isinstance(self.run, bool) or not isinstance(self.run, int) or not 0 <= self.run < LARGEST:
-            raise SepvizError(f"state: run={shown(self.run)}: want a whole number below {LARGEST}, the seed of the run")
+                raise SepvizError(f"state: {shown(word)}: want words on one line; copy the whole "
+                                  "text")
+        if type(self.run) is not int or not 0 <= self.run < LARGEST:
+            raise SepvizError(f"state: run={shown(self.run)}: want a whole number below "
+                              f"{LARGEST}, the seed of the run")
 
     def __str__(self) -> str:
         pairs = [("task", self.task), *self.mixture.items()]
@@ -86,9 +98,11 @@ class State:
         known = {name: item for name, item in inspect.signature(task).parameters.items() if name != "device"}
         words = {choose(f"argument of {self.task}", name, known): text for name, text in self.mixture.items()}
         arguments = {name: _argument(known[name], text) for name, text in words.items()}
-        images = arguments.get("count", 1) * (arguments.get("sources", 1) if self.task != "drawn" else 1)
+        sources = arguments.get("sources", 1)  # of drawn, their names
+        images = arguments.get("count", 1) * (sources if isinstance(sources, int) else 1)
         if images > MOST:
-            raise SepvizError(f"state: {images} images to mix: want count times sources below {MOST}")
+            raise SepvizError(f"state: {images} images to mix: want count times sources below "
+                              f"{MOST}")
         with self._one_line():
             return task(**arguments, device=device)
 
@@ -139,11 +153,13 @@ def restore(text: str) -> State:
     """
     words = "".join(text.split()).removesuffix(",") if isinstance(text, str) else ""
     if CONTROL.search(urllib.parse.unquote(words)):
-        raise SepvizError(f"state {shown(text)}: holds letters that cannot be seen; copy the whole line")
+        raise SepvizError(f"state {shown(text)}: holds letters that cannot be seen; copy the "
+                          "whole line")
     pairs = [part.partition("=") for part in words.split(",")]
     bad = next(("".join(part) for part in pairs if not all(part)), None)
     if bad is not None or pairs[0][0] != "task":
-        raise SepvizError(f"state {shown(text if bad is None else bad)}: want task=...,NAME=VALUE,...,method=...,NAME=VALUE,...,run=SEED; "
+        raise SepvizError(f"state {shown(text if bad is None else bad)}: want "
+                          "task=...,NAME=VALUE,...,method=...,NAME=VALUE,...,run=SEED; "
                           "copy the whole line")
     before: dict[str, str] = {}
     after: dict[str, str] = {}
@@ -154,8 +170,10 @@ def restore(text: str) -> State:
             raise SepvizError(f"state: {name} is there twice; copy the whole line once")
         target[name] = urllib.parse.unquote(value)
     run = after.pop("run", "0")
-    if not (run.isdecimal() and run.isascii() and len(run) <= len(str(LARGEST)) and int(run) < LARGEST):
-        raise SepvizError(f"state: run={run[:30]}: want a whole number below {LARGEST}, the seed of the run")
+    digits = run.isdecimal() and run.isascii() and len(run) <= len(str(LARGEST))
+    if not digits or int(run) >= LARGEST:
+        raise SepvizError(f"state: run={run[:30]}: want a whole number below {LARGEST}, the seed "
+                          "of the run")
     return State(urllib.parse.unquote(pairs[0][2]), before, after.pop("method", ""), after.pop("prior", None), after, int(run))
 
 
@@ -187,7 +205,8 @@ def _argument(item: inspect.Parameter, text: str) -> Any:
             return number
         return float(text) if isinstance(default, float) else text
     except (ValueError, KeyError):
-        raise SepvizError(f"{item.name}={text[:30]}: want {'true or false' if isinstance(default, bool) else 'a number'}"
+        raise SepvizError(f"{item.name}={text[:30]}: want "
+                          f"{'true or false' if isinstance(default, bool) else 'a number'}"
                           + (f" below {most}" if text.isdecimal() else "")) from None
 
 

@@ -50,7 +50,8 @@ def mixing_of(weights: Sequence[float] | str, count: int) -> Mixing:
         raise SepvizError(f"weights {weights!r}: want sum, mean or {count} numbers")
     mixing = Mixing(weights)  # type: ignore[arg-type]
     if mixing.count != count:
-        raise SepvizError(f"{mixing.count} weights {mixing.weights} for K = {count} sources: give one for each of {count}, or sum or mean")
+        raise SepvizError(f"{mixing.count} weights {mixing.weights} for K = {count} sources: give "
+                          f"one for each of {count}, or sum or mean")
     return mixing
 
 

@@ -290,26 +290,35 @@ class Trace:
         if "sepviz trace" not in meta:
             raise SepvizError(f"{path} is not a sepviz trace: give a file that Trace.save wrote")
         stated = files.field(path, meta, "mixing", dict)
-        visible = files.tensor(path, arrays, "visible", ("H", "W"), kinds="b") if "visible" in arrays else None
-        mixing = Mixing(files.field(path, stated, "weights", list), stated.get("filter_size"), visible)  # type: ignore[arg-type]
+        visible = None
+        if "visible" in arrays:
+            visible = files.tensor(path, arrays, "visible", ("H", "W"), kinds="b")
+        weights: Any = files.field(path, stated, "weights", list)
+        mixing = Mixing(weights, stated.get("filter_size"), visible)
         mixtures = files.tensor(path, arrays, "mixtures", ("B", "C", "H", "W"), kinds="f").float()
         mixing.check_form(mixtures)
-        steps = [files.read_step(path, arrays, head, str(i)) for i, head in enumerate(files.field(path, meta, "steps", list))]
+        heads = files.field(path, meta, "steps", list)
+        steps = [files.read_step(path, arrays, head, str(i)) for i, head in enumerate(heads)]
         shape = (len(mixtures), mixing.count, *mixtures.shape[1:])
         for before, step in zip([None, *steps], steps, strict=False):
             if tuple(step.sources.shape) != shape:
-                raise SepvizError(f"{path}: step {step.index} has sources of shape {tuple(step.sources.shape)}: want {shape}")
+                raise SepvizError(f"{path}: step {step.index} has sources of shape "
+                                  f"{tuple(step.sources.shape)}: want {shape}")
             if before is not None and before.index >= step.index:
-                raise SepvizError(f"{path}: step {step.index} comes after step {before.index}: the file is damaged")
+                raise SepvizError(f"{path}: step {step.index} comes after step {before.index}: "
+                                  "the file is damaged")
         changes = files.field(path, meta, "changes", list)
         for change in changes:
             if not isinstance(change, dict) or not all(
-                    name == "before_step" or (isinstance(both, list) and len(both) == 2) for name, both in change.items()):
-                raise SepvizError(f"{path}: its meta says changes {shown(changes)}: the file is damaged, save it again")
+                    name == "before_step" or (isinstance(both, list) and len(both) == 2)
+                    for name, both in change.items()):
+                raise SepvizError(f"{path}: its meta says changes {shown(changes)}: the file is "
+                                  "damaged, save it again")
             files.field(path, change, "before_step", int)
-        return cls(Problem(mixtures, mixing), steps, files.field(path, meta, "method", str), files.field(path, meta, "parameters", dict),
-                   files.field(path, meta, "seed", int), files.field(path, meta, "seconds", float),
-                   files.field(path, meta, "interrupted", bool), files.field(path, meta, "versions", dict), changes)
+        kinds = {"method": str, "parameters": dict, "seed": int, "seconds": float,
+                 "interrupted": bool, "versions": dict}
+        told = {name: files.field(path, meta, name, kind) for name, kind in kinds.items()}
+        return cls(Problem(mixtures, mixing), steps, **told, changes=changes)
 
     def to_html(self, path: str | Path, truth: Truth | None = None, *, title: str | None = None, overwrite: bool = False) -> Path:
         """Write one self-contained page that plays and scrubs the run, with no kernel and no network."""

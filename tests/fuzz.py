@@ -1,4 +1,4 @@
-"""Bitten files, garbled states, odd arrays: each is refused in one line or gives finite numbers, and no file changes.
+"""Bitten files, garbled states, odd arrays: one line or finite numbers, and no file changes.
 
 python tests/fuzz.py --files 300 --states 60 --inputs 400 --seed 0
 """
@@ -88,7 +88,7 @@ WORDS = [
 
 
 class Case(NamedTuple):
-    """What is tried, and what it gave: an error that is no single line, or numbers that are not finite."""
+    """What was tried, and its fault: an error of no single line, or numbers not finite."""
 
     kind: str
     accepted: bool
@@ -121,11 +121,12 @@ def attempt(kind: str, call: Callable[[], Any]) -> Case:
             "" if len(lines) == 1 else f"an error of {len(lines)} lines: {str(error)[:200]!r}",
         )
     except Exception as error:
+        said = f"{type(error).__name__}: {str(error)[:120]!r}"
         where = traceback.extract_tb(error.__traceback__)[-1]
         return Case(
             kind,
             False,
-            f"{type(error).__name__}: {str(error)[:120]!r} at {Path(where.filename).name}:{where.lineno}",
+            f"{said} at {Path(where.filename).name}:{where.lineno}",
         )
     finally:
         if alarm:
@@ -249,7 +250,7 @@ def kinds() -> dict[str, Kind]:
 
 
 def bitten(data: bytes, name: str, rng: random.Random) -> bytes:
-    """The bytes with one bite: of bytes, of a JSON field, or of an array in a .npz whose checksums are right again."""
+    """One bite: of bytes, of a JSON field, of an array in a .npz with checksums made right."""
     ways: list[Callable[[bytes, random.Random], bytes]] = [flipped, cut, inserted, repeated]
     if name.endswith(".npz"):
         ways = [*ways, array_changed, meta_changed, header_changed, array_changed, meta_changed]
@@ -633,18 +634,11 @@ def input_cases(count: int, rng: random.Random) -> Iterator[Case]:
     def metric() -> Any:
         name = rng.choice(["psnr", "ssim", "summarize", "residual", "pooled_psnr", "align"])
         odd = odd_tensor(sources[:, 0], rng)
-        odd = (
-            odd[:, None].expand(-1, 2, *odd.shape[1:])
-            if isinstance(odd, torch.Tensor) and odd.ndim == 4
-            else odd
-        )
-        other = rng.choice([sources, odd])
-        found = getattr(metrics, name)(odd, other)
-        return [
-            part
-            for part in (found if isinstance(found, tuple) else (found,))
-            if not (isinstance(part, float) and math.isnan(part))
-        ]
+        if isinstance(odd, torch.Tensor) and odd.ndim == 4 and odd.layout == torch.strided:
+            odd = odd[:, None].expand(-1, 2, *odd.shape[1:])
+        found = getattr(metrics, name)(odd, rng.choice([sources, odd]))
+        parts = found if isinstance(found, tuple) else (found,)
+        return [part for part in parts if not (isinstance(part, float) and math.isnan(part))]
 
     def task() -> Any:
         odd = odd_tensor(sources[:, 0], rng)
@@ -729,7 +723,8 @@ def main() -> int:
         print(f"{kind:<24} {len(of_kind):>6} {refused:>8} {len(of_kind) - refused:>9} {faults:>9}")
     faults = Counter((case.kind, case.fault) for case in cases if case.fault)
     print(
-        f"{len(cases)} cases, {sum(faults.values())} failures, seed {words.seed}, {time.monotonic() - begun:.0f} s"
+        f"{len(cases)} cases, {sum(faults.values())} failures, seed {words.seed}, "
+        f"{time.monotonic() - begun:.0f} s"
     )
     for (kind, fault), count in faults.items():
         print(f"{count} x {kind}: {fault}")
