@@ -345,6 +345,25 @@ def _same_run(path: Path, then: dict[str, Any], now: dict[str, Any]) -> None:
                               "give that command again, move the file away, or choose another --out")
 
 
+def _check_fits_in(path: Path, partial: Any, problem: Problem, chunk: int) -> None:
+    """Refuse a partial result whose arrays are not of this problem's mixtures."""
+    from sepviz import files
+    from sepviz.core import SepvizError
+
+    done, behind = len(partial.done), len(problem.mixtures) - len(partial.done)
+    image = (problem.mixing.count, *problem.mixtures.shape[1:])
+    fits = behind >= 0 and (done % chunk == 0 or behind == 0)
+    fits = fits and tuple(partial.done.shape[1:]) == image
+    if partial.step is not None:
+        fits = fits and tuple(partial.step.sources.shape) == (min(chunk, behind), *image)
+    if not fits:
+        raise SepvizError(f"{path} holds sources that are not of these {len(problem.mixtures)} "
+                          "mixtures: "
+                          "move it away, or choose another --out")
+    for name in ("evaluations", "seconds"):
+        files.field(path, partial.meta, name, float)
+
+
 def _restore(arguments: argparse.Namespace) -> tuple[Problem, Truth]:
     """What ``--state`` says: its mixtures are given back, the rest is put where the options of the command line are."""
     from sepviz.core import SepvizError
@@ -377,7 +396,11 @@ def _separate(arguments: argparse.Namespace) -> int:
     files.check_target(arguments.out, arguments.force)
     partial = files.load_partial(partial_path) if partial_path.exists() else None
     side_files = [str(path.resolve()) for path in (arguments.trace, arguments.html) if path is not None]
-    begun_here = partial is not None and len(partial.done) > 0 and partial.meta["side_files"] == side_files
+    then = {} if partial is None else files.field(partial_path, partial.meta, "run", dict)
+    side_files_then: list[str] = []
+    if partial is not None:
+        side_files_then = files.names(partial_path, partial.meta, "side_files")
+    begun_here = partial is not None and len(partial.done) > 0 and side_files_then == side_files
     if not begun_here:  # else this run has written them, after its first chunk
         for path in targets[1:]:
             files.check_target(path, arguments.force)
@@ -393,11 +416,19 @@ def _separate(arguments: argparse.Namespace) -> int:
         arguments.seed = 0 if arguments.seed is None else arguments.seed
         problem, truth = files.load_problem(arguments.input, weights=_weights(arguments.weights), count=arguments.sources,
                                             filter_size=arguments.filter_size)
+        weights, count = problem.mixing.weights, problem.mixing.count
+        first = arguments.input[0]
+        summed = count > 1 and weights == (1.0,) * count and first.suffix.lower() != ".png"
+        if summed and float(problem.mixtures.max()) <= 1 and not files.holds(first, "weights"):
+            print("sepviz: note: no pixel exceeds 1: if this is the mean of the sources, say "
+                  "--weights mean", file=sys.stderr)
     if arguments.visible is not None:
         problem = tasks.hide(problem, files.read_mask(arguments.visible, *problem.mixtures.shape[-2:]))
     settings = [*arguments.set, *([] if arguments.starts is None else [f"starts={arguments.starts}"])]
     separator = separator_of(arguments.method, arguments.preset, settings, arguments.prior, device)
     prior = getattr(separator, "prior", None)
+    if hasattr(separator, "learns"):  # one training, for all mixtures
+        arguments.chunk = max(arguments.chunk, len(problem.mixtures))
     check_fits(separator, problem)
     if hasattr(separator, "check_stable"):  # before a bar is drawn
         separator.check_stable(problem)
@@ -407,8 +438,9 @@ def _separate(arguments: argparse.Namespace) -> int:
            "visible_digest": None if problem.mixing.visible is None else files.digest(problem.mixing.visible),
            "mixtures": len(problem.mixtures), "mixtures_digest": files.digest(problem.mixtures)}
     if partial is not None:
-        _same_run(partial_path, partial.meta["run"], run)
-        if partial.meta["side_files"] != side_files and len(partial.done) > 0 and side_files:
+        _same_run(partial_path, then, run)
+        _check_fits_in(partial_path, partial, problem, arguments.chunk)
+        if side_files_then != side_files and len(partial.done) > 0 and side_files:
             raise SepvizError(f"{partial_path} has its first {len(partial.done)} mixtures done without these --trace and --html: "
                               "leave them out, or move the file away")
         print(f"{partial_path}: going on after {len(partial.done)} of {len(problem.mixtures)} mixtures"
@@ -450,6 +482,7 @@ def _run_chunks(separator: Separator, problem: Problem, truth: Truth | None, run
         evaluations, earlier = partial.meta["evaluations"], partial.meta["seconds"]
         # a trace needs all steps of the first chunk
         state = ([], None, None) if traced and not done else (done, partial.step, partial.rng_state)
+    before = state
     begun = saved = time.monotonic()
 
     def joined(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -470,12 +503,12 @@ def _run_chunks(separator: Separator, problem: Problem, truth: Truth | None, run
     try:
         with tqdm(total=total, initial=behind, desc=arguments.method, unit="step", disable=None) as bar:
             for index in range(len(state[0]), len(parts)):
-                part = problem._replace(mixtures=parts[index].to(device))
+                part = problem._replace(mixtures=parts[index]).to(device)
                 rng = torch.Generator(device).manual_seed(arguments.seed + index * SEED_STRIDE)
                 done, step, rng_state = state
-                if rng_state is not None:
-                    rng.set_state(rng_state)
                 stream = separator.steps(part, rng, None if step is None else _to(step, device))
+                if step is not None and rng_state is not None:
+                    stream = _going_on(stream, rng, rng_state, partial_path)
                 if traced and index == 0:
                     stream = _traced(stream, separator, part, truth, arguments)
                 for step in stream:
@@ -492,6 +525,8 @@ def _run_chunks(separator: Separator, problem: Problem, truth: Truth | None, run
                 state = [*done, {name: value.detach().cpu().float() for name, value in found.items()}], None, None
     except BaseException as error:
         done, step, _ = state
+        if state is before and not isinstance(error, KeyboardInterrupt):
+            raise  # the partial file stays as it is
         if not done and (traced or step is None or step.index == 0):
             raise
         keep()
@@ -501,6 +536,23 @@ def _run_chunks(separator: Separator, problem: Problem, truth: Truth | None, run
                                     "the same command goes on from there") from None
         raise
     return joined(state[0]), evaluations, earlier + time.monotonic() - begun
+
+
+def _going_on(stream: Iterator[Any], rng: torch.Generator, rng_state: Tensor,
+              path: Path) -> Iterator[Any]:
+    """The steps after one of a partial result, refused if the run cannot use that one."""
+    from sepviz.core import SepvizError, one_line
+
+    try:
+        rng.set_state(rng_state)
+        first = next(stream, None)
+    except (RuntimeError, TypeError, ValueError, LookupError) as error:
+        raise SepvizError(f"{path} holds a step that this run cannot go on from "
+                          f"({one_line(error)}): move it away, "
+                          "or choose another --out") from error
+    if first is not None:
+        yield first
+    yield from stream
 
 
 def _to(step: Any, device: torch.device) -> Any:
@@ -836,8 +888,9 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
 
     separate = command("separate", _separate, "take mixtures apart", f"""
         The mixtures are taken {CHUNK} at a time, each such chunk from a seed of its own, so the result depends on
-        --seed, --chunk and the order of the mixtures. Ctrl-C keeps what is done in OUT.partial.npz; the same command
-        goes on from there and ends at the same result.""")
+        --seed, --chunk and the order of the mixtures; a method that learns is trained once and
+        takes all. Ctrl-C keeps what is done in OUT.partial.npz; the same command goes on from there
+        and ends at the same result.""")
     separate.add_argument("input", metavar="INPUT", nargs="*", type=Path, help="""
         problem.npz; a .npz with an array mixtures (B, H, W) or (B, C, H, W); a .npy that is this array; or PNG files,
         gray or RGB, one mixture each: a PNG's values v in [0, 1] are taken for the mean picture of the sources, the

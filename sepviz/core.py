@@ -6,13 +6,19 @@ Data passes through one way: ``Problem`` -> separator -> ``Step``s -> trace -> p
 from __future__ import annotations
 
 import dataclasses
+import numbers
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
-from torch import Generator, Tensor
+from torch import Generator, Tensor, device
 
 if TYPE_CHECKING:
     from sepviz.mixing import Mixing
+
+
+# letters that no line of text holds
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class SepvizError(ValueError):
@@ -23,6 +29,22 @@ def one_line(error: Exception) -> str:
     """An error as a widget shows it: on one line, with its kind if it is not ours."""
     text = " ".join(str(error).split())
     return text if isinstance(error, SepvizError) and text else f"{type(error).__name__}: {text}"
+
+
+def shown(value: object) -> str:
+    """A value as an error names it: on one line, and no longer than a line."""
+    try:
+        text = " ".join(repr(value).split())
+    except (ValueError, RecursionError):  # a number of 5,000 digits; lists in lists in lists
+        text = f"of type {type(value).__name__}"
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def check_whole(**values: object) -> None:
+    """Refuse what is no whole number."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+            raise SepvizError(f"{name} {shown(value)}: want a whole number")
 
 
 class Examples(NamedTuple):
@@ -39,6 +61,16 @@ class Problem(NamedTuple):
     mixtures: Tensor  # (B, C, H, W)
     mixing: Mixing  # what is known of the forward model
     examples: Examples | None = None  # for methods that learn from mixtures
+
+    def to(self, where: str | device) -> Problem:
+        """The same problem with all its tensors on another device, the examples too."""
+        examples, visible = self.examples, self.mixing.visible
+        if examples is not None:
+            moved = (None if images is None else images.to(where) for images in examples)
+            examples = Examples(*moved)  # type: ignore[arg-type]  # the first is never None
+        seen = None if visible is None else visible.to(where)
+        mixing = dataclasses.replace(self.mixing, visible=seen)
+        return Problem(self.mixtures.to(where), mixing, examples)
 
     def left_over(self, sources: Tensor, filters: Tensor | None = None) -> Tensor:
         """What the remix of sources (B, K, C, H, W) through ``filters`` (B, K, h, w) leaves of the mixtures; 0 where nothing is seen."""
@@ -113,9 +145,15 @@ def parameter(default: Any, meaning: str, *, low: float | None = None, high: flo
 def check_parameters(separator: Any) -> None:
     """Refuse numbers that no run can use: not finite, not positive (or negative, where 0 is allowed), or beyond a million."""
     for field in dataclasses.fields(separator):
-        value, low = getattr(separator, field.name), field.metadata.get("low")
+        value: Any = getattr(separator, field.name)
+        low = field.metadata.get("low")
         if low is None or isinstance(value, bool):
             continue
+        whole = isinstance(field.default, int)
+        number: Any = numbers.Integral if whole else numbers.Real  # NumPy's too
+        if not isinstance(value, number):
+            raise SepvizError(f"{field.name} {shown(value)}: want a {'whole ' * whole}number "
+                              f"({field.metadata['meaning']})")
         if not (value > 0 or value == low == 0) or not value <= 1e6 or 0 < value < 1e-9:
             raise SepvizError(f"{field.name} {value}: want a number {'of at least' if low == 0 else 'above'} 0, "
                               f"for example {low:g} to {field.metadata['high']:g} ({field.metadata['meaning']})")

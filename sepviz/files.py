@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
+import math
 import os
 import platform
 import tempfile
+import warnings
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -19,10 +21,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sepviz.core import Problem, SepvizError, Step, Truth
+from sepviz.core import CONTROL, Problem, SepvizError, Step, Truth, shown
 from sepviz.mixing import Mixing
 
+IMAGES = ("B", "K", "C", "H", "W")  # the shape of sources
+FORCES = ("prior_force", "data_force", "noise")  # extras of the shape of the sources
 FORMAT = 1  # of the files; a file that says another number is refused
+LARGEST = 4 * 2**30  # bytes of numbers read from one file: a small .npz may claim any amount
 
 
 class Separation(NamedTuple):
@@ -122,6 +127,7 @@ def save_problem(path: str | Path, problem: Problem, truth: Truth | None = None,
     meta : dict, optional
         How the problem was made: data set, seed, protocol, ...
     """
+    problem.mixing.check_form(problem.mixtures)
     arrays = {"mixtures": _numpy(problem.mixtures), "weights": np.array(problem.mixing.weights)}
     if problem.mixing.filter_size is not None:
         arrays["filter_size"] = np.array(problem.mixing.filter_size)
@@ -160,61 +166,148 @@ def save_partial(path: str | Path, partial: Partial) -> Path:
 # --- reading ------------------------------------------------------------------------------------
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
-    """Every array of a .npz; that of a .npy as ``mixtures``."""
-    if path.is_dir():
-        raise SepvizError(f"cannot read {path}: it is a folder, give a file")
-    if path.suffix.lower() not in (".npz", ".npy"):
-        raise SepvizError(f"cannot read {path}: want a .npz, .npy or .png file")
+def read(path: Path) -> dict[str, np.ndarray]:
+    """Every array of a .npz; that of a .npy as ``mixtures``; each as long as it says, read-only."""
     try:
-        archive = np.load(path, allow_pickle=False)
-        if isinstance(archive, np.ndarray):
-            return {"mixtures": archive}
-        with archive:
-            return {name: archive[name] for name in archive.files}
+        with open(path, "rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # NumPy's, of headers that look old
+            if file.read(6) == np.lib.format.MAGIC_PREFIX:
+                _not_too_large(path, os.fstat(file.fileno()).st_size)
+                file.seek(0)
+                return {"mixtures": _array(file.read())}
+            with zipfile.ZipFile(file) as archive:
+                entries = [entry for entry in archive.infolist() if entry.filename.endswith(".npy")]
+                _not_too_large(path, sum(entry.file_size for entry in entries))
+                found = {entry.filename.removesuffix(".npy"): _array(archive.read(entry))
+                         for entry in entries}
+        if len(found) < len(entries):
+            raise ValueError("a name is there twice")
+        return found
+    except SepvizError as error:
+        raise SepvizError(f"{path} {error}") from None
+    except IsADirectoryError:
+        raise SepvizError(f"cannot read {path}: it is a folder, give a file") from None
     except OSError as error:
         raise SepvizError(f"cannot read {path}: {error.strerror or error}") from None
-    except ValueError as error:
-        if "Object arrays" in str(error):
-            raise SepvizError(f"{path} holds Python objects, which are never loaded: save plain arrays of numbers") from None
-        raise SepvizError(f"{path} is damaged or no NumPy file: save it again with numpy.savez") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, SyntaxError, NotImplementedError, RuntimeError, MemoryError):
+    except MemoryError:
+        raise SepvizError(f"{path} is too large for the memory here: give it in parts") from None
+    except Exception:  # zipfile, zlib and NumPy raise a dozen kinds of error over foreign bytes
         raise SepvizError(f"{path} is damaged or no NumPy file: save it again with numpy.savez") from None
 
 
-def _meta(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def _not_too_large(path: Path, size: int) -> None:
+    if size > LARGEST:
+        raise SepvizError(f"claims {size / 2**30:.3g} GiB of numbers: at most {LARGEST / 2**30:g} "
+                          "are read, give it in parts")
+
+
+def _array(data: bytes) -> np.ndarray:
+    """The array of a .npy, if it is as long as its header says."""
+    file = io.BytesIO(data)
+    numpy = np.lib.format
+    header = {(1, 0): numpy.read_array_header_1_0, (2, 0): numpy.read_array_header_2_0}
+    shape, fortran, kind = header[numpy.read_magic(file)](file)
+    if kind.hasobject:
+        raise SepvizError("holds Python objects, which are never loaded: save plain arrays of "
+                          "numbers")
+    begin = file.tell()
+    whole = len(data) == begin + math.prod(shape) * kind.itemsize
+    if kind.names is not None or kind.itemsize == 0 or not whole:
+        raise ValueError("not as long as its header says")
+    flat = np.frombuffer(data, kind, offset=begin)
+    return flat.reshape(shape, order="F" if fortran else "C")
+
+
+def holds(path: str | Path, name: str) -> bool:
+    """Whether a .npz has an array of this name; its numbers are not read."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return f"{name}.npy" in archive.namelist()
+
+
+def read_meta(path: Path, arrays: Mapping[str, np.ndarray], kind: str = "format") -> dict[str, Any]:
+    """The JSON object of a file, empty where there is none; its field ``kind`` says the format."""
     if "meta" not in arrays:
         return {}
     try:
-        meta = json.loads(str(arrays["meta"]))
-    except json.JSONDecodeError:
+        meta = json.loads(arrays["meta"].item())
+    except (ValueError, TypeError, RecursionError, SystemError):  # 5,000 digits, no letters, ...
         meta = None
     if not isinstance(meta, dict):
         raise SepvizError(f"{path}: its meta is no JSON object; save it again with sepviz")
-    if meta.get("format", FORMAT) != FORMAT:
-        raise SepvizError(f"{path} has format {meta['format']}, this sepviz reads {FORMAT}: use the sepviz that wrote it")
+    if meta.get(kind, FORMAT) != FORMAT:
+        raise SepvizError(f"{path} has format {shown(meta[kind])}, this sepviz reads {FORMAT}: "
+                          "use the sepviz that wrote it")
     return meta
 
 
-def _floats(path: Path, name: str, array: np.ndarray) -> Tensor:
+def field(path: Path, meta: Mapping[str, Any], name: str, kind: type, *,
+          finite: bool = True) -> Any:
+    """``meta[name]``, if it is of this type: a finite number unless said, text on one line, ..."""
+    value: Any = meta.get(name)
+    if value is None and kind is float and not finite:
+        return math.nan
+    if kind is int:
+        good = type(value) is int and abs(value) < 2**63
+    elif kind is float:
+        good = type(value) in (int, float) and abs(value) < 1e300
+        good = good or (not finite and type(value) is float)
+    else:
+        good = isinstance(value, kind) and not (isinstance(value, str) and CONTROL.search(value))
+    if not good:
+        raise SepvizError(f"{path}: its meta says {name} {shown(value)}: the file is damaged, "
+                          "save it again with sepviz")
+    return value
+
+
+def tensor(path: Path, arrays: Mapping[str, np.ndarray], name: str,
+           shape: Sequence[int | str] | None = None, *, finite: bool = True,
+           kinds: str = "fiub") -> Tensor:
+    """An array of a file as a tensor of its own, its type kept.
+
+    Parameters
+    ----------
+    shape : sequence of int or str, optional
+        What it must be; None for a length that may be any.
+    finite : bool
+        Refuse infinite numbers; what is not a number is always refused.
+    kinds : str
+        NumPy's letters of the types that are good.
+    """
+    if name not in arrays:
+        raise SepvizError(f"{path} holds no array {name}: it is damaged or of another kind")
+    array = arrays[name]
+    if array.dtype.kind not in kinds:
+        raise SepvizError(f"{path}: {name} of type {array.dtype}: want numbers, float32 in [0, 1] "
+                          "at best")
+    if shape is not None and (array.ndim != len(shape) or any(
+            isinstance(want, int) and want != length
+            for want, length in zip(shape, array.shape, strict=True))):
+        raise SepvizError(f"{path}: {name} of shape {array.shape}: want "
+                          f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)})")
+    if array.dtype.kind == "f":
+        bad = ~np.isfinite(array) if finite else np.isnan(array)
+        if bad.any():
+            raise SepvizError(f"{path}: {name} hold {array[bad][0]} at "
+                              f"{tuple(int(at[0]) for at in bad.nonzero())}: "
+                              "every number must be finite")
+    native = array.dtype.newbyteorder("=")
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        native = np.dtype(np.float64)
+    return torch.from_numpy(array.astype(native, order="C"))
+
+
+def _floats(path: Path, arrays: Mapping[str, np.ndarray], name: str,
+            shape: Sequence[int | str] | None = None) -> Tensor:
     """Numbers of any kind as float32."""
-    if array.dtype.kind not in "fiub":
-        raise SepvizError(f"{path}: {name} of type {array.dtype}: want numbers, float32 in [0, 1] at best")
-    if array.size == 0:
-        raise SepvizError(f"{path}: {name} of shape {array.shape} is empty")
-    with np.errstate(over="ignore"):  # too large for float32 turns infinite, which is refused by its name later
-        return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
-
-
-def _sources(path: Path, array: np.ndarray) -> Tensor:
-    sources = _floats(path, "sources", array)
-    if sources.ndim != 5:
-        raise SepvizError(f"{path}: sources of shape {tuple(sources.shape)}: want (B, K, C, H, W)")
-    bad = ~torch.isfinite(sources)
-    if bool(bad.any()):
-        raise SepvizError(f"{path}: sources of mixture {int(bad.nonzero()[0, 0])} hold {float(sources[bad][0])}: "
-                          "every pixel must be a finite number")
-    return sources
+    if name in arrays and arrays[name].size == 0:
+        raise SepvizError(f"{path}: {name} of shape {arrays[name].shape} is empty")
+    found = tensor(path, arrays, name, shape).to(torch.float32)
+    if not bool(torch.isfinite(found).all()):
+        raise SepvizError(f"{path}: {name} hold numbers that are infinite in float32: every "
+                          "number must be finite")
+    return found
 
 
 def _png(path: Path) -> Tensor:
@@ -243,10 +336,8 @@ def resolve_weights(weights: Sequence[float] | str | None, count: int | None) ->
     if weights is None or isinstance(weights, str):
         if count is None:
             return None
-        if count < 1:
-            raise SepvizError(f"K = {count} sources: want at least 1")
         return Mixing.mean(count) if weights == "mean" else Mixing.sum(count)
-    mixing = Mixing(tuple(weights))
+    mixing = Mixing(weights)  # type: ignore[arg-type]
     if count is not None and count != mixing.count:
         raise SepvizError(f"{mixing.count} weights {mixing.weights} for K = {count} sources: give {count} weights, or sum or mean")
     return mixing
@@ -264,13 +355,20 @@ def _agree(path: Path, mixing: Mixing, weights: Sequence[float] | str | None, co
 def _conditions(path: Path, arrays: Mapping[str, np.ndarray], filter_size: int | None, visible: Tensor | None) -> dict[str, Any]:
     """What the file and the caller say of filters and of what is seen; they must not disagree."""
     if "filter_size" in arrays:
-        held = int(arrays["filter_size"])
-        if filter_size not in (None, held):
-            raise SepvizError(f"{path} says filter size {held}, {filter_size} was given: leave it out")
-        filter_size = held
+        held = tensor(path, arrays, "filter_size", (), kinds="iuf").item()
+        if filter_size is not None and filter_size != held:
+            raise SepvizError(f"{path} says filter size {held}, {shown(filter_size)} was given: "
+                              "leave it out")
+        filter_size = held  # type: ignore[assignment]  # 5.7 is for `Mixing` to refuse
     if "visible" in arrays:
-        mask = torch.from_numpy(arrays["visible"].astype(bool))
-        if visible is not None and not torch.equal(mask, visible):
+        values = tensor(path, arrays, "visible", ("H", "W"))
+        mask = values == 1
+        if not bool((mask | (values == 0)).all()):
+            odd = float(values[~mask & (values != 0)][0])
+            raise SepvizError(f"{path}: visible holds {odd:g}: want true or 1 where the mixtures "
+                              "are seen, else false or 0")
+        if visible is not None and not (
+                isinstance(visible, Tensor) and torch.equal(mask, visible.cpu())):
             raise SepvizError(f"{path} says what is visible, and something else was given: leave it out")
         visible = mask
     return {"filter_size": filter_size, "visible": visible}
@@ -337,23 +435,17 @@ def load_problem(path: str | Path | Sequence[str | Path], *, weights: Sequence[f
         arrays: dict[str, np.ndarray] = {}
         mixtures = torch.stack(images)
     else:
-        arrays = _read(first)
+        if first.suffix.lower() not in (".npz", ".npy") and not first.is_dir():
+            raise SepvizError(f"cannot read {first}: want a .npz, .npy or .png file")
+        arrays = read(first)
         if "mixtures" not in arrays:
             held = ", ".join(arrays) or "nothing"
             raise SepvizError(f"{first} holds no array mixtures (it holds {held}): give a problem, as sepviz mix writes it")
-        _meta(first, arrays)
-        mixtures = _floats(first, "mixtures", arrays["mixtures"])
-        if mixtures.ndim not in (3, 4):
-            raise SepvizError(f"{first}: mixtures of shape {tuple(mixtures.shape)}: want (B, H, W) or (B, C, H, W)")
-        if mixtures.ndim == 4 and mixtures.shape[1] > 4 >= mixtures.shape[3]:
-            raise SepvizError(f"{first}: mixtures of shape {tuple(mixtures.shape)} have their channels last: "
-                              "move that axis, to (B, C, H, W)")
-        mixtures = mixtures[:, None] if mixtures.ndim == 3 else mixtures
+        read_meta(first, arrays)
+        mixtures = _mixtures(first, arrays)
     if "weights" in arrays:
-        held_weights = _floats(first, "weights", arrays["weights"])
-        if held_weights.ndim != 1:
-            raise SepvizError(f"{first}: weights of shape {tuple(held_weights.shape)}: want (K,)")
-        mixing = Mixing(tuple(arrays["weights"].tolist()))
+        held_weights = tensor(first, arrays, "weights", ("K",), kinds="fiu").tolist()
+        mixing = Mixing(held_weights)  # type: ignore[arg-type]
         _agree(first, mixing, weights, count)
     else:
         stated = resolve_weights(weights, count)
@@ -374,43 +466,116 @@ def load_problem(path: str | Path | Sequence[str | Path], *, weights: Sequence[f
     if mixing.visible is not None:
         mixtures = mixtures * mixing.visible
     if "sources" in arrays:
-        sources = _sources(first, arrays["sources"])
-        want = (len(mixtures), mixing.count, *mixtures.shape[1:])
-        if tuple(sources.shape) != want:
-            raise SepvizError(f"{first}: sources of shape {tuple(sources.shape)} beside {len(mixtures)} mixtures: want {want}")
-        truth = Truth(sources, _floats(first, "filters", arrays["filters"]) if "filters" in arrays else None)
+        truth = _truth(first, arrays, mixing, mixtures)
     return Problem(mixtures, mixing), truth
+
+
+def _mixtures(path: Path, arrays: Mapping[str, np.ndarray]) -> Tensor:
+    """The array mixtures, (B, H, W) or (B, C, H, W), as (B, C, H, W)."""
+    mixtures = _floats(path, arrays, "mixtures")
+    shape = tuple(mixtures.shape)
+    if mixtures.ndim not in (3, 4):
+        raise SepvizError(f"{path}: mixtures of shape {shape}: want (B, H, W) or (B, C, H, W)")
+    if mixtures.ndim == 3 and shape[2] <= 4 < min(shape[:2]):
+        raise SepvizError(f"{path}: mixtures of shape {shape} look like one image with its "
+                          "channels last: "
+                          "give (1, C, H, W), array.transpose(2, 0, 1)[None]")
+    if mixtures.ndim == 4 and shape[1] > 4 >= shape[3]:
+        raise SepvizError(f"{path}: mixtures of shape {shape} have their channels last: "
+                          "give (B, C, H, W), array.transpose(0, 3, 1, 2)")
+    return mixtures[:, None] if mixtures.ndim == 3 else mixtures
+
+
+def _truth(path: Path, arrays: Mapping[str, np.ndarray], mixing: Mixing, mixtures: Tensor) -> Truth:
+    """The sources of a problem's mixtures, and their filters if there are any."""
+    batch, count, filters = len(mixtures), mixing.count, None
+    sources = _floats(path, arrays, "sources", (batch, count, *mixtures.shape[1:]))
+    if "filters" in arrays:
+        filters = _floats(path, arrays, "filters", (batch, count, "h", "w"))
+        sides = filters.shape[2:]
+        if not (sides[0] % 2 and sides[1] % 2) or max(sides) > (mixing.filter_size or 0):
+            raise SepvizError(f"{path}: filters of {sides[0]}x{sides[1]} beside filter size "
+                              f"{mixing.filter_size}: "
+                              "want odd sides of at most that size")
+    if "labels" in arrays:
+        tensor(path, arrays, "labels", (batch, count), kinds="iu")
+    return Truth(sources, filters)
 
 
 def load_separation(path: str | Path) -> Separation:
     """The sources that `save_separation` wrote, and how they came about."""
     path = Path(path)
-    arrays = _read(path)
-    meta = _meta(path, arrays)
+    arrays = read(path)
+    meta = read_meta(path, arrays)
     if meta.get("kind") == "partial":
         raise SepvizError(f"{path} is of a run that was stopped: give its sepviz separate command again to finish it")
     if "mixtures" in arrays:  # whose sources are the truth: scored as a result, they would be perfect
         raise SepvizError(f"{path} is a problem, not a result: give what sepviz separate wrote")
     if "sources" not in arrays:
         raise SepvizError(f"{path} holds no array sources (it holds {', '.join(arrays) or 'nothing'}): give what sepviz separate wrote")
-    extras = {name: _floats(path, name, arrays[name]) for name in meta.get("extras", []) if name in arrays}
-    return Separation(_sources(path, arrays["sources"]), meta, extras)
+    sources = _floats(path, arrays, "sources", IMAGES)
+    extras = {name: tensor(path, arrays, name, finite=name != "start_error").float()
+              for name in (names(path, meta, "extras") if "extras" in meta else [])}
+    check_extras(path, extras, sources)
+    return Separation(sources, meta, extras)
+
+
+def names(path: Path, meta: Mapping[str, Any], name: str) -> list[str]:
+    """``meta[name]`` as a list of names, none twice."""
+    found = field(path, meta, name, list)
+    good = all(isinstance(one, str) and not CONTROL.search(one) for one in found)
+    if not good or len(set(found)) < len(found):
+        raise SepvizError(f"{path}: its meta says {name} {shown(found)}: the file is damaged, "
+                          "save it again with sepviz")
+    return found
+
+
+def check_extras(path: Path, extras: Mapping[str, Tensor], sources: Tensor) -> None:
+    """Refuse extras that are looked at beside the sources and do not fit them."""
+    for name, extra in extras.items():
+        shape = tuple(extra.shape)
+        if name in FORCES:
+            fits = extra.shape == sources.shape
+        elif name == "filters":
+            fits = len(shape) == 4 and shape[:2] == tuple(sources.shape[:2])
+            fits = fits and all(side % 2 for side in shape[2:])
+        else:  # what a run goes on from has any shape
+            fits = name != "start_error" or shape[:1] == tuple(sources.shape[:1])
+        if not fits:
+            raise SepvizError(f"{path}: {name} of shape {shape} beside sources of shape "
+                              f"{tuple(sources.shape)}: they do not fit")
+
+
+def read_step(path: Path, arrays: Mapping[str, np.ndarray], head: Any, where: str) -> Step:
+    """One step of a run: arrays ``where/sources``, ``where/extras/NAME``, the rest in ``head``."""
+    if not isinstance(head, dict):
+        raise SepvizError(f"{path}: its meta says step {shown(head)}: the file is damaged, save "
+                          "it again with sepviz")
+    sources = tensor(path, arrays, f"{where}/sources", IMAGES, kinds="f")
+    extras = {name: tensor(path, arrays, f"{where}/extras/{name}", finite=False)
+              for name in names(path, head, "extras")}
+    check_extras(path, extras, sources)
+    if field(path, head, "index", int) < 0:
+        raise SepvizError(f"{path}: its meta says step {head['index']}: the file is damaged, save "
+                          "it again with sepviz")
+    info = field(path, head, "info", dict)
+    values = {name: field(path, info, name, float, finite=False) for name in info}
+    return Step(head["index"], field(path, head, "stage", str), sources, extras, values)
 
 
 def load_partial(path: str | Path) -> Partial:
     """The stopped run that `save_partial` wrote."""
     path = Path(path)
-    arrays = _read(path)
-    meta = _meta(path, arrays)
-    try:
-        if meta["kind"] != "partial":
-            raise KeyError("kind")
-        head, step, rng_state = meta["step"], None, None
-        if head is not None:
-            extras = {name: torch.from_numpy(arrays[f"step/extras/{name}"]) for name in head["extras"]}
-            step = Step(head["index"], head["stage"], torch.from_numpy(arrays["step/sources"]), extras, head["info"])
-            rng_state = torch.from_numpy(arrays["step/rng"])
-        extras = {name: torch.from_numpy(arrays[f"done/{name}"]) for name in meta.get("extras", [])}
-        return Partial(torch.from_numpy(arrays["done"]), step, rng_state, meta["run"], extras)
-    except (KeyError, TypeError):
-        raise SepvizError(f"{path} is not the partial result of a stopped run: move it away, or choose another --out") from None
+    arrays = read(path)
+    meta = read_meta(path, arrays)
+    if meta.get("kind") != "partial":
+        raise SepvizError(f"{path} is not the partial result of a stopped run: move it away, or "
+                          "choose another --out")
+    done, step, rng_state = tensor(path, arrays, "done", IMAGES, kinds="f"), None, None
+    if meta.get("step") is not None:
+        step = read_step(path, arrays, meta["step"], "step")
+        rng_state = tensor(path, arrays, "step/rng", ("bytes",), kinds="u")
+    extras = {name: tensor(path, arrays, f"done/{name}", finite=name != "start_error")
+              for name in names(path, meta, "extras")}
+    check_extras(path, extras, done)
+    return Partial(done, step, rng_state, field(path, meta, "run", dict), extras)

@@ -92,9 +92,9 @@ def batches_in(count: int, size: int) -> int:
     return count // size if count > size and count % size == 1 else -(-count // size)
 
 
-def check_pair(problem: Problem) -> None:
+def check_pair(problem: Problem, prior: Any = None) -> None:
     """Refuse what a mask cannot say: other than two sources of equal weights, filters, unseen pixels."""
-    problem.mixing.check(problem.mixtures)
+    problem.mixing.check(problem.mixtures, prior=prior)
     weights = problem.mixing.weights
     if len(weights) != 2 or weights[0] != weights[1] or weights[0] < 0:
         raise SepvizError(f"weights {weights}: a mask shares a mixture out between two sources of the same weight; take split-gibbs")
@@ -116,13 +116,23 @@ def examples_of(problem: Problem, *, observed: bool, unobserved: bool = False) -
         images = getattr(examples, name)
         if images is not None and not wanted:
             raise SepvizError(f"{len(images)} {name} images are given: this method must not see them; make the problem with another sees=")
+        mixing = problem.mixing if name == "mixtures" else Mixing.sum(1)
+        if images is not None:
+            try:
+                mixing.check_form(images)
+            except SepvizError as error:
+                raise SepvizError(f"{name} images to learn from: {error}") from None
         if wanted and (images is None or len(images) < 2):
             raise SepvizError(f"{0 if images is None else len(images)} {name} images to learn from: want at least 2, better thousands")
         if images is not None and tuple(images.shape[1:]) != tuple(problem.mixtures.shape[1:]):
             raise SepvizError(f"{name} images of (C, H, W) = {tuple(images.shape[1:])} to learn from: "
                               f"the mixtures are {tuple(problem.mixtures.shape[1:])}; make them alike")
+        if images is not None and images.device != problem.mixtures.device:
+            raise SepvizError(f"{name} images on {images.device}, the mixtures are on "
+                              f"{problem.mixtures.device}: "
+                              f"take problem.to({str(problem.mixtures.device)!r})")
         if images is not None:
-            (problem.mixing if name == "mixtures" else Mixing.sum(1)).check(images)
+            mixing.check(images)
     return examples
 
 

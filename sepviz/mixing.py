@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from sepviz.core import SepvizError
+from sepviz.core import SepvizError, check_whole, shown
+
+DARK = 8  # pixels: noise averages out over a square of this side, and what is black stays near 0
+MOST_SOURCES = 1000
 
 
 def convolve(images: Tensor, filters: Tensor) -> Tensor:
@@ -52,6 +57,21 @@ def shifted_copies(images: Tensor, size: int) -> Tensor:
     return windows.reshape(number, count, channels, size**2, height * width).transpose(2, 3).flatten(3)
 
 
+def _sources(count: Any) -> int:
+    """A number K of sources, checked."""
+    check_whole(K=count)
+    if not 1 <= count <= MOST_SOURCES:
+        raise SepvizError(f"K = {shown(count)} sources: want at least 1, at most {MOST_SOURCES}")
+    return int(count)
+
+
+def _device(prior: Any) -> torch.device | None:
+    """Where a prior's numbers are; None where it has none."""
+    parameters = getattr(prior, "parameters", None)  # of a module
+    held = parameters() if callable(parameters) else getattr(prior, "__dict__", {}).values()
+    return next((value.device for value in held if isinstance(value, Tensor)), None)
+
+
 @dataclass(frozen=True)
 class Mixing:
     """``m = sum_k a_k (f_k * x_k)`` where it is seen, the same weights for every mixture.
@@ -71,29 +91,45 @@ class Mixing:
     visible: Tensor | None = field(default=None, compare=False)
 
     def __post_init__(self):
-        weights = tuple(float(weight) for weight in self.weights)
-        if not weights:
+        given = self.weights.tolist() if hasattr(self.weights, "tolist") else self.weights
+        if isinstance(given, str) or not isinstance(given, Sequence):
+            raise SepvizError(f"weights {shown(self.weights)}: want a number for each source, "
+                              "(1.0,) for one")
+        if not given:
             raise SepvizError("weights are empty: a mixture needs at least one source")
-        if any(not 1e-6 <= abs(weight) <= 1e6 for weight in weights):
-            raise SepvizError(f"weights {weights}: each must be finite, not 0, and of size 1e-6 to 1e6")
-        object.__setattr__(self, "weights", weights)
-        if self.filter_size is not None and (self.filter_size < 1 or self.filter_size % 2 == 0):
-            raise SepvizError(f"filter size {self.filter_size}: want an odd number, 5 for example")
+        plain = [one.item() if getattr(one, "ndim", None) == 0 else one for one in given]
+        if any(isinstance(weight, bool) or not isinstance(weight, numbers.Real)
+               or not 1e-6 <= abs(weight) <= 1e6 for weight in plain):
+            raise SepvizError(f"weights {shown(tuple(plain))}: each must be a finite number, not "
+                              "0, "
+                              "and of size 1e-6 to 1e6")
+        object.__setattr__(self, "weights", tuple(float(weight) for weight in plain))
+        size: Any = self.filter_size
+        if size is not None:
+            whole = isinstance(size, numbers.Integral) and not isinstance(size, bool)
+            if not whole or size < 1 or size % 2 == 0:
+                raise SepvizError(f"filter size {shown(size)}: want one odd whole number, 5 for "
+                                  "example")
+            object.__setattr__(self, "filter_size", int(size))
         if self.visible is not None:
+            if not isinstance(self.visible, Tensor):
+                raise SepvizError(f"visible {shown(self.visible)}: "
+                                  "want a torch tensor (H, W) of bool")
             if self.visible.ndim != 2 or self.visible.dtype != torch.bool:
-                raise SepvizError(f"visible of shape {tuple(self.visible.shape)} and type {self.visible.dtype}: want bool (H, W)")
+                raise SepvizError(f"visible of shape {tuple(self.visible.shape)} and type "
+                                  f"{self.visible.dtype}: want bool (H, W)")
             if not bool(self.visible.any()):
                 raise SepvizError("visible: no pixel is seen, and nothing can be told from nothing")
 
     @classmethod
     def sum(cls, count: int) -> Mixing:
         """Equal weights 1: the sum of ``count`` sources."""
-        return cls((1.0,) * count)
+        return cls((1.0,) * _sources(count))
 
     @classmethod
     def mean(cls, count: int) -> Mixing:
         """Equal weights 1/K: the mean of ``count`` sources."""
-        return cls((1.0 / count,) * count)
+        return cls((1.0 / _sources(count),) * count)
 
     @property
     def count(self) -> int:
@@ -105,45 +141,83 @@ class Mixing:
         """``sum_k a_k^2``."""
         return sum(weight * weight for weight in self.weights)
 
-    def check(self, mixtures: Tensor, image_shape: tuple[int, int, int] | None = None, *, solves_filters: bool = False,
-              fills_in: bool = False) -> None:
+    def check(self, mixtures: Tensor, image_shape: tuple[int, int, int] | None = None, *,
+              prior: Any = None, solves_filters: bool = False, fills_in: bool = False) -> None:
         """Refuse mixtures that no sources in [0, 1] under these weights can have made.
 
         Parameters
         ----------
         mixtures : Tensor (B, C, H, W)
-            Finite, and within the range of the weights or one such range beside it: the overshoot of
-            noise passes, images of 0 to 255 do not.
+            Of float32, finite, and within the range of the weights or one such range beside it: the
+            overshoot of noise passes, images of 0 to 255 do not, nor do images in [-1, 1].
         image_shape : (C, H, W), optional
             What the prior knows.
+        prior : optional
+            What must be on the device of the mixtures.
         solves_filters, fills_in : bool
             What the method can do about unknown filters and pixels that were not seen.
         """
-        if mixtures.ndim != 4 or not mixtures.is_floating_point() or mixtures.numel() == 0:
-            raise SepvizError(f"mixtures of shape {tuple(mixtures.shape)} and type {mixtures.dtype}: want floats (B, C, H, W)")
+        self.check_form(mixtures)
         if image_shape is not None and tuple(mixtures.shape[1:]) != tuple(image_shape):
             raise SepvizError(f"mixtures of (C, H, W) = {tuple(mixtures.shape[1:])}: the prior knows {tuple(image_shape)}; "
                               "resize them or choose another prior")
+        place = _device(prior)
+        if place is not None and place != mixtures.device:
+            raise SepvizError(f"mixtures on {mixtures.device}, the prior is on {place}: take "
+                              f"problem.to({str(place)!r})")
         height, width = mixtures.shape[-2:]
         if self.filter_size is not None:
             if not solves_filters:
                 raise SepvizError(f"mixtures through unknown filters of size {self.filter_size}: this method knows none; take synthesis")
             if self.filter_size > min(height, width):
                 raise SepvizError(f"filter size {self.filter_size}: larger than the images, {height}x{width}")
-        if self.visible is not None:
-            if not fills_in:
-                raise SepvizError("mixtures that are seen in part: this method needs all pixels; take synthesis")
-            if tuple(self.visible.shape) != (height, width):
-                raise SepvizError(f"visible of shape {tuple(self.visible.shape)}: the mixtures are {height}x{width}")
-        bad = ~torch.isfinite(mixtures)
-        if bool(bad.any()):
-            raise SepvizError(f"mixture {int(bad.nonzero()[0, 0])} holds {float(mixtures[bad][0])}: every pixel must be a finite number")
+        if self.visible is not None and not fills_in:
+            raise SepvizError("mixtures that are seen in part: this method needs all pixels; take "
+                              "synthesis")
         low, high = sum(min(weight, 0.0) for weight in self.weights), sum(max(weight, 0.0) for weight in self.weights)
         margin = max(1.0, high - low)
         least, most = float(mixtures.min()), float(mixtures.max())
         if least < low - margin or most > high + margin:
             raise SepvizError(f"mixtures from {least:.4g} to {most:.4g}: sources in [0, 1] with weights {self.weights} "
                               f"give {low:g} to {high:g}; rescale the mixtures or state other weights")
+        side = min(DARK, height, width)
+        darkest = float(functional.avg_pool2d(mixtures, side).min())
+        if darkest < low - max(0.5, 3 / side):  # noise of up to 1 deviates by 0.6 / side
+            total = sum(self.weights)
+            raise SepvizError(f"mixtures have a dark part of {darkest:.2g} on average, sources in "
+                              f"[0, 1] give {low:g} "
+                              "and more: these look like images in [-1, 1], take (mixtures + "
+                              f"{total:g}) / 2")
+
+    def check_form(self, mixtures: Tensor) -> None:
+        """Refuse what is no batch of images: of another shape or type, or not finite."""
+        if not isinstance(mixtures, Tensor):
+            raise SepvizError(f"mixtures of type {type(mixtures).__name__}: want a torch tensor "
+                              "(B, C, H, W), "
+                              "torch.as_tensor(mixtures).float() for example")
+        if mixtures.layout != torch.strided or mixtures.is_meta:
+            raise SepvizError(f"mixtures of layout {mixtures.layout} on {mixtures.device}: "
+                              "want all numbers, mixtures.to_dense() for example")
+        if mixtures.ndim != 4 or not mixtures.is_floating_point() or mixtures.numel() == 0:
+            raise SepvizError(f"mixtures of shape {tuple(mixtures.shape)} and type "
+                              f"{mixtures.dtype}: want floats (B, C, H, W)")
+        if mixtures.dtype != torch.float32:
+            raise SepvizError(f"mixtures of type {mixtures.dtype}: methods compute in float32, "
+                              "take mixtures.float()")
+        if mixtures.requires_grad:
+            raise SepvizError("mixtures require gradients, which no method gives: take "
+                              "mixtures.detach()")
+        if mixtures.shape[1] > 4 >= mixtures.shape[3]:
+            raise SepvizError(f"mixtures of shape {tuple(mixtures.shape)} have their channels "
+                              "last: "
+                              "move that axis, to (B, C, H, W)")
+        if self.visible is not None and self.visible.shape != mixtures.shape[-2:]:
+            raise SepvizError(f"visible of shape {tuple(self.visible.shape)}: the mixtures are "
+                              f"{mixtures.shape[2]}x{mixtures.shape[3]}")
+        bad = ~torch.isfinite(mixtures)
+        if bool(bad.any()):
+            raise SepvizError(f"mixture {int(bad.nonzero()[0, 0])} holds "
+                              f"{float(mixtures[bad][0])}: every pixel must be a finite number")
 
     def weights_like(self, sources: Tensor) -> Tensor:
         """The weights as a tensor (K, 1, 1, 1) on the device of ``sources``."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sepviz.core import Problem, SepvizError, Truth
+from sepviz.core import Problem, SepvizError, Truth, shown
 from sepviz.data import NAMES, floats, load
 from sepviz.data.strokes import BOX, SIZE, ink_of
 from sepviz.mixing import Mixing
@@ -23,6 +23,9 @@ PEN = 1.25  # radius of the pen in pixels, the middle one of `sepviz.data.stroke
 SOFTNESS = 0.55  # width of the ink's edge, likewise
 LARGEST = 3.0  # a small drawing is enlarged so many times at most: a dot stays a dot
 MOST_POINTS = 250  # of one stroke; the pad leaves points out where they are dense
+FARTHEST = 1000.0  # pixels from the corner: what is farther away is no drawing
+LONGEST = 20_000  # quarters of a pixel, of all strokes together
+MOST_SOURCES = 100
 
 
 def draw(strokes: Sequence[Stroke], pen: float = PEN) -> Tensor:
@@ -46,12 +49,13 @@ def draw(strokes: Sequence[Stroke], pen: float = PEN) -> Tensor:
         If there is no point, one is not finite, or the pen is too thin or too thick.
     """
     _check_pen(pen)
-    parts = [_densely(np.asarray(stroke, dtype=float).reshape(-1, 2)) for stroke in strokes if len(stroke)]
+    parts = [_densely(np.array(stroke, dtype=float)) for stroke in _checked(strokes)]
     if not parts:
         raise SepvizError("the drawing is empty: draw something, or pick an image of a data set")
     path = np.concatenate(parts)
-    if not np.isfinite(path).all():
-        raise SepvizError("a point of the drawing is not a finite number")
+    if len(path) > LONGEST:
+        raise SepvizError(f"a drawing of {len(path) // 4} pixels of ink: want at most "
+                          f"{LONGEST // 4}")
     extent = (path.max(axis=0) - path.min(axis=0)).max()
     path = path * min(LARGEST, (BOX - 0.7 - 2 * pen) / max(extent, 1e-6))
     path = path - (path.max(axis=0) + path.min(axis=0)) / 2
@@ -60,6 +64,21 @@ def draw(strokes: Sequence[Stroke], pen: float = PEN) -> Tensor:
     ink = ink_of(path[None], radius, softness, axis)[0]
     centre = np.array([ink.sum(axis=0) @ axis, ink.sum(axis=1) @ axis]) / ink.sum()
     return torch.from_numpy(ink_of((path - centre)[None], radius, softness, axis)).float()
+
+
+def _checked(strokes: Sequence[Stroke]) -> list[list[tuple[float, float]]]:
+    """The strokes that have points, each a list of (x, y)."""
+    try:
+        found = [[(float(x), float(y)) for x, y in stroke] for stroke in strokes]
+    except (TypeError, ValueError, OverflowError):
+        raise SepvizError(f"drawing {shown(strokes)}: want strokes, each a list of "
+                          "points (x, y)") from None
+    for place in (place for stroke in found for point in stroke for place in point):
+        if not math.isfinite(place):
+            raise SepvizError("a point of the drawing is not a finite number")
+        if abs(place) > FARTHEST:
+            raise SepvizError(f"a point of the drawing at {place:g}: want pixels, 0 to {SIZE}")
+    return [stroke for stroke in found if stroke]
 
 
 def _check_pen(pen: float) -> None:
@@ -77,11 +96,9 @@ def _densely(points: np.ndarray) -> np.ndarray:
 
 def encode(strokes: Sequence[Stroke]) -> str:
     """Strokes as a short text, points rounded to an eighth of a pixel: "ink:..."."""
-    if not all(math.isfinite(place) for stroke in strokes for point in stroke for place in point):
-        raise SepvizError("a point of the drawing is not a finite number")
     data = bytearray()
-    for stroke in strokes:
-        points = list(stroke)[:MOST_POINTS]
+    for stroke in _checked(strokes):
+        points = stroke[:MOST_POINTS]
         data += bytes([len(points), *(min(255, max(0, round(place * GRID))) for point in points for place in point)])
     return "ink:" + base64.urlsafe_b64encode(bytes(data)).decode().rstrip("=")
 
@@ -108,10 +125,11 @@ def image_of(source: str, pen: float = PEN) -> Tensor:
     if kind == "ink":
         return draw(decode(source), pen)
     if kind not in NAMES or not (rest.isdecimal() and rest.isascii()):
-        raise SepvizError(f"source {source!r}: want ink:..., or an image of a test split such as {NAMES[0]}:17")
+        raise SepvizError(f"source {shown(source)}: want ink:..., or an image of a test split "
+                          f"such as {NAMES[0]}:17")
     images = load(kind, "test").images
-    if int(rest) >= len(images):
-        raise SepvizError(f"source {source!r}: {kind} has test images 0 to {len(images) - 1}")
+    if len(rest) > 9 or int(rest) >= len(images):
+        raise SepvizError(f"source {shown(source)}: {kind} has test images 0 to {len(images) - 1}")
     return floats(images[int(rest)])
 
 
@@ -143,11 +161,13 @@ def drawn(sources: str | Sequence[str] = "", *, weights: str | Sequence[float] =
     names = [name for name in sources.split("+") if name] if isinstance(sources, str) else list(sources)
     if not names:
         raise SepvizError("no sources: give ink:... or an image of a data set, joined by +")
+    if len(names) > MOST_SOURCES:
+        raise SepvizError(f"{len(names)} sources: want at most {MOST_SOURCES}")
     _check_pen(pen)
     if not 0 <= noise <= 1:
         raise SepvizError(f"noise {noise}: want 0 to 1 in pixel values")
     if visible not in ("all", "top-half"):
-        raise SepvizError(f"visible {visible!r}: choose all or top-half")
+        raise SepvizError(f"visible {shown(visible)}: choose all or top-half")
     truth = torch.stack([image_of(name, pen) for name in names])[None].to(device)
     mixing = mixing_of(weights, len(names))
     filters = None
@@ -164,6 +184,7 @@ def drawn(sources: str | Sequence[str] = "", *, weights: str | Sequence[float] =
 def kernel_of(taps: str) -> Tensor:
     """The filter (5, 5), of sum 1, that 25 letters 0 or 1 say."""
     if len(taps) != 25 or set(taps) - {"0", "1"} or "1" not in taps:
-        raise SepvizError(f"taps {taps!r}: want 25 letters 0 or 1, row by row, and at least one 1")
+        raise SepvizError(f"taps {shown(taps)}: want 25 letters 0 or 1, row by row, and at least "
+                          "one 1")
     kernel = torch.tensor([float(tap) for tap in taps]).reshape(5, 5)
     return kernel / kernel.sum()

@@ -16,15 +16,25 @@ import sys
 import types
 import typing
 import urllib.parse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 
-from sepviz.core import Problem, Separator, SepvizError, Truth, parameters_of
+from sepviz.core import (
+    CONTROL,
+    Problem,
+    Separator,
+    SepvizError,
+    Truth,
+    one_line,
+    parameters_of,
+    shown,
+)
 from sepviz.suggest import choose
 
-LARGEST = 2**31  # of whole numbers in a state
+LARGEST = 2**31  # of seeds in a state
+MOST = 100_000  # of its other whole numbers: what a text that was sent may make a machine compute
 SAFE = "/:+-_.~"  # letters that are written as they are
 WANTED = {"LatentModel": "a prior that decodes latents (gan-...)", "ScoreModel": "a prior that denoises (score-...)",
           "DictionaryPrior": "a dictionary (nmf-..., conv-nmf-...)", "CnnRegressor": "a regression (cnn-...)",
@@ -58,6 +68,17 @@ class State:
     parameters: Mapping[str, str] = dataclasses.field(default_factory=dict)
     run: int = 0
 
+    def __post_init__(self):
+        pairs = [*self.mixture.items(), *self.parameters.items()]
+        words = [self.task, self.method, self.prior or ""]
+        for word in [*words, *(word for pair in pairs for word in pair)]:
+            if not isinstance(word, str) or CONTROL.search(word):
+                raise SepvizError(f"state: {shown(word)}: want words on one line; copy the whole "
+                                  "text")
+        if type(self.run) is not int or not 0 <= self.run < LARGEST:
+            raise SepvizError(f"state: run={shown(self.run)}: want a whole number below "
+                              f"{LARGEST}, the seed of the run")
+
     def __str__(self) -> str:
         pairs = [("task", self.task), *self.mixture.items()]
         if self.method:
@@ -76,7 +97,14 @@ class State:
         task = tasks()[choose("task", self.task, tasks())]
         known = {name: item for name, item in inspect.signature(task).parameters.items() if name != "device"}
         words = {choose(f"argument of {self.task}", name, known): text for name, text in self.mixture.items()}
-        return task(**{name: _argument(known[name], text) for name, text in words.items()}, device=device)
+        arguments = {name: _argument(known[name], text) for name, text in words.items()}
+        sources = arguments.get("sources", 1)  # of drawn, their names
+        images = arguments.get("count", 1) * (sources if isinstance(sources, int) else 1)
+        if images > MOST:
+            raise SepvizError(f"state: {images} images to mix: want count times sources below "
+                              f"{MOST}")
+        with self._one_line():
+            return task(**arguments, device=device)
 
     def separator(self, device: str | torch.device = "cpu") -> Separator:
         """Make the method again.
@@ -89,7 +117,16 @@ class State:
         if not self.method:
             raise SepvizError(f"{self}: names no method; add method=split-gibbs,prior=score-strokes for example")
         settings = [f"{name}={text}" for name, text in self.parameters.items()]
-        return separator_of(self.method, None, settings, self.prior, torch.device(device))
+        with self._one_line():
+            return separator_of(self.method, None, settings, self.prior, torch.device(device))
+
+    @contextlib.contextmanager
+    def _one_line(self) -> Iterator[None]:
+        """What the file system, the memory or the device refuse is one line too."""
+        try:
+            yield
+        except (OSError, MemoryError, RuntimeError) as error:
+            raise SepvizError(f"state {shown(str(self))}: {one_line(error)}") from error
 
     def of(self, separator: Separator, run: int | None = None) -> State:
         """The same mixtures with a method as it is now: what differs from its defaults, and its prior's name."""
@@ -114,11 +151,15 @@ def restore(text: str) -> State:
     SepvizError
         If the text is not of the form ``task=...,NAME=VALUE,...,method=...,NAME=VALUE,...,run=...``.
     """
-    words = "".join(text.split()).removesuffix(",")
+    words = "".join(text.split()).removesuffix(",") if isinstance(text, str) else ""
+    if CONTROL.search(urllib.parse.unquote(words)):
+        raise SepvizError(f"state {shown(text)}: holds letters that cannot be seen; copy the "
+                          "whole line")
     pairs = [part.partition("=") for part in words.split(",")]
     bad = next(("".join(part) for part in pairs if not all(part)), None)
     if bad is not None or pairs[0][0] != "task":
-        raise SepvizError(f"state {words[:30] if bad is None else bad!r}: want task=...,NAME=VALUE,...,method=...,NAME=VALUE,...,run=SEED; "
+        raise SepvizError(f"state {shown(text if bad is None else bad)}: want "
+                          "task=...,NAME=VALUE,...,method=...,NAME=VALUE,...,run=SEED; "
                           "copy the whole line")
     before: dict[str, str] = {}
     after: dict[str, str] = {}
@@ -129,8 +170,10 @@ def restore(text: str) -> State:
             raise SepvizError(f"state: {name} is there twice; copy the whole line once")
         target[name] = urllib.parse.unquote(value)
     run = after.pop("run", "0")
-    if not (run.isdecimal() and run.isascii() and int(run) < LARGEST):
-        raise SepvizError(f"state: run={run}: want a whole number below {LARGEST}, the seed of the run")
+    digits = run.isdecimal() and run.isascii() and len(run) <= len(str(LARGEST))
+    if not digits or int(run) >= LARGEST:
+        raise SepvizError(f"state: run={run[:30]}: want a whole number below {LARGEST}, the seed "
+                          "of the run")
     return State(urllib.parse.unquote(pairs[0][2]), before, after.pop("method", ""), after.pop("prior", None), after, int(run))
 
 
@@ -149,6 +192,7 @@ def _word(value: Any) -> str:
 def _argument(item: inspect.Parameter, text: str) -> Any:
     """A word as a task's argument: of the type of its default."""
     default = item.default
+    most = LARGEST if item.name == "seed" else MOST
     try:
         if item.name == "weights" and text not in ("sum", "mean"):
             return [float(word) for word in text.split("+")]
@@ -156,13 +200,14 @@ def _argument(item: inspect.Parameter, text: str) -> Any:
             return {"true": True, "false": False}[text]
         if isinstance(default, int) or item.name == "size":
             number = int(text)
-            if not abs(number) < LARGEST:
+            if not text.isascii() or not abs(number) < most:
                 raise ValueError
             return number
         return float(text) if isinstance(default, float) else text
     except (ValueError, KeyError):
-        raise SepvizError(f"{item.name}={text}: want {'true or false' if isinstance(default, bool) else 'a number'}"
-                          + (f" below {LARGEST}" if text.isdecimal() else "")) from None
+        raise SepvizError(f"{item.name}={text[:30]}: want "
+                          f"{'true or false' if isinstance(default, bool) else 'a number'}"
+                          + (f" below {most}" if text.isdecimal() else "")) from None
 
 
 def _value(field: dataclasses.Field, kind: Any, text: str) -> Any:

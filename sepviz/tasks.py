@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sepviz import kernels as filters_of
-from sepviz.core import Examples, Problem, SepvizError, Truth
+from sepviz.core import Examples, Problem, SepvizError, Truth, check_whole
 from sepviz.mixing import Mixing
 
 PROTOCOLS = {
@@ -84,23 +84,24 @@ def mix(sources: Tensor, weights: Sequence[float] | str = "sum") -> tuple[Proble
     sources : Tensor (B, K, C, H, W) in [0, 1]
     weights : "sum", "mean" or K floats
     """
-    if sources.ndim != 5:
-        raise SepvizError(f"sources of shape {tuple(sources.shape)}: want (B, K, C, H, W)")
+    if not isinstance(sources, Tensor) or sources.ndim != 5:
+        shape = tuple(getattr(sources, "shape", ()))
+        raise SepvizError(f"sources of shape {shape}: want a torch tensor (B, K, C, H, W)")
     mixing = mixing_of(weights, sources.shape[1])
     return Problem(mixing.apply(sources), mixing), Truth(sources)
 
 
 def mixing_of(weights: Sequence[float] | str, count: int) -> Mixing:
     """The mixing of ``count`` sources with weights "sum", "mean", or one number for each."""
-    if weights == "sum":
-        return Mixing.sum(count)
-    if weights == "mean":
-        return Mixing.mean(count)
+    if isinstance(weights, str) and weights in ("sum", "mean"):
+        return Mixing.sum(count) if weights == "sum" else Mixing.mean(count)
     if isinstance(weights, str):
         raise SepvizError(f"weights {weights!r}: want sum, mean or {count} numbers")
-    if len(weights) != count:
-        raise SepvizError(f"{len(weights)} weights {tuple(weights)} for K = {count} sources: give one for each of {count}, or sum or mean")
-    return Mixing(tuple(weights))
+    mixing = Mixing(weights)  # type: ignore[arg-type]
+    if mixing.count != count:
+        raise SepvizError(f"{mixing.count} weights {mixing.weights} for K = {count} sources: give "
+                          f"one for each of {count}, or sum or mean")
+    return mixing
 
 
 def separate(dataset: str = "strokes", *, count: int = 8, sources: int = 2, seed: int = 0, protocol: str = "agnostic",
@@ -129,6 +130,7 @@ def separate(dataset: str = "strokes", *, count: int = 8, sources: int = 2, seed
     Problem, Truth
     """
     from sepviz.data import floats, load
+    check_whole(count=count, sources=sources, seed=seed)
 
     if not (1 <= count <= MOST and 1 <= sources <= 100):
         raise SepvizError(f"count {count}, sources {sources}: "
@@ -237,6 +239,7 @@ def repeat(problem: Problem, item: int = 0, chains: int = 8) -> Problem:
     SepvizError
         If there is no such mixture, or fewer than two chains are asked for.
     """
+    check_whole(item=item, chains=chains)
     if not 0 <= item < len(problem.mixtures):
         raise SepvizError(f"item={item}: the problem has mixtures 0 to {len(problem.mixtures) - 1}")
     if chains < 2:
@@ -289,6 +292,7 @@ def unmix(unseen: str = "strokes:0-4", observed: str = "strokes:5-9", *, count: 
     -------
     Problem, Truth
     """
+    check_whole(count=count, seed=seed, training=training)
     if sees not in SEES:
         raise SepvizError(f"sees {sees!r}: choose one of {', '.join(SEES)}")
     if split not in ("test", "held-out"):
@@ -322,6 +326,7 @@ def unmix(unseen: str = "strokes:0-4", observed: str = "strokes:5-9", *, count: 
 def blind(*sources: str, count: int = 8, seed: int = 0, training: int = 12_000, split: str = "test",
           device: str | torch.device = "cpu") -> tuple[Problem, Truth]:
     """Sums of one image of each of K sets, and other such sums to learn from; arguments as of `unmix`, which is the case K = 2."""
+    check_whole(count=count, seed=seed, training=training)
     if len(sources) < 2:
         raise SepvizError(f"{len(sources)} sets of images: want two or more, as in blind('strokes:0-2', 'strokes:3-5', 'strokes:6-9')")
     if split not in ("test", "held-out") or not 1 <= count <= MOST or not 2 <= training <= MOST:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from sepviz import files
-from sepviz.core import Problem, Separator, SepvizError, Step, Truth, parameters_of
+from sepviz.core import Problem, Separator, SepvizError, Step, Truth, parameters_of, shown
 from sepviz.mixing import Mixing
 
 FORMAT = 1  # of saved files; another number is refused
@@ -285,30 +284,41 @@ class Trace:
         SepvizError
             If the file is missing, damaged, of another version, or not a trace.
         """
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                if not isinstance(archive, np.lib.npyio.NpzFile) or "meta" not in archive:
-                    raise SepvizError(f"{path} is not a sepviz trace: give a file that Trace.save wrote")
-                meta = json.loads(str(archive["meta"]))
-                version = meta.get("sepviz trace") if isinstance(meta, dict) else None
-                if version != FORMAT:
-                    raise SepvizError(f"{path} is of trace format {version}, this sepviz reads {FORMAT}: record the run again")
-                steps = []
-                for i, head in enumerate(tqdm(meta["steps"], desc="loading", delay=1, leave=False)):
-                    extras = {name: torch.from_numpy(archive[f"{i}/extras/{name}"]) for name in head["extras"]}
-                    steps.append(Step(head["index"], head["stage"], torch.from_numpy(archive[f"{i}/sources"]), extras, head["info"]))
-                visible = torch.from_numpy(archive["visible"]) if "visible" in archive else None
-                problem = Problem(torch.from_numpy(archive["mixtures"]), Mixing(**meta["mixing"], visible=visible))
-            return cls(problem, steps, meta["method"], meta["parameters"], meta["seed"], meta["seconds"], meta["interrupted"],
-                       meta["versions"], meta["changes"])
-        except SepvizError:
-            raise
-        except OSError as error:
-            raise SepvizError(f"cannot read {path}: {error.strerror or error}") from None
-        except (ValueError, KeyError, TypeError, EOFError, AttributeError, NotImplementedError, RuntimeError, MemoryError,
-                zipfile.BadZipFile, zlib.error) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise SepvizError(f"{path} is not a whole sepviz trace ({reason}): save it again") from None
+        path = Path(path)
+        arrays = files.read(path)
+        meta = files.read_meta(path, arrays, "sepviz trace")
+        if "sepviz trace" not in meta:
+            raise SepvizError(f"{path} is not a sepviz trace: give a file that Trace.save wrote")
+        stated = files.field(path, meta, "mixing", dict)
+        visible = None
+        if "visible" in arrays:
+            visible = files.tensor(path, arrays, "visible", ("H", "W"), kinds="b")
+        weights: Any = files.field(path, stated, "weights", list)
+        mixing = Mixing(weights, stated.get("filter_size"), visible)
+        mixtures = files.tensor(path, arrays, "mixtures", ("B", "C", "H", "W"), kinds="f").float()
+        mixing.check_form(mixtures)
+        heads = files.field(path, meta, "steps", list)
+        steps = [files.read_step(path, arrays, head, str(i)) for i, head in enumerate(heads)]
+        shape = (len(mixtures), mixing.count, *mixtures.shape[1:])
+        for before, step in zip([None, *steps], steps, strict=False):
+            if tuple(step.sources.shape) != shape:
+                raise SepvizError(f"{path}: step {step.index} has sources of shape "
+                                  f"{tuple(step.sources.shape)}: want {shape}")
+            if before is not None and before.index >= step.index:
+                raise SepvizError(f"{path}: step {step.index} comes after step {before.index}: "
+                                  "the file is damaged")
+        changes = files.field(path, meta, "changes", list)
+        for change in changes:
+            if not isinstance(change, dict) or not all(
+                    name == "before_step" or (isinstance(both, list) and len(both) == 2)
+                    for name, both in change.items()):
+                raise SepvizError(f"{path}: its meta says changes {shown(changes)}: the file is "
+                                  "damaged, save it again")
+            files.field(path, change, "before_step", int)
+        kinds = {"method": str, "parameters": dict, "seed": int, "seconds": float,
+                 "interrupted": bool, "versions": dict}
+        told = {name: files.field(path, meta, name, kind) for name, kind in kinds.items()}
+        return cls(Problem(mixtures, mixing), steps, **told, changes=changes)
 
     def to_html(self, path: str | Path, truth: Truth | None = None, *, title: str | None = None, overwrite: bool = False) -> Path:
         """Write one self-contained page that plays and scrubs the run, with no kernel and no network."""

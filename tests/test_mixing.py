@@ -90,3 +90,160 @@ def test_noise_is_uniform_about_zero():
     noise = problem.mixtures - truth.sources[:, 0]
     assert 0.309 < float(noise.max()) <= 0.3101 and -0.3101 <= float(noise.min()) < -0.309
     assert float(noise.mean()) == pytest.approx(0, abs=0.006) and float(noise.std()) == pytest.approx(0.31 / 3**0.5, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"weights": 1.0}, "weights 1.0: want a number for each source, (1.0,) for one"),
+        ({"weights": "11"}, "weights '11'"),
+        ({"weights": None}, "weights None"),
+        ({"weights": ("1", "1")}, "weights ('1', '1')"),
+        ({"weights": (True, 1)}, "weights (True, 1)"),
+        ({"weights": (1j, 1)}, "weights (1j, 1)"),
+        ({"weights": {1.0: 2.0}}, "weights {1.0: 2.0}"),
+        ({"weights": np.ones((1, 2))}, "weights ([1.0, 1.0],)"),
+        ({"weights": np.array(1.0)}, "weights array(1.)"),
+        ({"weights": (10**400, 1)}, "each must be a finite number"),
+        ({"filter_size": [5, 5]}, "filter size [5, 5]"),
+        ({"filter_size": 5.7}, "filter size 5.7"),
+        ({"filter_size": 5.0}, "filter size 5.0"),
+        ({"filter_size": "5"}, "filter size '5'"),
+        ({"filter_size": True}, "filter size True"),
+        ({"filter_size": -5}, "filter size -5"),
+        ({"visible": np.ones((2, 3), bool)}, "torch tensor"),
+        ({"visible": [[True]]}, "visible [[True]]"),
+        ({"visible": torch.full((2, 3), 0.01)}, "float32"),
+        ({"visible": torch.ones(6).bool()}, "(6,)"),
+    ],
+)
+def test_words_of_another_type_are_refused(words, message):
+    with pytest.raises(SepvizError) as error:
+        Mixing(**{"weights": (1.0, 1.0)} | words)
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_numbers_of_numpy_and_torch_are_weights():
+    for weights in (
+        [1, 0.5],
+        np.array([1, 0.5]),
+        torch.tensor([1, 0.5]),
+        (np.float32(1), torch.tensor(0.5)),
+    ):
+        found = Mixing(weights, filter_size=np.int64(5))
+        assert (
+            found == Mixing((1.0, 0.5), 5)
+            and type(found.filter_size) is int
+            and type(found.weights[0]) is float
+        )
+
+
+@pytest.mark.parametrize("count", [0, -1, 2.0, "2", None, True, 10**9])
+def test_bad_numbers_of_sources_are_refused(count):
+    for make in (Mixing.sum, Mixing.mean):
+        with pytest.raises(SepvizError, match="K"):
+            make(count)
+
+
+GOOD = torch.rand((2, 1, 32, 32), generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    ("mixtures", "mend"),
+    [
+        (GOOD.double(), "float64: methods compute in float32, take mixtures.float()"),
+        (GOOD.half(), "take mixtures.float()"),
+        (GOOD.numpy(), "torch.as_tensor(mixtures).float()"),
+        (GOOD.tolist(), "list"),
+        (GOOD.clone().requires_grad_(), "take mixtures.detach()"),
+        (GOOD.to(torch.complex64), "want floats"),
+        (GOOD.to_sparse(), "to_dense()"),
+        (GOOD.to("meta"), "meta"),
+        (GOOD.expand(2, 3, 32, 32).movedim(1, 3), "channels last"),
+        (2 * GOOD.round() - 1.6, "[-1, 1]"),
+    ],
+)
+def test_every_method_has_the_same_gate(mixtures, mend):
+    """What no method can take is refused with the same mend by all."""
+    from test_contract import SEPARATORS, gaussian_prior, make_problem
+
+    for name in (
+        "average",
+        "constant",
+        "rpca",
+        "mask",
+        "ss-nmf",
+        "remix",
+        "remix-tree",
+        "split-gibbs",
+        "basis",
+        "synthesis",
+        "nmf",
+    ):
+        separator, problem = (
+            SEPARATORS[name](gaussian_prior(torch.device("cpu"))),
+            make_problem((1.0, 1.0), "cpu", name=name),
+        )
+        if "[-1, 1]" in mend and tuple(problem.mixtures.shape[1:]) != (1, 32, 32):
+            continue
+        with pytest.raises(SepvizError) as error:
+            next(iter(separator.steps(problem._replace(mixtures=mixtures), torch.Generator())))
+        assert mend in str(error.value), name
+
+
+def test_a_prior_elsewhere_is_said():
+    from test_contract import mask_network, score_prior
+
+    from sepviz.separators import Mask, SplitGibbs
+
+    with pytest.raises(
+        SepvizError, match=r"mixtures on cpu, the prior is on meta: take problem.to\('meta'\)"
+    ):
+        next(
+            iter(
+                Mask(mask_network("meta")).steps(
+                    tasks.mix(GOOD[None].float())[0], torch.Generator()
+                )
+            )
+        )
+    with pytest.raises(SepvizError, match="the prior is on meta"):
+        next(
+            iter(
+                SplitGibbs(score_prior("meta")).steps(
+                    tasks.mix(torch.rand(1, 2, 1, 4, 8))[0], torch.Generator()
+                )
+            )
+        )
+
+
+def test_mixtures_in_any_memory_order_are_taken():
+    """Not contiguous, or one mixture expanded: the result is that of a plain copy."""
+    from test_contract import SEPARATORS, gaussian_prior, make_problem
+
+    for name in (
+        "average",
+        "basis",
+        "split-gibbs",
+        "synthesis",
+        "nmf",
+        "conv-nmf",
+        "cnn",
+        "constant",
+        "mask",
+        "rpca",
+    ):
+        separator, problem = (
+            SEPARATORS[name](gaussian_prior(torch.device("cpu"))),
+            make_problem((1.0, 1.0), "cpu", name=name),
+        )
+        if name == "cnn":
+            problem = make_problem((1.0,), "cpu", name=name)
+        odd = problem.mixtures.transpose(2, 3).contiguous().transpose(2, 3)
+        assert not odd.is_contiguous()
+        last = [
+            list(
+                separator.steps(problem._replace(mixtures=given), torch.Generator().manual_seed(0))
+            )[-1].sources
+            for given in (problem.mixtures, odd)
+        ]
+        torch.testing.assert_close(last[0], last[1], rtol=1e-3, atol=1e-3, msg=name)

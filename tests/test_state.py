@@ -1,6 +1,7 @@
 """A run in one line of text, and mixtures that were drawn."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,16 @@ def test_words_with_commas_and_blanks_come_back(tmp_path):
     ("task=separate,count=,seed=3", "count="), ("task=separate,method=average,run=x", "run=x"),
     ("task=separate,method=average,run=99999999999999999999", "whole number below"),
     ("task=separate,method=average,run=\u00b2", "whole number below"),
+    ("task=separate,method=average,run=" + "9" * 5000, "whole number below"),
+    ("task=separate,method=average,run=\u0663", "whole number below"),
+    ("task=separate,method=average,run=-1", "whole number below"),
+    ("task=separate,dataset=%00", "cannot be seen"),
+    ("task=separate,dataset=a%0Ab", "cannot be seen"),
+    ("task=a%1Bb", "cannot be seen"),
+    ("task=separate,dataset=\ud800", "cannot be seen"),
+    (None, "want task="),
+    (b"task=separate", "want task="),
+    ("x" * 9999, "want task="),
 ])
 def test_what_is_no_state(text, words):
     with pytest.raises(SepvizError, match=words):
@@ -91,12 +102,37 @@ def test_what_is_no_state(text, words):
     ("task=drawn,sources=strokes:1,pen=9", "pen 9"),
     ("task=drawn,sources=strokes:1,visible=left", "left"),
     ("task=drawn,sources=strokes:1+strokes:2,weights=1", "one for each of 2"),
+    ("task=separate,seed=" + "9" * 5000, "seed=9"), ("task=separate,count=\u0663", "count=\u0663"),
+    ("task=separate,count=200000", "below 100000"),
+    ("task=separate,count=50000,sources=100", "5000000 images to mix"),
+    ("task=unmix,training=2000000000", "below 100000"),
+    ("task=drawn,sources=strokes:" + "9" * 5000, "test images 0 to"),
+    ("task=drawn,sources=" + "+".join(["strokes:1"] * 101), "101 sources"),
+    ("task=drawn,sources=ink:" + "x" * 5000, "no drawing|pixels of ink"),
+    ("task=separate,weights=nan+1", "weights"), ("task=denoise,amplitude=nan", "amplitude nan"),
+    ("task=separate,dataset=/" + "x" * 5000, "."),
+    ("task=separate,count=1,method=basis,prior=" + "x/" * 5000 + "a.safetensors", "."),
+    ("task=separate,count=1,method=split-gibbs,prior=score-strokes,levels=" + "9" * 5000, "levels"),
 ])
 def test_what_a_state_cannot_make(text, words):
     state = restore(text)
     with pytest.raises(SepvizError, match=words):
         state.problem()
         state.separator()
+
+
+def test_a_device_that_is_not_there_is_one_line():
+    for make in (restore(TEXT).problem, restore(TEXT).separator):
+        with pytest.raises(SepvizError, match="state") as error:
+            make("nowhere")
+        assert "\n" not in str(error.value)
+
+
+def test_a_state_made_by_hand_is_checked():
+    for words in ({"task": 3}, {"mixture": {"count": 3}}, {"mixture": {"dataset": "\0"}},
+                  {"run": 0.5}, {"run": -1}):
+        with pytest.raises(SepvizError, match="state"):
+            State(**{"task": "separate", "mixture": {}} | words)
 
 
 def test_every_task_has_a_name():
@@ -110,6 +146,22 @@ def test_ink_comes_back():
     strokes = [[[5.0, 5.5], [10.125, 8.0]], [[3.0, 27.875]]]
     assert sketch.decode(sketch.encode(strokes)) == strokes
     assert len(sketch.decode(sketch.encode([[[0.1 * i, 1.0] for i in range(400)]]))[0]) == sketch.MOST_POINTS
+
+
+@pytest.mark.parametrize(("strokes", "word"), [
+    ([[[1, 2, 3]]], "points (x, y)"),
+    ([["ab"]], "points (x, y)"),
+    (3, "points (x, y)"),
+    ([[[None, 1]]], "points (x, y)"),
+    ([[[float("nan"), 1]]], "finite"), ([[[1e9, 1]]], "1e+09"), ([], "empty"), ([[]], "empty"),
+    ([[[0, 0], [900, 900]] * 20], "pixels of ink"),
+])
+def test_what_is_no_drawing(strokes, word):
+    with pytest.raises(SepvizError, match=re.escape(word)):
+        sketch.draw(strokes)
+    if word not in ("empty", "pixels of ink"):
+        with pytest.raises(SepvizError, match=re.escape(word)):
+            sketch.encode(strokes)
 
 
 def test_a_drawing_looks_like_the_data():

@@ -67,7 +67,7 @@ class Basis:
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
         """Yield step 0 (uniform noise), then every Langevin step; from ``start``, those after it."""
         mixtures, mixing, _ = problem
-        mixing.check(mixtures, self.prior.image_shape)
+        mixing.check(mixtures, self.prior.image_shape, prior=self.prior)
         self.check_stable(problem)
         if start is None:
             batch, *image = mixtures.shape

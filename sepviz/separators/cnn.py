@@ -30,7 +30,7 @@ class Cnn:
         mixtures, mixing, _ = problem
         if mixing.count != 1:
             raise SepvizError(f"{mixing.count} sources: a regression from one image to one image; take nmf, synthesis or split-gibbs")
-        mixing.check(mixtures, self.prior.image_shape, **self.handles)
+        mixing.check(mixtures, self.prior.image_shape, prior=self.prior, **self.handles)
         if start is None:
             sources = self.prior.regress(mixtures / mixing.weights[0])[:, None]
             yield Step(0, "regression", sources, {}, {"evaluations": 1.0, "residual": problem.residual(sources)})

@@ -27,7 +27,7 @@ class Mask:
 
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
         """Yield the one step there is; nothing from a start."""
-        check_pair(problem)
+        check_pair(problem, self.prior)
         if start is None:
             sources = self.prior.take_apart(problem.mixtures, problem.mixing.weights[0])
             yield Step(0, "mask", sources, {}, {"evaluations": 1.0, "residual": problem.residual(sources)})

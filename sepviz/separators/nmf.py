@@ -35,7 +35,7 @@ class Nmf:
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
         """Yield step 0 (random activations), then every update; ``extras["activations"]`` (B, classes, bases of each, places)."""
         mixtures, mixing, _ = problem
-        mixing.check(mixtures, self.prior.image_shape, **self.handles)
+        mixing.check(mixtures, self.prior.image_shape, prior=self.prior, **self.handles)
         check_parameters(self)
         if min(mixing.weights) < 0:
             raise SepvizError(f"weights {mixing.weights}: a nonnegative factorisation knows no negative ones; take split-gibbs")

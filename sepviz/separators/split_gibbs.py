@@ -83,7 +83,7 @@ class SplitGibbs:
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
         """Yield step 0 (equal shares), every sweep, and the answer; from ``start``, those after it."""
         mixtures, mixing, _ = problem
-        mixing.check(mixtures, getattr(self.prior, "image_shape", None))
+        mixing.check(mixtures, getattr(self.prior, "image_shape", None), prior=self.prior)
         check_parameters(self)
         if start is None:
             batch, *image = mixtures.shape

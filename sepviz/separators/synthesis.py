@@ -93,7 +93,7 @@ class Synthesis:
         ``extras["alive"]`` (B, alive) are the numbers of those that still run.
         """
         mixtures, mixing, _ = problem
-        mixing.check(mixtures, self.prior.image_shape, **self.handles)
+        mixing.check(mixtures, self.prior.image_shape, prior=self.prior, **self.handles)
         check_parameters(self)
         prior = self.prior.folded() if hasattr(self.prior, "folded") else self.prior
         size = mixing.filter_size
