@@ -269,11 +269,11 @@ def _demonstrate(arguments: argparse.Namespace, folder: Path) -> int:
         traces[name] = trace = sepviz.record(separator, problem, seed=arguments.seed, progress=sys.stderr.isatty())
         if trace.interrupted:
             raise KeyboardInterrupt("nothing was written; the same command starts again")
-        found = metrics.summarize(trace.sources, truth.sources)
+        found = metrics.summarize(trace.sources, truth.sources, order=trace.order,
+                                  weights=problem.mixing.weights)
         evaluations = trace.final.info.get("evaluations", 0)
         print(f"{name:<12} {found.mean:8.1f} {found.ssim:6.3f} {evaluations:12.0f} {trace.seconds:8.1f}", flush=True)
-    results = {name: trace.sources for name, trace in traces.items()}
-    picture = figures.compare(problem, results, truth, count=6, title=f"Mixtures of {arguments.dataset}")
+    picture = figures.compare(problem, traces, truth, count=6, title=f"Mixtures of {arguments.dataset}")
     figures.save(picture, folder / "methods.png")
     traces["split-gibbs"].to_html(folder / "player.html", Truth(truth.sources.cpu()))
     print(f"\nA picture and a player for the browser: {folder / 'methods.png'}, {folder / 'player.html'}")
@@ -514,9 +514,59 @@ def _traced(stream: Iterator[Any], separator: Separator, problem: Problem, truth
 # --- score --------------------------------------------------------------------------------------
 
 
+DISTURBED = ("denoise", "inpaint")  # tasks that add to the mixture what is no source
+
+
+def _check_range(path: Path, what: str, images: Tensor, low: float, high: float) -> None:
+    """Refuse images of another scale than [0, 1]: clamped to it, they would be scored in silence."""
+    from sepviz.core import SepvizError
+
+    least, most = float(images.min()), float(images.max())
+    if low <= least and most <= high:
+        return
+    mend = ("divide them by 255" if most > 16 else "if they are of -1 to 1, take (x + 1) / 2"
+            if least < low else "bring them to [0, 1]")
+    raise SepvizError(f"{path}: {what} from {least:.4g} to {most:.4g}, which [0, 1] cannot be: {mend}")
+
+
+def _check_truth(path: Path, problem: Problem, truth: Truth, task: Any) -> None:
+    """Refuse true sources that are none: of another scale, or of other mixtures."""
+    from sepviz.core import SepvizError
+
+    _check_range(path, "true sources", truth.sources, -0.1, 1.1)
+    if problem.mixing.filter_size is not None and truth.filters is None:
+        return  # nobody can say what they add up to
+    if task in DISTURBED:
+        most = float(problem.left_over(truth.sources, truth.filters).abs().max())
+        if most > 1.01:
+            raise SepvizError(f"{path}: the true sources miss their mixtures by up to {most:.3g}, more than "
+                              f"{task} adds: give the file as sepviz mix wrote it")
+        return
+    rest = problem.residuals(truth.sources, truth.filters) / math.sqrt(problem.mixing.energy)
+    worst = int(rest.argmax())
+    said = (f"{path}: the true sources of mixture {worst} with weights {problem.mixing.weights} miss it by "
+            f"RMS {float(rest[worst]):.3f}")
+    if rest[worst] > 0.1:
+        raise SepvizError(f"{said}: put them in the mixture's order and scale, or, where noise was added on "
+                          "purpose, save the problem with meta={'task': 'denoise'}")
+    if rest[worst] > 0.01:
+        print(f"sepviz: note: {said}: right only if noise was added", file=sys.stderr)
+
+
+def _check_result(path: Path, sources: Tensor, problem: Problem) -> None:
+    """Refuse a result of another scale; a source may overshoot as far as its share of the mixture does."""
+    mixing, least, most = problem.mixing, float(problem.mixtures.min()), float(problem.mixtures.max())
+    for k, weight in enumerate(mixing.weights):
+        # the share of an average or, where a method gives one source all, of the whole
+        shares = [weight / mixing.energy, *([1 / weight] if min(mixing.weights) > 0 else [])]
+        reached = [0.0, 1.0, *(share * value for share in shares for value in (least, most))]
+        _check_range(path, f"estimates of source {k + 1}", sources[:, k], min(reached) - 0.4, max(reached) + 0.4)
+
+
 def _score(arguments: argparse.Namespace) -> int:
     from sepviz import files, metrics
-    from sepviz.core import SepvizError
+    from sepviz.core import ORDERS, SepvizError, order_of
+    from sepviz.separators import METHODS
     from sepviz.suggest import choose
 
     choose("convention", arguments.convention, ("per_source", "summed_mse"))
@@ -530,7 +580,11 @@ def _score(arguments: argparse.Namespace) -> int:
                           f"{tuple(truth.sources.shape)}: they are not of the same mixtures")
     if separation.meta.get("mixtures_digest", files.digest(problem.mixtures)) != files.digest(problem.mixtures):
         print(f"sepviz: note: {arguments.result} was separated from other mixtures than those of {arguments.problem}", file=sys.stderr)
-    found = metrics.summarize(sources, truth.sources, arguments.convention)
+    _check_truth(arguments.problem, problem, truth, files.load_meta(arguments.problem).get("task"))
+    _check_result(arguments.result, sources, problem)
+    rules: dict[str, Any] = {"weights": problem.mixing.weights,
+                             "order": order_of(METHODS.get(str(separation.meta.get("method"))))}
+    found = metrics.summarize(sources, truth.sources, arguments.convention, **rules)
     filters = separation.extras.get("filters")
     left_over = problem.residual(sources, filters)
     if arguments.json:
@@ -540,13 +594,15 @@ def _score(arguments: argparse.Namespace) -> int:
         return 0
     interval = "" if math.isnan(found.interval) else f" +- {found.interval:.2f} (95%)"
     print(f"n             {found.n} mixtures of {sources.shape[1]} sources")
+    print(f"order         {ORDERS[found.order]}; only sources of equal weight change places")
     print(f"PSNR mean     {found.mean:.2f}{interval} dB, {found.convention}")
     print(f"PSNR median   {found.median:.2f} dB, {found.convention}")
     print(f"PSNR pooled   {found.pooled:.2f} dB, one MSE over all")
     print(f"SSIM          {found.ssim:.4f}")
     print(f"residual RMS  {left_over:.4f}")
     if filters is not None and truth.filters is not None:
-        aligned, same = metrics.aligned_figures(sources, truth.sources, filters, truth.filters, arguments.convention)
+        aligned, same = metrics.aligned_figures(sources, truth.sources, filters, truth.filters, arguments.convention,
+                                                **rules)
         print(f"PSNR aligned  {aligned:.2f} dB, after the best of 25 shifts and a gain, which no blind method can know")
         if same is not None:
             print(f"filters       correlation with the true ones {same:.3f} (median, aligned)")
@@ -630,8 +686,8 @@ def _learn_mask(arguments: argparse.Namespace, name: str, checkpoint: Path) -> t
         Trace(few, done.shown, type(separator).__name__, parameters_of(separator), arguments.seed, 60 * done.minutes).save(arguments.trace)
         files.save_problem(beside, few, Truth(truth.sources[:learning.SHOWN].cpu()))
     found = separator.trained(step, tuple(problem.mixtures.shape[1:]), name)
-    blind = sees == "mixtures"  # then which is which cannot be known
-    scored = (metrics.summarize(step.sources, truth.sources, one_order=True) if blind
+    blind = separator.order == "set"  # then which is which cannot be known
+    scored = (metrics.summarize(step.sources, truth.sources, order="set") if blind
               else metrics.summarize(step.sources[:, :1], truth.sources[:, :1]))
     what = f"both sources out of mixtures of {unseen} and {observed}" if blind else f"{unseen} out of mixtures with {observed}"
     figure = {"what": f"PSNR in dB and SSIM, {what}, held-out images", "n": scored.n, "mean": round(scored.mean, 2),

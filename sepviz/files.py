@@ -397,6 +397,11 @@ def load_problem(path: str | Path | Sequence[str | Path], *, weights: Sequence[f
     return Problem(mixtures, mixing), truth
 
 
+def load_meta(path: str | Path) -> dict[str, Any]:
+    """What a problem's or a result's file says of itself."""
+    return _meta(Path(path), _read(Path(path)))
+
+
 def load_separation(path: str | Path) -> Separation:
     """The sources that `save_separation` wrote, and how they came about."""
     path = Path(path)

@@ -183,7 +183,7 @@ def test_blind_tables_are_scored_in_one_order(monkeypatch, tmp_path):
     (row,) = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
     problem, truth = tasks.unmix("strokes:0-4", "strokes:5-9", count=20, seed=1000, sees="mixtures", training=20)
     (*_, step) = separators.Rpca(iterations=3).steps(problem, torch.Generator())
-    assert row["mean"] == pytest.approx(metrics.summarize(step.sources, truth.sources, one_order=True).mean, abs=1e-4)
+    assert row["mean"] == pytest.approx(metrics.summarize(step.sources, truth.sources, order="set").mean, abs=1e-4)
 
 
 def test_tables_that_learn_know_their_options():

@@ -84,9 +84,9 @@ def test_one_order_for_all_is_not_one_for_each():
     rng = torch.Generator().manual_seed(0)
     sources = torch.rand((10, 2, 1, 16, 16), generator=rng)
     estimates = (sources + 0.05 * torch.randn(sources.shape, generator=rng)).flip(1)
-    whole = metrics.summarize(estimates, sources, one_order=True)
+    whole = metrics.summarize(estimates, sources, order="set")
     assert whole.mean == pytest.approx(metrics.summarize(estimates, sources).mean, abs=1e-4)
     assert whole.ssim == pytest.approx(metrics.summarize(estimates, sources).ssim, abs=1e-4) and whole.n == 10
     estimates[:4] = estimates[:4].flip(1)
     assert metrics.summarize(estimates, sources).mean == pytest.approx(whole.mean, abs=1e-4)
-    assert metrics.summarize(estimates, sources, one_order=True).mean < whole.mean - 5
+    assert metrics.summarize(estimates, sources, order="set").mean < whole.mean - 5
