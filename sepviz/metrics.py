@@ -155,16 +155,6 @@ def modes(samples: Tensor, apart: float = APART, weights: Sequence[float] | None
     return permutation, ranks[torch.from_numpy(found).long()]
 
 
-def in_one_order(estimates: Tensor, sources: Tensor) -> Tensor:
-    """The estimates in the one order that fits all mixtures together best: what a blind method leaves open, settled once a data set.
-
-    Parameters
-    ----------
-    estimates, sources : Tensor (B, K, C, H, W)
-    """
-    return reorder(estimates, match(estimates, sources, order="set"))
-
-
 def _picked(mse: Tensor, permutation: Tensor) -> Tensor:
     """The errors of the matched pairs: (B, K, K) -> (B, K)."""
     return mse.gather(2, permutation.to(mse.device)[:, :, None])[:, :, 0]
