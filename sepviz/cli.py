@@ -924,7 +924,7 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
                        help="score: in place of --minutes; the others: default 10000 (gan), 3000 (cnn) or 300 (nmf, conv-nmf)")
     train.add_argument("--preset", help="gan: paper (512, 256 and 128 features) or narrow (half of them); masks: paper or program")
     train.add_argument("--compile", action="store_true",
-                       help="compile the network first: a minute, then 1.2 times as fast; needs a C++ compiler")
+                       help="compile the network first: a minute, then faster; needs a C++ compiler")
     train.add_argument("--start", metavar="WEIGHTS", help="score: go on from these, a name of the zoo or a file, in place of random ones")
     train.add_argument("--out", type=Path, metavar="NAME.safetensors", help="default: MODEL-DATASET.safetensors; its card is NAME.json")
     common(train)

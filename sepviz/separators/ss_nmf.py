@@ -38,7 +38,7 @@ class SsNmf:
     order: ClassVar[str] = "fixed"
     learns: ClassVar[dict[str, bool]] = {"observed": True}  # see `learning.examples_of`
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "paper": {"sparsity": 1.0, "answer": "reconstruction"}}  # whose figures are far lower here
+        "paper": {"sparsity": 1.0, "answer": "reconstruction"}}
 
     def total_steps(self, problem: Problem) -> int:
         """The number of steps after step 0."""

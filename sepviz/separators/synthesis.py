@@ -47,7 +47,7 @@ class Synthesis:
 
     After each ``start_iterations`` the share ``keep`` of the starts with the least error on the seen pixels goes on
     (successive halving, Jamieson & Talwalkar 2016), until the ``finalists`` are left. These are refined, for as many iterations
-    for every mixture: errors rest and fall again, and a stop that saves a fifth of the iterations costs 0.3 dB. The truth is
+    for every mixture: errors rest and fall again, so a resting one is no sign to stop at. The truth is
     never asked. The last step, the answer, is the finalists' mean, in the order of the best one's sources and weighted by
     ``exp(-(error / least error - 1) / SPREAD)``: where they agree nothing changes, where they do not it errs less than they do
     on average. Only sources of equal weights change places for it.
