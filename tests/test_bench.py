@@ -191,3 +191,91 @@ def test_tables_that_learn_know_their_options():
         bench.main(["nes-table1", "--prior", "score-strokes"])
     with pytest.raises(SepvizError, match="--dataset cifar"):
         bench.main(["remix-table1", "--dataset", "cifar"])
+
+
+def test_every_option_of_bench_has_its_help_and_default(capsys):
+    from sepviz import cli
+
+    assert cli.main(["bench", "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    options = text.partition("options: ")[2].split(" --")[1:]
+    assert len(options) == 14
+    for option in options:
+        assert option.split()[0] == "help" or "default: " in option, option
+    for name in bench.TABLES:
+        assert name in text
+
+
+def test_rows_keep_sources_of_unequal_weights_in_their_places():
+    sources = torch.rand((4, 2, 1, 12, 12), generator=torch.Generator().manual_seed(3))
+    problem, truth = tasks.mix(sources, (0.7, 0.3))
+    filtered = truth._replace(filters=torch.zeros(4, 2, 3, 3).index_fill(3, torch.tensor([1]), 1 / 3))
+    (row,) = run.evaluate({"average": Average()}, problem, filtered, chunk=2, progress=False)
+    own = problem.mixing.condition(torch.zeros_like(sources), problem.mixtures)
+    mse = (own.clamp(0, 1) - sources).square().mean(dim=(2, 3, 4))
+    assert row.mean == pytest.approx(float(-10 * mse.log10().mean()), abs=1e-4)
+    assert row.mean < float(metrics.psnr(own, sources).mean()) - 0.1, "the example would gain by a swap"
+    aligned = metrics.align(own, sources, weights=(0.7, 0.3))
+    assert aligned.permutation.tolist() == [[0, 1]] * 4
+    assert row.aligned == pytest.approx(float(metrics.psnr(aligned.sources, sources, order="fixed").mean()), abs=1e-4)
+
+
+def test_ss_nmf_has_both_answers():
+    """Equation 18 of the paper reconstructs; its two images need not add up to the mixture, those of the mask do."""
+    problem, _ = tasks.unmix("strokes:0-4", "strokes:5-9", count=3, training=20)
+    short = {"rank": 4, "observed_iterations": 3, "iterations": 3}
+    mask, image = (run.last_step(separators.SsNmf(**short, answer=answer), problem, 0)
+                   for answer in ("mask", "reconstruction"))
+    bases, codes = mask.extras["bases"].flatten(2), mask.extras["mixtures_activations"]
+    b, x = (codes[:, 4 * part:4 * part + 4] @ bases[part] for part in (0, 1))
+    both = torch.stack([x, b], dim=1).unflatten(2, (1, 32, 32)) + 1e-9
+    assert torch.allclose(image.sources, both, atol=1e-6) and image.info["residual"] > 0.01
+    assert torch.allclose(mask.sources, problem.mixtures[:, None] * both / both.sum(dim=1, keepdim=True), atol=1e-6)
+    assert mask.info["residual"] < 1e-6
+    from sepviz.bench import nes
+
+    assert separators.SsNmf.presets["paper"]["answer"] == "reconstruction"
+    assert [row.answer for label, row in nes.LEARNERS["nes-table1"].items() if "ss-nmf" in label] == ["mask", "reconstruction"]
+
+
+@pytest.mark.parametrize(("sources", "bank", "evaluations"), [(1, 40, 40), (2, 40, 20), (2, 0, 0), (2, 3, 4)])
+def test_evaluations_of_synthesis_do_not_depend_on_the_batch(sources, bank, evaluations):
+    from sepviz.priors import GanPrior
+    from sepviz.separators import Synthesis
+
+    torch.manual_seed(0)
+    prior = GanPrior((1, 28, 28), 6, (8, 8, 8), "gan-tiny").eval()
+    method = Synthesis(prior, starts=4, bank=bank, finalists=2, start_iterations=2, refine_iterations=2)
+    for batch in (1, 5):
+        problem, _ = tasks.mix(torch.rand(batch, sources, 1, 28, 28), (1.0,) * sources)
+        steps = list(method.steps(problem, torch.Generator().manual_seed(0)))
+        assert steps[0].info["evaluations"] == evaluations
+        assert steps[-1].info["evaluations"] == evaluations + 4 * 2 + 2 * 2
+
+
+def test_the_methods_refuse_what_the_readme_says():
+    """Any number of sources and any weights, but for those that it names."""
+    import test_contract as contract
+
+    def takes(name, weights):
+        prior = contract.gaussian_prior("cpu")
+        problem = contract.make_problem(weights, "cpu", name=name)
+        try:
+            next(iter(contract.SEPARATORS[name](prior).steps(problem, torch.Generator().manual_seed(0))))
+        except SepvizError:
+            return False
+        return True
+
+    names = [name for name in separators.METHODS if name in contract.SEPARATORS]
+    assert len(names) == len(separators.METHODS)
+    pairs = {"adversarial-mask", "constant", "egg", "glo", "glo-masking", "mask", "remix", "remix-tree", "rpca", "ss-nmf",
+             "supervised"}
+    positive, stable = {"nmf", "conv-nmf"}, {"basis"}
+    free = set(names) - pairs - positive - stable - {"cnn"}
+    assert free == {"average", "split-gibbs", "synthesis"}
+    every = set(names)
+    for weights, takers in (((1.0,), every - pairs), ((1.0, 1.0), every - {"cnn"}), ((0.2, 0.2), every - {"cnn"}),
+                            ((-1.0, -1.0), free | stable), ((0.7, 0.3), free | stable | positive), ((1.0, -1.0), free | stable),
+                            ((1.0,) * 3, free | stable | positive | {"remix-tree"}), ((1.0,) * 5, free | stable | {"remix-tree"}),
+                            ((3.0, 0.01, 2.0, -1.0), free | stable), ((50.0, 50.0), every - stable - {"cnn"})):
+        assert {name for name in names if takes(name, weights)} == takers, weights
