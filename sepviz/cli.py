@@ -517,29 +517,20 @@ def _traced(stream: Iterator[Any], separator: Separator, problem: Problem, truth
 DISTURBED = ("denoise", "inpaint")  # tasks that add to the mixture what is no source
 
 
-def _check_range(path: Path, what: str, images: Tensor, low: float, high: float) -> None:
-    """Refuse images of another scale than [0, 1]: clamped to it, they would be scored in silence."""
-    from sepviz.core import SepvizError
-
-    least, most = float(images.min()), float(images.max())
-    if low <= least and most <= high:
-        return
-    mend = ("divide them by 255" if most > 16 else "if they are of -1 to 1, take (x + 1) / 2"
-            if least < low else "bring them to [0, 1]")
-    raise SepvizError(f"{path}: {what} from {least:.4g} to {most:.4g}, which [0, 1] cannot be: {mend}")
-
-
 def _check_truth(path: Path, problem: Problem, truth: Truth, task: Any) -> None:
     """Refuse true sources that are none: of another scale, or of other mixtures."""
     from sepviz.core import SepvizError
 
-    _check_range(path, "true sources", truth.sources, -0.1, 1.1)
+    least, most = float(truth.sources.min()), float(truth.sources.max())
+    if least < -0.1 or most > 1.1:
+        mend = "divide them by 255" if most > 16 else "if they are of -1 to 1, take (x + 1) / 2"
+        raise SepvizError(f"{path}: true sources from {least:.4g} to {most:.4g}, want [0, 1]: {mend}")
     if problem.mixing.filter_size is not None and truth.filters is None:
         return  # nobody can say what they add up to
     if task in DISTURBED:
-        most = float(problem.left_over(truth.sources, truth.filters).abs().max())
-        if most > 1.01:
-            raise SepvizError(f"{path}: the true sources miss their mixtures by up to {most:.3g}, more than "
+        missed = float(problem.left_over(truth.sources, truth.filters).abs().max())
+        if missed > 1.01:
+            raise SepvizError(f"{path}: the true sources miss their mixtures by up to {missed:.3g}, more than "
                               f"{task} adds: give the file as sepviz mix wrote it")
         return
     rest = problem.residuals(truth.sources, truth.filters) / math.sqrt(problem.mixing.energy)
@@ -553,14 +544,25 @@ def _check_truth(path: Path, problem: Problem, truth: Truth, task: Any) -> None:
         print(f"sepviz: note: {said}: right only if noise was added", file=sys.stderr)
 
 
-def _check_result(path: Path, sources: Tensor, problem: Problem) -> None:
-    """Refuse a result of another scale; a source may overshoot as far as its share of the mixture does."""
-    mixing, least, most = problem.mixing, float(problem.mixtures.min()), float(problem.mixtures.max())
-    for k, weight in enumerate(mixing.weights):
-        # the share of an average or, where a method gives one source all, of the whole
-        shares = [weight / mixing.energy, *([1 / weight] if min(mixing.weights) > 0 else [])]
-        reached = [0.0, 1.0, *(share * value for share in shares for value in (least, most))]
-        _check_range(path, f"estimates of source {k + 1}", sources[:, k], min(reached) - 0.4, max(reached) + 0.4)
+def _check_result(path: Path, sources: Tensor, filters: Tensor | None, problem: Problem) -> None:
+    """Refuse a result of another scale than [0, 1]: clamped to it, it would be scored in silence.
+
+    A method may overshoot, even far (`nmf` where nothing is seen), but what it gives then fits the mixture.
+    """
+    from sepviz.core import SepvizError
+
+    least, most = float(sources.min()), float(sources.max())
+    if least >= -0.1 and most <= 1.1:
+        return
+    missed, nothing = (problem.residual(images, filters) for images in (sources, 0 * sources))
+    fits = {"divide them by 255": problem.residual(sources / 255, filters),
+            "take (x + 1) / 2": problem.residual((sources + 1) / 2, filters)}
+    mend = min(fits, key=lambda name: fits[name])
+    if fits[mend] >= min(missed / 2, 0.9 * nothing):
+        if missed <= 0.9 * nothing:
+            return
+        mend = "bring them to [0, 1]"
+    raise SepvizError(f"{path}: estimates from {least:.4g} to {most:.4g}, which do not add up to the mixtures: {mend}")
 
 
 def _score(arguments: argparse.Namespace) -> int:
@@ -581,11 +583,11 @@ def _score(arguments: argparse.Namespace) -> int:
     if separation.meta.get("mixtures_digest", files.digest(problem.mixtures)) != files.digest(problem.mixtures):
         print(f"sepviz: note: {arguments.result} was separated from other mixtures than those of {arguments.problem}", file=sys.stderr)
     _check_truth(arguments.problem, problem, truth, files.load_meta(arguments.problem).get("task"))
-    _check_result(arguments.result, sources, problem)
+    filters = separation.extras.get("filters")
+    _check_result(arguments.result, sources, filters, problem)
     rules: dict[str, Any] = {"weights": problem.mixing.weights,
                              "order": order_of(METHODS.get(str(separation.meta.get("method"))))}
     found = metrics.summarize(sources, truth.sources, arguments.convention, **rules)
-    filters = separation.extras.get("filters")
     left_over = problem.residual(sources, filters)
     if arguments.json:
         rows = {**found._asdict(), "residual_rms": left_over, "method": separation.meta.get("method"),

@@ -248,9 +248,9 @@ def test_score_orders_as_the_method_does(score, method, order):
 
 
 @pytest.mark.parametrize(("change", "words"), [
-    (lambda x: x * 255, "estimates of source 1 from .* to .*: divide them by 255"),
-    (lambda x: 2 * x - 1, r"estimates of source 1 from -1 .*take \(x \+ 1\) / 2"),
-    (lambda x: 4 * x, "estimates of source 1 .*bring them to"),
+    (lambda x: x * 255, "estimates from 0 to 255.*: divide them by 255"),
+    (lambda x: 2 * x - 1, r"estimates from -1 to 1.*: take \(x \+ 1\) / 2"),
+    (lambda x: 4 * x, "estimates from 0 to 4.*: bring them to"),
 ])
 @pytest.mark.parametrize("weights", [(1.0, 1.0), (0.5, 0.5), (0.7, 0.3), (1.0, -1.0)])
 def test_score_refuses_results_of_another_scale(score, change, words, weights):
@@ -259,6 +259,19 @@ def test_score_refuses_results_of_another_scale(score, change, words, weights):
     refused = score(problem, truth, change(sources))
     assert re.search(words, refused) and refused.count("\n") == 1
     assert score(problem, truth, problem.mixing.condition(torch.zeros_like(sources), problem.mixtures))["n"] == 4
+
+
+def test_score_takes_what_methods_overshoot(score):
+    """Robust PCA goes below 0, and `nmf` is far above 1 where nothing is seen, but both fit the mixture."""
+    problem, truth = tasks.separate("strokes", count=3)
+    (*_, step) = METHODS["rpca"]().steps(problem, torch.Generator())
+    assert float(step.sources.min()) < -0.5 and score(problem, truth, step.sources, "rpca")["n"] == 3
+    problem, truth = tasks.complete("strokes", count=3)
+    far = torch.where(problem.mixing.visible, truth.sources, 50.0)
+    assert score(problem, truth, far, "nmf", {"task": "complete"})["n"] == 3
+    bright = 0.8 + 0.2 * images((3, 1, 1, 28, 28), 20).round() - torch.eye(28) * 0.8
+    refused = score(*tasks.mix(bright, (1.0,)), 2 * bright - 1)
+    assert "take (x + 1) / 2" in refused
 
 
 @pytest.mark.parametrize(("change", "words"), [
