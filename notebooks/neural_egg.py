@@ -88,9 +88,9 @@ exercises.check("wanted", wanted, right=b, mistakes={
 # %% [markdown]
 # ## 2. Watch the unseen source appear
 #
-# The recorded run: 30 iterations of one pass over 12,000 images, 12 minutes on one core (its card says so). Source 1 is the unseen
-# one. **Before you play:** the first estimate is half of every mixture. What will a network that is trained on $b + y/2$ do with a pixel that both digits
-# cover? And with one that only $x$ covers? Sketch what becomes of it.
+# The recorded run: 30 iterations of one pass over 12,000 images, 12 minutes on one core (its card says so). Source 1 is the
+# unseen one. **Before you play:** the first estimate is half of every mixture. What will a network that is trained on $b + y/2$ do
+# with a pixel that both digits cover? And with one that only $x$ covers? Sketch what becomes of it.
 
 # %%
 course = Guess.curve("How will the PSNR of the unseen source go during the training?", x="iteration", y="PSNR in dB",

@@ -524,22 +524,23 @@ def _check_truth(path: Path, problem: Problem, truth: Truth, task: Any) -> None:
     least, most = float(truth.sources.min()), float(truth.sources.max())
     if least < -0.1 or most > 1.1:
         mend = "divide them by 255" if most > 16 else "if they are of -1 to 1, take (x + 1) / 2"
-        raise SepvizError(f"{path}: true sources from {least:.4g} to {most:.4g}, want [0, 1]: {mend}")
+        raise SepvizError(f"{path}: true sources from {least:.4g} to {most:.4g}, "
+                          f"want [0, 1]: {mend}")
     if problem.mixing.filter_size is not None and truth.filters is None:
         return  # nobody can say what they add up to
     if task in DISTURBED:
         missed = float(problem.left_over(truth.sources, truth.filters).abs().max())
         if missed > 1.01:
-            raise SepvizError(f"{path}: the true sources miss their mixtures by up to {missed:.3g}, more than "
-                              f"{task} adds: give the file as sepviz mix wrote it")
+            raise SepvizError(f"{path}: the true sources miss their mixtures by up to {missed:.3g}, "
+                              f"more than {task} adds: give the file as sepviz mix wrote it")
         return
     rest = problem.residuals(truth.sources, truth.filters) / math.sqrt(problem.mixing.energy)
     worst = int(rest.argmax())
-    said = (f"{path}: the true sources of mixture {worst} with weights {problem.mixing.weights} miss it by "
-            f"RMS {float(rest[worst]):.3f}")
+    said = (f"{path}: the true sources of mixture {worst} with weights {problem.mixing.weights} "
+            f"miss it by RMS {float(rest[worst]):.3f}")
     if rest[worst] > 0.1:
-        raise SepvizError(f"{said}: put them in the mixture's order and scale, or, where noise was added on "
-                          "purpose, save the problem with meta={'task': 'denoise'}")
+        raise SepvizError(f"{said}: put them in the mixture's order and scale, or, where noise was "
+                          "added on purpose, save the problem with meta={'task': 'denoise'}")
     if rest[worst] > 0.01:
         print(f"sepviz: note: {said}: right only if noise was added", file=sys.stderr)
 
@@ -547,7 +548,8 @@ def _check_truth(path: Path, problem: Problem, truth: Truth, task: Any) -> None:
 def _check_result(path: Path, sources: Tensor, filters: Tensor | None, problem: Problem) -> None:
     """Refuse a result of another scale than [0, 1]: clamped to it, it would be scored in silence.
 
-    A method may overshoot, even far (`nmf` where nothing is seen), but what it gives then fits the mixture.
+    A method may overshoot, even far (`nmf` where nothing is seen), but what it gives then fits the
+    mixture.
     """
     from sepviz.core import SepvizError
 
@@ -562,7 +564,8 @@ def _check_result(path: Path, sources: Tensor, filters: Tensor | None, problem: 
         if missed <= 0.9 * nothing:
             return
         mend = "bring them to [0, 1]"
-    raise SepvizError(f"{path}: estimates from {least:.4g} to {most:.4g}, which do not add up to the mixtures: {mend}")
+    raise SepvizError(f"{path}: estimates from {least:.4g} to {most:.4g}, which do not add up to the "
+                      f"mixtures: {mend}")
 
 
 def _score(arguments: argparse.Namespace) -> int:
@@ -603,8 +606,8 @@ def _score(arguments: argparse.Namespace) -> int:
     print(f"SSIM          {found.ssim:.4f}")
     print(f"residual RMS  {left_over:.4f}")
     if filters is not None and truth.filters is not None:
-        aligned, same = metrics.aligned_figures(sources, truth.sources, filters, truth.filters, arguments.convention,
-                                                **rules)
+        aligned, same = metrics.aligned_figures(sources, truth.sources, filters, truth.filters,
+                                                arguments.convention, **rules)
         print(f"PSNR aligned  {aligned:.2f} dB, after the best of 25 shifts and a gain, which no blind method can know")
         if same is not None:
             print(f"filters       correlation with the true ones {same:.3f} (median, aligned)")

@@ -98,7 +98,7 @@ class LatentModel(Protocol):
 # How a method orders the sources that it gives, and so which orders a score may try.
 ORDERS = {
     "each": "each mixture in its own best order",  # the sources are alike, one prior for all
-    "set": "all mixtures in the one best order",  # alike from mixture to mixture, which is which is open
+    "set": "all mixtures in the one best order",  # alike in all mixtures, but which is which?
     "fixed": "as the method gives them",  # it says which source is which
 }
 

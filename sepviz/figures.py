@@ -137,7 +137,8 @@ def _check(problem: Problem, sources: Tensor, truth: Truth | None, count: int,
     return problem, sources, truth
 
 
-def _matched(problem: Problem, run: Tensor | Trace, truth: Truth | None) -> tuple[Tensor, Tensor | None]:
+def _matched(problem: Problem, run: Tensor | Trace,
+             truth: Truth | None) -> tuple[Tensor, Tensor | None]:
     """The sources of a run, and which belongs to which true one."""
     sources, order = (run.sources, run.order) if isinstance(run, Trace) else (run, "each")
     if truth is None:
@@ -163,8 +164,8 @@ def separation(problem: Problem, sources: Tensor | Trace, truth: Truth | None = 
     Parameters
     ----------
     sources : Tensor (B, K, C, H, W) or Trace
-        A method's estimates; they are put in the order of the truth if that is given, each mixture's
-        in its own, but those of a trace as its method's ``order`` allows.
+        A method's estimates; they are put in the order of the truth if that is given, each
+        mixture's in its own, but those of a trace as its method's ``order`` allows.
     truth : Truth, optional
         Adds the true sources and each row's PSNR (per_source, see `sepviz.metrics.psnr`).
     count : int
@@ -215,7 +216,8 @@ def compare(problem: Problem, results: Mapping[str, Tensor | Trace], truth: Trut
         heading, captions = name, None
         if known is not None:
             captions = _decibels(drawn, known)
-            heading = f"{name}\n{float(metrics.psnr(drawn, known.sources, order='fixed').mean()):.1f} dB"
+            mean = float(metrics.psnr(drawn, known.sources, order="fixed").mean())
+            heading = f"{name}\n{mean:.1f} dB"
         groups.append(_Group(heading, drawn, captions=captions))
     if truth is not None:
         groups.append(_Group("truth", truth.sources[:count].detach().cpu().float()))

@@ -99,7 +99,9 @@ def _matched(mse: Tensor, convention: str, weights: Sequence[float] | None, orde
         cost = cost + 1e6 * (weight[:, None] != weight)  # more than any order of the others can save
     if order == "fixed":
         return torch.arange(mse.shape[1]).expand(len(mse), -1)
-    return assign(cost.sum(dim=0, keepdim=True)).expand(len(mse), -1) if order == "set" else assign(cost)
+    if order == "set":
+        return assign(cost.sum(dim=0, keepdim=True)).expand(len(mse), -1)
+    return assign(cost)
 
 
 def reorder(estimates: Tensor, permutation: Tensor) -> Tensor:
@@ -185,7 +187,7 @@ def psnr(estimates: Tensor, sources: Tensor, convention: str = "per_source",
 
 def pooled_psnr(estimates: Tensor, sources: Tensor, weights: Sequence[float] | None = None,
                 order: str = "each") -> float:
-    """One PSNR from one MSE over all images, under the ``per_source`` permutations of `match`, in dB."""
+    """One PSNR from one MSE over all images, ``per_source`` permutations of `match`, in dB."""
     mse = pairwise_mse(estimates, sources)
     return float(decibels(_picked(mse, _matched(mse, "per_source", weights, order)).mean()))
 
@@ -282,13 +284,14 @@ def align(estimates: Tensor, sources: Tensor, filters: Tensor | None = None, rea
     places = torch.tensor([(down, right) for down in side for right in side])
     fits = [_fits(ours, true, places)
             for ours, true in _parts(estimates.to(sources.device), sources)]
-    mse, gains = (torch.cat(parts) for parts in zip(*fits, strict=True))  # (B, place, true, estimate)
+    mse, gains = (torch.cat(parts) for parts in zip(*fits, strict=True))
     least, where = mse.min(dim=1)
     permutation = _matched(least, "summed_mse", weights, order).to(sources.device)
     place = _picked(where, permutation)
     gain = _picked(gains.gather(1, where[:, None])[:, 0], permutation)
-    ordered, shifts = reorder(estimates.to(sources.device), permutation), places.to(place.device)[place]
-    found = (gain[:, :, None, None, None] * _moved(ordered, shifts).double().clamp(0, 1)).clamp(0, 1)
+    shifts = places.to(place.device)[place]
+    moved = _moved(reorder(estimates.to(sources.device), permutation), shifts).double().clamp(0, 1)
+    found = (gain[:, :, None, None, None] * moved).clamp(0, 1)
     turned = None
     if filters is not None:
         rows = torch.arange(len(sources), device=permutation.device)[:, None]
@@ -298,7 +301,7 @@ def align(estimates: Tensor, sources: Tensor, filters: Tensor | None = None, rea
 
 
 def _fits(estimates: Tensor, sources: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-    """MSE and gain of every estimate at every place against every source: (B, place, true, estimate)."""
+    """MSE and gain of each estimate at each place against each source: (B, place, true, estimate)."""
     true, errors, gains = sources.double().flatten(2), [], []
     for down, right in places.tolist():
         moved = shift(estimates, down, right).double().clamp(0, 1).flatten(2)
@@ -312,7 +315,8 @@ def _fits(estimates: Tensor, sources: Tensor, places: Tensor) -> tuple[Tensor, T
 
 def _moved(images: Tensor, shifts: Tensor) -> Tensor:
     """Images (B, K, ...), each moved by its own shift (B, K, 2)."""
-    return torch.stack([torch.stack([shift(image, *by) for image, by in zip(row, moves, strict=True)])
+    return torch.stack([torch.stack([shift(image, *by)
+                                     for image, by in zip(row, moves, strict=True)])
                         for row, moves in zip(images, shifts.tolist(), strict=True)])
 
 
@@ -353,7 +357,7 @@ def summarize(estimates: Tensor, sources: Tensor, convention: str = "per_source"
     Parameters
     ----------
     convention
-        Of the mean and the median, see `psnr`; pooled PSNR and SSIM are of the per_source permutations.
+        Of mean and median, see `psnr`; pooled PSNR and SSIM are of the per_source permutations.
     weights, order
         Which sources may change places, see `match`.
     """

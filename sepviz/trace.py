@@ -178,7 +178,7 @@ class Trace:
     interrupted: bool = False
     versions: dict[str, str] = field(default_factory=files.versions)
     changes: list[dict[str, Any]] = field(default_factory=list)  # of parameters in mid-run: {"before_step": index, name: [old, new]}
-    order: str = ""  # of the sources, a key of `sepviz.core.ORDERS`; that of the method where left out
+    order: str = ""  # of the sources, a key of `sepviz.core.ORDERS`; left out: the method's
 
     def __post_init__(self):
         if not self.steps:
@@ -238,7 +238,8 @@ class Trace:
 
         if name not in ("psnr", "ssim"):
             raise SepvizError(f"no metric {name!r} of a step: choose psnr or ssim")
-        measure, rules = getattr(metrics, name), {"weights": self.problem.mixing.weights, "order": self.order}
+        measure = getattr(metrics, name)
+        rules = {"weights": self.problem.mixing.weights, "order": self.order}
         device = self.problem.mixtures.device
         sources = truth.sources.to(device)
         bar = tqdm(self.steps, desc=name, delay=1, leave=False)

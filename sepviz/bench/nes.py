@@ -20,7 +20,7 @@ SETTINGS = {
 }
 LEARNERS: dict[str, dict[str, Any]] = {
     "nes-table1": {"constant": Constant(1.0), "ss-nmf, mask": SsNmf(),
-                   "ss-nmf, reconstruction": SsNmf(answer="reconstruction"),  # the paper's equation 18
+                   "ss-nmf, reconstruction": SsNmf(answer="reconstruction"),  # as in the paper
                    "adversarial-mask": AdversarialMask(), "glo-masking": GloMasking(),
                    "egg": Egg(), "egg from glo-masking": Egg(first="glo-masking"), "supervised": Supervised()},
     "remix-table1": {"rpca": Rpca(), "glo": Glo(), "remix": Remix(), "supervised": Supervised()},
@@ -55,7 +55,7 @@ def main(options: Any, prior: Any = None) -> None:
 def evaluate(label: str, separator: Any, unseen: str, observed: str, setting: str, options: Any) -> run.Row:
     """Train the method on its examples, separate test mixtures, score the unseen source (blind: both).
 
-    The answers are put in order as their method's ``order`` says: one order for all mixtures, or fixed.
+    The answers are put in order as their method's ``order`` says: one for all mixtures, or fixed.
     Seconds are those of separating; for `ss-nmf` and GLO, which learn and separate in one, of both.
     """
     blind = options.table == "remix-table1"

@@ -133,7 +133,8 @@ def evaluate(methods: dict[str, Separator], problem: Problem, truth: Truth, *, s
         found_here: list[Found] = store["found"][:chunks]
         estimates, aligned, similarity = torch.cat([found.sources for found in found_here]), None, None
         filters = [found.filters for found in found_here if found.filters is not None]
-        rules: dict[str, Any] = {"weights": problem.mixing.weights, "order": order_of(methods[label])}
+        rules: dict[str, Any] = {"weights": problem.mixing.weights,
+                                 "order": order_of(methods[label])}
         if true.filters is not None:
             aligned, similarity = metrics.aligned_figures(estimates, true.sources, torch.cat(filters) if filters else None, true.filters,
                                                           convention, **rules)

@@ -23,8 +23,8 @@ class SsNmf:
     Both stages minimise ``|V - H W|^2 + sparsity sum_n (sum_r H_nr)^2`` with bases of length 1, column by column, each in closed form
     (hierarchical alternating least squares, Cichocki & Phan 2009): one step is one sweep over all.
 
-    The paper's answer is the ``reconstruction``, ``x = H_x W_x`` (its equation 18), which does not add
-    up to the mixture; the ``mask`` shares each pixel of the mixture out in proportion to the two.
+    The paper's answer is the ``reconstruction``, ``x = H_x W_x`` (its equation 18), which does not
+    add up to the mixture; the ``mask`` shares each pixel of the mixture out in proportion to the two.
     """
 
     rank: int = parameter(50, "bases of each source", low=1, high=500)

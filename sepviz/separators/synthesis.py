@@ -197,7 +197,8 @@ class Synthesis:
         mixtures, mixing, _ = problem
         shape = (len(mixtures), self.starts, mixing.count)
         if self.bank:
-            z = torch.randn((self._banked(mixing), self.prior.latent_size), generator=rng, device=mixtures.device)
+            z = torch.randn((self._banked(mixing), self.prior.latent_size), generator=rng,
+                            device=mixtures.device)
             with torch.no_grad():
                 images = torch.cat([prior.decode(part) for part in z.split(500)])
             if mixing.filter_size is not None:
