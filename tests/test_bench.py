@@ -1,6 +1,8 @@
 """The tables' engine: same mixtures for all, chunks that survive, figures of what was done."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -283,3 +285,38 @@ def test_the_methods_refuse_what_the_readme_says():
                             ((1.0,) * 3, free | stable | positive | {"remix-tree"}), ((1.0,) * 5, free | stable | {"remix-tree"}),
                             ((3.0, 0.01, 2.0, -1.0), free | stable), ((50.0, 50.0), every - stable - {"cnn"})):
         assert {name for name in names if takes(name, weights)} == takers, weights
+
+
+def readme_rows(first):
+    """The rows of README's table whose head begins so: label -> the other cells."""
+    text = (Path(bench.__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    lines = text[text.index(f"\n| {first} |") + 1:].split("\n\n")[0].splitlines()[2:]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {row[0]: row[1:] for row in cells}
+
+
+def test_the_papers_figures_in_the_readme_are_those_of_the_tables():
+    from sepviz.bench import nes
+
+    rows = readme_rows("paper / ours")
+    for column, task in enumerate(("denoise", "inpaint", "complete", "deconvolve", "separate", "separate-deconvolve")):
+        for label, value in sd.PUBLISHED[task].items():
+            name = label if "synthesis" not in label else f"{label} start{'s' if label[-2:] != ' 1' else ''}"
+            assert rows[name][column].split(" / ")[0] == value, (task, label)
+    rows = {label.split(" (")[0].removesuffix(" as in the paper").removesuffix(", blind"): cells
+            for label, cells in readme_rows("| 0-4 unseen").items()}
+    rows["egg from glo-masking"] = rows.pop("egg, from glo-masking")
+    for column, direction in ((0, "low"), (2, "high")):
+        published = nes.PUBLISHED["nes-table1", "mnist", direction]
+        assert {label: cells[column].split(" / ")[0] for label, cells in rows.items()
+                if cells[column] and label not in ("remix", "glo")} == published
+    blind = nes.PUBLISHED["remix-table1", "mnist", "low"]
+    assert [rows[label][0].split(" / ")[0] for label in ("remix", "glo")] == [blind["remix"], blind["glo"]]
+    assert set(rows) - {"remix", "glo"} == set(nes.LEARNERS["nes-table1"])
+
+
+def test_the_readme_names_tables_and_rows_that_exist():
+    text = (Path(bench.__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    words = set(re.findall(r"`(?:sepviz bench )?((?:basis|race|sources|sd|nes|remix|egg)-(?:table\d|race))", text))
+    assert words and words <= set(bench.TABLES)
+    assert not re.search(r"12\.1 dB|58 s|any K and any weights|SSIM is another|30 iterations of `egg`", text)
