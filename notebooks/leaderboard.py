@@ -55,7 +55,8 @@ figures.images({"mixture": problem.mixtures / 2, "source 1": truth.sources[:, 0]
 # ## 2. The methods
 #
 # Those that learn from mixtures for minutes (`egg`, `remix`, `supervised`) take part with the masks that they left. `adversarial-mask`,
-# `glo-masking`, `ss-nmf`, `glo` and `remix-tree` leave none that is shipped: `sepviz bench nes-table1` trains and measures them.
+# `glo-masking`, `ss-nmf` and `glo` leave none that is shipped: `sepviz bench nes-table1` trains and measures the first three,
+# `sepviz bench remix-table1` the last.
 
 # %%
 score, gan, nmf, conv_nmf = (sepviz.load_prior(f"{kind}-{DATASET}", device) for kind in ("score", "gan", "nmf", "conv-nmf"))
@@ -96,7 +97,7 @@ print("a prior of each source beats a mask that never saw source 1:", scores["sp
 # Two kinds of cost: the time to separate (below), and what had to be there before: clean images of both sources, of one, or of none.
 
 # %%
-figures.compare(problem, {name: traces[name].sources for name in ("average", "mask of remix", "mask of egg", "split-gibbs")}, truth,
+figures.compare(problem, {name: traces[name] for name in ("average", "mask of remix", "mask of egg", "split-gibbs")}, truth,
                 count=4, title="From no clean image to clean images of both")
 
 # %% [markdown] tags=["exercise"]

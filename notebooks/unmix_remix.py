@@ -100,7 +100,7 @@ Player(trace, seen)
 # %%
 info = trace.final.info
 print({name: round(value, 3) for name, value in info.items() if name.endswith("loss")})
-curve = [metrics.summarize(step.sources, seen.sources, one_order=True).mean for step in trace]
+curve = [metrics.summarize(step.sources, seen.sources, order="set").mean for step in trace]
 figures.curves({"both sources": (range(len(trace)), curve)}, x="epoch", y="PSNR in dB", title="Six mixtures, one order for all")
 
 # %% [markdown]
@@ -166,12 +166,11 @@ pale.reveal(min(remixes, key=lambda name: float(critic(remixes[name]).mean())), 
 new, new_truth = tasks.unmix(LOW, HIGH, count=60, seed=7, training=2, sees="mixtures")
 methods = {"robust PCA": Rpca(), "remix": Mask(sepviz.load_prior("remix-strokes")),
            "supervised": Mask(sepviz.load_prior("supervised-strokes"))}
-results = {name: metrics.in_one_order(sepviz.record(method, new, every=100, progress=False).sources, new_truth.sources)
-           for name, method in methods.items()}
-for name, sources in results.items():
-    found = metrics.summarize(sources, new_truth.sources, one_order=True)
+runs = {name: sepviz.record(method, new, every=100, progress=False) for name, method in methods.items()}
+for name, run in runs.items():
+    found = metrics.summarize(run.sources, new_truth.sources, order="set")
     print(f"{name:<12} {found.mean:5.1f} +- {found.interval:.1f} dB   SSIM {found.ssim:.3f}")
-display(figures.compare(new, results, new_truth, count=4, title="New mixtures"))
+display(figures.compare(new, runs, new_truth, count=4, title="New mixtures"))
 
 # %% [markdown]
 # From the command line, and resumed after an interruption:

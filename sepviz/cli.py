@@ -286,11 +286,11 @@ def _demonstrate(arguments: argparse.Namespace, folder: Path) -> int:
     print(f"{arguments.count} mixtures of two images of {arguments.dataset}, seed {arguments.seed}, on {device.type}; PSNR per_source\n")
     print(f"{'method':<12} {'PSNR dB':>8} {'SSIM':>6} {'evaluations':>12} {'seconds':>8}")
     for name, trace in traces.items():
-        found = metrics.summarize(trace.sources, truth.sources)
+        found = metrics.summarize(trace.sources, truth.sources, order=trace.order,
+                                  weights=problem.mixing.weights)
         evaluations = trace.final.info.get("evaluations", 0)
         print(f"{name:<12} {found.mean:8.1f} {found.ssim:6.3f} {evaluations:12.0f} {trace.seconds:8.1f}", flush=True)
-    results = {name: trace.sources for name, trace in traces.items()}
-    picture = figures.compare(problem, results, truth, count=6, title=f"Mixtures of {arguments.dataset}")
+    picture = figures.compare(problem, traces, truth, count=6, title=f"Mixtures of {arguments.dataset}")
     figures.save(picture, folder / "methods.png")
     traces["split-gibbs"].to_html(folder / "player.html", Truth(truth.sources.cpu()))
     print(f"\nA picture and a player for the browser: {folder / 'methods.png'}, {folder / 'player.html'}")
@@ -583,9 +583,64 @@ def _traced(stream: Iterator[Any], separator: Separator, problem: Problem, truth
 # --- score --------------------------------------------------------------------------------------
 
 
+DISTURBED = ("denoise", "inpaint")  # tasks that add to the mixture what is no source
+
+
+def _check_truth(path: Path, problem: Problem, truth: Truth, task: Any) -> None:
+    """Refuse true sources that are none: of another scale, or of other mixtures."""
+    from sepviz.core import SepvizError
+
+    least, most = float(truth.sources.min()), float(truth.sources.max())
+    if least < -0.1 or most > 1.1:
+        mend = "divide them by 255" if most > 16 else "if they are of -1 to 1, take (x + 1) / 2"
+        raise SepvizError(f"{path}: true sources from {least:.4g} to {most:.4g}, "
+                          f"want [0, 1]: {mend}")
+    if problem.mixing.filter_size is not None and truth.filters is None:
+        return  # nobody can say what they add up to
+    if task in DISTURBED:
+        missed = float(problem.left_over(truth.sources, truth.filters).abs().max())
+        if missed > 1.01:
+            raise SepvizError(f"{path}: the true sources miss their mixtures by up to {missed:.3g}, "
+                              f"more than {task} adds: give the file as sepviz mix wrote it")
+        return
+    rest = problem.residuals(truth.sources, truth.filters) / math.sqrt(problem.mixing.energy)
+    worst = int(rest.argmax())
+    said = (f"{path}: the true sources of mixture {worst} with weights {problem.mixing.weights} "
+            f"miss it by RMS {float(rest[worst]):.3f}")
+    if rest[worst] > 0.1:
+        raise SepvizError(f"{said}: put them in the mixture's order and scale, or, where noise was "
+                          "added on purpose, save the problem with meta={'task': 'denoise'}")
+    if rest[worst] > 0.01:
+        print(f"sepviz: note: {said}: right only if noise was added", file=sys.stderr)
+
+
+def _check_result(path: Path, sources: Tensor, filters: Tensor | None, problem: Problem) -> None:
+    """Refuse a result of another scale than [0, 1]: clamped to it, it would be scored in silence.
+
+    A method may overshoot, even far (`nmf` where nothing is seen), but what it gives then fits the
+    mixture.
+    """
+    from sepviz.core import SepvizError
+
+    least, most = float(sources.min()), float(sources.max())
+    if least >= -0.1 and most <= 1.1:
+        return
+    missed, nothing = (problem.residual(images, filters) for images in (sources, 0 * sources))
+    fits = {"divide them by 255": problem.residual(sources / 255, filters),
+            "take (x + 1) / 2": problem.residual((sources + 1) / 2, filters)}
+    mend = min(fits, key=lambda name: fits[name])
+    if fits[mend] >= min(missed / 2, 0.9 * nothing):
+        if missed <= 0.9 * nothing:
+            return
+        mend = "bring them to [0, 1]"
+    raise SepvizError(f"{path}: estimates from {least:.4g} to {most:.4g}, which do not add up to the "
+                      f"mixtures: {mend}")
+
+
 def _score(arguments: argparse.Namespace) -> int:
     from sepviz import files, metrics
-    from sepviz.core import SepvizError
+    from sepviz.core import ORDERS, SepvizError, order_of
+    from sepviz.separators import METHODS
     from sepviz.suggest import choose
 
     choose("convention", arguments.convention, ("per_source", "summed_mse"))
@@ -599,8 +654,12 @@ def _score(arguments: argparse.Namespace) -> int:
                           f"{tuple(truth.sources.shape)}: they are not of the same mixtures")
     if separation.meta.get("mixtures_digest", files.digest(problem.mixtures)) != files.digest(problem.mixtures):
         print(f"sepviz: note: {arguments.result} was separated from other mixtures than those of {arguments.problem}", file=sys.stderr)
-    found = metrics.summarize(sources, truth.sources, arguments.convention)
+    _check_truth(arguments.problem, problem, truth, files.load_meta(arguments.problem).get("task"))
     filters = separation.extras.get("filters")
+    _check_result(arguments.result, sources, filters, problem)
+    rules: dict[str, Any] = {"weights": problem.mixing.weights,
+                             "order": order_of(METHODS.get(str(separation.meta.get("method"))))}
+    found = metrics.summarize(sources, truth.sources, arguments.convention, **rules)
     left_over = problem.residual(sources, filters)
     if arguments.json:
         rows = {**found._asdict(), "residual_rms": left_over, "method": separation.meta.get("method"),
@@ -609,13 +668,15 @@ def _score(arguments: argparse.Namespace) -> int:
         return 0
     interval = "" if math.isnan(found.interval) else f" +- {found.interval:.2f} (95%)"
     print(f"n             {found.n} mixtures of {sources.shape[1]} sources")
+    print(f"order         {ORDERS[found.order]}; only sources of equal weight change places")
     print(f"PSNR mean     {found.mean:.2f}{interval} dB, {found.convention}")
     print(f"PSNR median   {found.median:.2f} dB, {found.convention}")
     print(f"PSNR pooled   {found.pooled:.2f} dB, one MSE over all")
     print(f"SSIM          {found.ssim:.4f}")
     print(f"residual RMS  {left_over:.4f}")
     if filters is not None and truth.filters is not None:
-        aligned, same = metrics.aligned_figures(sources, truth.sources, filters, truth.filters, arguments.convention)
+        aligned, same = metrics.aligned_figures(sources, truth.sources, filters, truth.filters,
+                                                arguments.convention, **rules)
         print(f"PSNR aligned  {aligned:.2f} dB, after the best of 25 shifts and a gain, which no blind method can know")
         if same is not None:
             print(f"filters       correlation with the true ones {same:.3f} (median, aligned)")
@@ -705,8 +766,8 @@ def _learn_mask(arguments: argparse.Namespace, name: str, checkpoint: Path) -> t
         Trace(few, done.shown, type(separator).__name__, parameters_of(separator), arguments.seed, 60 * done.minutes).save(arguments.trace)
         files.save_problem(beside, few, Truth(truth.sources[:learning.SHOWN].cpu()))
     found = separator.trained(step, tuple(problem.mixtures.shape[1:]), name)
-    blind = sees == "mixtures"  # then which is which cannot be known
-    scored = (metrics.summarize(step.sources, truth.sources, one_order=True) if blind
+    blind = separator.order == "set"  # then which is which cannot be known
+    scored = (metrics.summarize(step.sources, truth.sources, order="set") if blind
               else metrics.summarize(step.sources[:, :1], truth.sources[:, :1]))
     what = f"both sources out of mixtures of {unseen} and {observed}" if blind else f"{unseen} out of mixtures with {observed}"
     figure = {"what": f"PSNR in dB and SSIM, {what}, held-out images", "n": scored.n, "mean": round(scored.mean, 2),
@@ -947,7 +1008,7 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
                        help="score: in place of --minutes; the others: default 10000 (gan), 3000 (cnn) or 300 (nmf, conv-nmf)")
     train.add_argument("--preset", help="gan: paper (512, 256 and 128 features) or narrow (half of them); masks: paper or program")
     train.add_argument("--compile", action="store_true",
-                       help="compile the network first: a minute, then 1.2 times as fast; needs a C++ compiler")
+                       help="compile the network first: a minute, then faster; needs a C++ compiler")
     train.add_argument("--start", metavar="WEIGHTS", help="score: go on from these, a name of the zoo or a file, in place of random ones")
     train.add_argument("--out", type=Path, metavar="NAME.safetensors", help="default: MODEL-DATASET.safetensors; its card is NAME.json")
     common(train)

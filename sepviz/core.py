@@ -127,8 +127,25 @@ class LatentModel(Protocol):
     def decode(self, z: Tensor) -> Tensor: ...  # (..., latent_size) -> (..., C, H, W), with gradients
 
 
+# How a method orders the sources that it gives, and so which orders a score may try.
+ORDERS = {
+    "each": "each mixture in its own best order",  # the sources are alike, one prior for all
+    "set": "all mixtures in the one best order",  # alike in all mixtures, but which is which?
+    "fixed": "as the method gives them",  # it says which source is which
+}
+
+
+def order_of(separator: Any) -> str:
+    """The ``order`` of a method or of its class: a key of `ORDERS`; "each" where it declares none."""
+    return getattr(separator, "order", "each")
+
+
 class Separator(Protocol):
-    """A method: a frozen dataclass whose fields are its parameters."""
+    """A method: a frozen dataclass whose fields are its parameters.
+
+    Class variables say what else a reader needs: ``assumes``, one sentence for the leaderboard, and
+    ``order``, a key of `ORDERS`, for all that compares its sources with the truth.
+    """
 
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
         """Yield step 0 (where the method starts), then every step; from ``start``, those after it."""

@@ -19,7 +19,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from sepviz import files
-from sepviz.core import Problem, SepvizError, Truth
+from sepviz.core import SepvizError
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -214,22 +214,24 @@ def _thumbnail(picture: Any, width: int = 640) -> bytes:
 def _run_page(path: Path) -> Page:
     from sepviz import metrics
     from sepviz.trace import Trace
-    from sepviz.widgets.packing import make_view, pack, thin
+    from sepviz.widgets.packing import first, make_view, pack, thin
     from sepviz.widgets.player import PLAYER_JS, VIEW_CSS
 
     trace = Trace.load(path)
     beside = path.with_suffix(".problem.npz")
     truth = files.load_problem([beside])[1] if beside.is_file() else None
-    view = make_view(trace.problem, truth)
+    view = make_view(trace.problem, truth, order=trace.order)
     while len(view.items) > 1 and len(thin(trace.steps, view, FRAMES)) < min(ENOUGH, len(trace)):
-        view = _first(view, len(view.items) // 2)
+        view = first(view, len(view.items) // 2)
     positions, static, frames = pack(trace, view, FRAMES)
     batch, count = trace.sources.shape[:2]
     state = {"static": static, "frames": frames, "cursor": 0, "item": 0, "_esm": PLAYER_JS, "_css": VIEW_CSS}
     said = f"{trace.method}, {trace.final.index} steps: {batch} mixtures of {count} sources"
     if truth is not None:
-        first, last = (float(metrics.psnr(trace[i].sources, truth.sources).mean()) for i in (0, -1))
-        said += f", PSNR {first:.1f} dB at the first recorded step and {last:.1f} dB at the last"
+        weights = trace.problem.mixing.weights
+        begun, ended = (float(metrics.psnr(trace[i].sources, truth.sources, weights=weights,
+                                           order=trace.order).mean()) for i in (0, -1))
+        said += f", PSNR {begun:.1f} dB at the first recorded step and {ended:.1f} dB at the last"
     left_out = []
     if len(positions) < len(trace):
         left_out.append(f"{len(positions)} of {len(trace)} recorded steps")
@@ -243,12 +245,6 @@ def _run_page(path: Path) -> Page:
     body = (f"<h1>{html.escape(title)}</h1>\n<p>{html.escape(said)}. Drag the slider, or use the arrow keys.</p>\n"
             f"{note}\n{_place('run')}\n<details><summary>Parameters of the run</summary><table>{table}</table></details>")
     return Page(_name(path), title, f"{said}.", "Recorded runs", _thumbnail(_last_frame(trace, view)), body, {"run": state})
-
-
-def _first(view: View, count: int) -> View:
-    """The view of its first mixtures only."""
-    problem = Problem(view.problem.mixtures[:count], view.problem.mixing)
-    return view._replace(problem=problem, truth=None if view.truth is None else Truth(view.truth.sources[:count]), items=view.items[:count])
 
 
 def _last_frame(trace: Trace, view: View) -> Any:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from sepviz import metrics
 from sepviz.core import Problem, SepvizError, Truth
+from sepviz.trace import Trace
 
 RESIDUAL_COLORS = "PuOr"  # two hues that every kind of colour vision tells apart, white at 0
 # inches
@@ -119,7 +120,8 @@ def _sheet(groups: Sequence[_Group], rows: int, title: str | None) -> Sheet:
     return figure
 
 
-def _check(problem: Problem, sources: Tensor, truth: Truth | None, count: int) -> tuple[Problem, Tensor, Truth | None]:
+def _check(problem: Problem, sources: Tensor, truth: Truth | None, count: int,
+           permutation: Tensor | None) -> tuple[Problem, Tensor, Truth | None]:
     """The first ``count`` mixtures, on the CPU, estimates in the order of the truth."""
     want = (len(problem.mixtures), problem.mixing.count, *problem.mixtures.shape[1:])
     if tuple(sources.shape) != want:
@@ -130,8 +132,19 @@ def _check(problem: Problem, sources: Tensor, truth: Truth | None, count: int) -
     sources = sources[:count].detach().cpu().float()
     if truth is not None:
         truth = Truth(truth.sources[:count].detach().cpu().float())
-        sources = metrics.reorder(sources, metrics.match(sources, truth.sources))
+    if permutation is not None:
+        sources = metrics.reorder(sources, permutation[:count])
     return problem, sources, truth
+
+
+def _matched(problem: Problem, run: Tensor | Trace,
+             truth: Truth | None) -> tuple[Tensor, Tensor | None]:
+    """The sources of a run, and which belongs to which true one."""
+    sources, order = (run.sources, run.order) if isinstance(run, Trace) else (run, "each")
+    if truth is None:
+        return sources, None
+    ours, true = (images.detach().cpu().float() for images in (sources, truth.sources))
+    return sources, metrics.match(ours, true, weights=problem.mixing.weights, order=order)
 
 
 def _mixture_group(problem: Problem) -> _Group:
@@ -139,18 +152,20 @@ def _mixture_group(problem: Problem) -> _Group:
     return _Group("mixture", problem.mixtures[:, None], low, max(high, low + 1e-6))
 
 
-def _decibels(sources: Tensor, truth: Truth) -> list[str]:
-    return [f"{value:.1f} dB" for value in metrics.psnr(sources, truth.sources).tolist()]
+def _decibels(matched: Tensor, truth: Truth) -> list[str]:
+    return [f"{value:.1f} dB"
+            for value in metrics.psnr(matched, truth.sources, order="fixed").tolist()]
 
 
-def separation(problem: Problem, sources: Tensor, truth: Truth | None = None, count: int = 6, title: str | None = None,
+def separation(problem: Problem, sources: Tensor | Trace, truth: Truth | None = None, count: int = 6, title: str | None = None,
                filters: Tensor | None = None) -> Figure:
     """Mixtures in rows: the mixture, its separated sources, the true ones, and what the remix leaves.
 
     Parameters
     ----------
-    sources : Tensor (B, K, C, H, W)
-        A method's estimates; they are put in the order of the truth if that is given.
+    sources : Tensor (B, K, C, H, W) or Trace
+        A method's estimates; they are put in the order of the truth if that is given, each
+        mixture's in its own, but those of a trace as its method's ``order`` allows.
     truth : Truth, optional
         Adds the true sources and each row's PSNR (per_source, see `sepviz.metrics.psnr`).
     count : int
@@ -164,12 +179,13 @@ def separation(problem: Problem, sources: Tensor, truth: Truth | None = None, co
         Sources are drawn from 0 (black) to 1 (white), mixtures over the range that their weights allow, residuals
         (mixture minus remix; the mean over colours) from orange (negative) over white to purple, on the scale at the side.
     """
+    sources, permutation = _matched(problem, sources, truth)
     if filters is not None:  # in the order that `_check` brings the sources to
         filters = filters[:count].detach().cpu().float()
-        if truth is not None:
-            order = metrics.match(sources[:count].detach().cpu(), truth.sources[:count].detach().cpu())
-            filters = filters.gather(1, order[:, :, None, None].expand_as(filters))
-    problem, sources, truth = _check(problem, sources, truth, count)
+        if permutation is not None:
+            index = permutation[:count, :, None, None].expand_as(filters)
+            filters = filters.gather(1, index)
+    problem, sources, truth = _check(problem, sources, truth, count, permutation)
     left_over = problem.left_over(sources, filters)
     scale = max(0.05, float(f"{float(left_over.mean(dim=1).abs().max()):.1g}"))
     count_of = problem.mixing.count
@@ -183,23 +199,25 @@ def separation(problem: Problem, sources: Tensor, truth: Truth | None = None, co
     return _sheet(groups, len(sources), title)
 
 
-def compare(problem: Problem, results: Mapping[str, Tensor], truth: Truth | None = None, count: int = 6,
+def compare(problem: Problem, results: Mapping[str, Tensor | Trace], truth: Truth | None = None, count: int = 6,
             title: str | None = None) -> Figure:
     """Mixtures in rows, methods side by side: ``{name: sources (B, K, C, H, W)}``, and the truth at the right.
 
-    With a truth, estimates are put in its order, each cell says its PSNR and each heading the mean of those
+    With a truth, estimates are put in its order as in `separation`, each cell says its PSNR and each heading the mean of those
     drawn (per_source, see `sepviz.metrics.psnr`).
     """
     if not results:
         raise SepvizError("no results to compare: give at least one name with its sources")
     groups = []
     shown = problem
-    for name, sources in results.items():
-        shown, drawn, known = _check(problem, sources, truth, count)
+    for name, run in results.items():
+        sources, permutation = _matched(problem, run, truth)
+        shown, drawn, known = _check(problem, sources, truth, count, permutation)
         heading, captions = name, None
         if known is not None:
             captions = _decibels(drawn, known)
-            heading = f"{name}\n{float(metrics.psnr(drawn, known.sources).mean()):.1f} dB"
+            mean = float(metrics.psnr(drawn, known.sources, order="fixed").mean())
+            heading = f"{name}\n{mean:.1f} dB"
         groups.append(_Group(heading, drawn, captions=captions))
     if truth is not None:
         groups.append(_Group("truth", truth.sources[:count].detach().cpu().float()))

@@ -502,6 +502,11 @@ def _truth(path: Path, arrays: Mapping[str, np.ndarray], mixing: Mixing, mixture
     return Truth(sources, filters)
 
 
+def load_meta(path: str | Path) -> dict[str, Any]:
+    """What a problem's or a result's file says of itself."""
+    return read_meta(Path(path), read(Path(path)))
+
+
 def load_separation(path: str | Path) -> Separation:
     """The sources that `save_separation` wrote, and how they came about."""
     path = Path(path)

@@ -1,21 +1,27 @@
 """How good a separation is. Names, conventions and bounds are stated, since the literature's differ.
 
-Estimates are clamped to [0, 1] first and the peak is 1. Sources come back in no order, so every
-metric first finds the permutation of the estimates that fits best.
+Estimates are clamped to [0, 1] first and the peak is 1. Many methods give the sources back in no
+order, so every metric first finds the permutation of the estimates that fits best, see `match`:
+
+- Only sources of equal ``weights`` change places: the mixture tells the others apart.
+- ``order`` is the method's (`sepviz.core.ORDERS`): "each" mixture has its own permutation; a method
+  that gives all mixtures one order is matched once for the whole "set"; where the method says which
+  source is which, the order is "fixed".
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sepviz.core import SepvizError
+from sepviz.core import ORDERS, SepvizError
 
+PIXELS = 2**20  # values worked on at once: memory stays bounded, however large the images
 APART = 0.1  # RMS distance in pixel values (20 dB) beyond which two answers are of different modes
 
 
@@ -24,12 +30,30 @@ def decibels(mse: Tensor) -> Tensor:
     return -10 * torch.log10(mse.clamp_min(1e-12))
 
 
+def _check(estimates: Tensor, sources: Tensor) -> None:
+    if estimates.shape != sources.shape or estimates.ndim != 5 or sources.numel() == 0:
+        raise SepvizError(f"estimates {tuple(estimates.shape)} and sources {tuple(sources.shape)}: "
+                          "want the same (B, K, C, H, W)")
+
+
+def _parts(*images: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Tensors of B items each, a few items at a time; at most `PIXELS` values, or one item."""
+    return zip(*(one.split(max(1, PIXELS // images[0][0].numel())) for one in images), strict=True)
+
+
 def pairwise_mse(estimates: Tensor, sources: Tensor) -> Tensor:
     """MSE of every estimate against every source: (B, K, ...) twice -> (B, K, K), [b, true, estimate]."""
-    if estimates.shape != sources.shape or estimates.ndim != 5:
-        raise SepvizError(f"estimates {tuple(estimates.shape)} and sources {tuple(sources.shape)}: want the same (B, K, C, H, W)")
-    estimates = estimates.to(sources.device, torch.float64).clamp(0, 1)
-    return (sources.double()[:, :, None] - estimates[:, None]).square().mean(dim=(3, 4, 5))
+    _check(estimates, sources)
+    found = []
+    for ours, true in _parts(estimates.to(sources.device), sources):
+        ours, true = ours.double().clamp(0, 1), true.double()
+        found.append(torch.stack([(source[:, None] - ours).square().mean(dim=(2, 3, 4))
+                                  for source in true.unbind(1)], dim=1))
+    mse = torch.cat(found)
+    if bool(mse.isnan().any()):
+        raise SepvizError(f"mixture {int(mse.isnan().nonzero()[0, 0])}: its estimates or sources hold "
+                          "nan; every pixel must be a number")
+    return mse
 
 
 def assign(cost: Tensor) -> Tensor:
@@ -39,7 +63,8 @@ def assign(cost: Tensor) -> Tensor:
     return torch.stack([torch.as_tensor(linear_sum_assignment(item)[1]) for item in cost.cpu().numpy()])
 
 
-def match(estimates: Tensor, sources: Tensor, convention: str = "per_source", weights: Sequence[float] | None = None) -> Tensor:
+def match(estimates: Tensor, sources: Tensor, convention: str = "per_source",
+          weights: Sequence[float] | None = None, order: str = "each") -> Tensor:
     """The best permutation of the estimates, by the Hungarian method.
 
     Parameters
@@ -49,19 +74,33 @@ def match(estimates: Tensor, sources: Tensor, convention: str = "per_source", we
         Whether the sum of the PSNRs is maximised (BASIS) or the sum of the MSEs minimised (S-D).
     weights : sequence of K floats, optional
         Of the sources in the mixture: only those of equal weights change places.
+    order : {"each", "set", "fixed"}
+        A permutation for each mixture, one for all of them, or none.
 
     Returns
     -------
     Tensor (B, K) int64
         ``permutation[b, k]`` is the estimate that belongs to source k.
     """
-    mse = pairwise_mse(estimates, sources)
+    return _matched(pairwise_mse(estimates, sources), convention, weights, order)
+
+
+def _matched(mse: Tensor, convention: str, weights: Sequence[float] | None, order: str) -> Tensor:
+    """`match` from the errors of every estimate (B, K, K) against every source."""
     if convention not in ("per_source", "summed_mse"):
         raise SepvizError(f"convention {convention!r}: choose per_source or summed_mse")
+    if order not in ORDERS:
+        raise SepvizError(f"order {order!r}: choose {', '.join(ORDERS)}")
     cost = -decibels(mse) if convention == "per_source" else mse
     if weights is not None:
+        if len(weights) != mse.shape[1]:
+            raise SepvizError(f"{len(weights)} weights for {mse.shape[1]} sources: give one for each")
         weight = torch.tensor(weights, device=cost.device)
         cost = cost + 1e6 * (weight[:, None] != weight)  # more than any order of the others can save
+    if order == "fixed":
+        return torch.arange(mse.shape[1]).expand(len(mse), -1)
+    if order == "set":
+        return assign(cost.sum(dim=0, keepdim=True)).expand(len(mse), -1)
     return assign(cost)
 
 
@@ -118,18 +157,13 @@ def modes(samples: Tensor, apart: float = APART, weights: Sequence[float] | None
     return permutation, ranks[torch.from_numpy(found).long()]
 
 
-def in_one_order(estimates: Tensor, sources: Tensor) -> Tensor:
-    """The estimates in the one order that fits all mixtures together best: what a blind method leaves open, settled once a data set.
-
-    Parameters
-    ----------
-    estimates, sources : Tensor (B, K, C, H, W)
-    """
-    order = assign(-decibels(pairwise_mse(estimates, sources)).sum(dim=0, keepdim=True))
-    return reorder(estimates, order.expand(len(estimates), -1))
+def _picked(mse: Tensor, permutation: Tensor) -> Tensor:
+    """The errors of the matched pairs: (B, K, K) -> (B, K)."""
+    return mse.gather(2, permutation.to(mse.device)[:, :, None])[:, :, 0]
 
 
-def psnr(estimates: Tensor, sources: Tensor, convention: str = "per_source") -> Tensor:
+def psnr(estimates: Tensor, sources: Tensor, convention: str = "per_source",
+         weights: Sequence[float] | None = None, order: str = "each") -> Tensor:
     """Peak signal-to-noise ratio of each mixture's separation, in dB.
 
     Parameters
@@ -139,20 +173,23 @@ def psnr(estimates: Tensor, sources: Tensor, convention: str = "per_source") -> 
         ``per_source``: the mean over the sources of each image's PSNR (Jayaram & Thickstun 2020).
         ``summed_mse``: ``-10 log10`` of the sum over the sources of the MSEs (Kong et al. 2019), about
         3 dB lower for two sources.
+    weights, order
+        Which sources may change places, see `match`.
 
     Returns
     -------
     Tensor (B,)
     """
-    permutation = match(estimates, sources, convention)
-    mse = pairwise_mse(reorder(estimates, permutation), sources).diagonal(dim1=1, dim2=2)
+    mse = pairwise_mse(estimates, sources)
+    mse = _picked(mse, _matched(mse, convention, weights, order))
     return (decibels(mse).mean(dim=1) if convention == "per_source" else decibels(mse.sum(dim=1))).float()
 
 
-def pooled_psnr(estimates: Tensor, sources: Tensor) -> float:
-    """One PSNR from one MSE over all images, under the ``per_source`` permutations, in dB."""
-    matched = reorder(estimates.to(sources.device), match(estimates, sources)).clamp(0, 1)
-    return float(decibels((matched.double() - sources.double()).square().mean()))
+def pooled_psnr(estimates: Tensor, sources: Tensor, weights: Sequence[float] | None = None,
+                order: str = "each") -> float:
+    """One PSNR from one MSE over all images, ``per_source`` permutations of `match`, in dB."""
+    mse = pairwise_mse(estimates, sources)
+    return float(decibels(_picked(mse, _matched(mse, "per_source", weights, order)).mean()))
 
 
 def ssim_image(first: Tensor, second: Tensor) -> Tensor:
@@ -165,21 +202,41 @@ def ssim_image(first: Tensor, second: Tensor) -> Tensor:
     count, channels, height, width = first.shape
     if min(height, width) < 11:
         raise SepvizError(f"images of {height}x{width}: SSIM's window needs at least 11x11")
-    taps = torch.exp(-0.5 * (torch.arange(-5, 6, dtype=torch.float64, device=first.device) / 1.5) ** 2)
-    taps = taps / taps.sum()
-    window = torch.outer(taps, taps)[None, None]
-    x, y = (image.double().reshape(count * channels, 1, height, width) for image in (first, second))
-    mean_x, mean_y, mean_xx, mean_yy, mean_xy = (functional.conv2d(image, window) for image in (x, y, x * x, y * y, x * y))
-    variance_x, variance_y, covariance = mean_xx - mean_x**2, mean_yy - mean_y**2, mean_xy - mean_x * mean_y
-    c1, c2 = 0.01**2, 0.03**2
-    similarity = ((2 * mean_x * mean_y + c1) * (2 * covariance + c2)) / ((mean_x**2 + mean_y**2 + c1) * (variance_x + variance_y + c2))
-    return similarity.reshape(count, -1).mean(dim=1)
+    c1, c2, found = 0.01**2, 0.03**2, []
+    for x, y in _parts(first.reshape(-1, height, width), second.reshape(-1, height, width)):
+        x, y = x.double(), y.double()
+        mean_x, mean_y, square_x, square_y, product = map(_windowed, (x, y, x * x, y * y, x * y))
+        spread = square_x - mean_x**2 + square_y - mean_y**2
+        covariance = product - mean_x * mean_y
+        similarity = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
+        similarity /= (mean_x**2 + mean_y**2 + c1) * (spread + c2)
+        found.append(similarity.mean(dim=(1, 2)))
+    return torch.cat(found).reshape(count, channels).mean(dim=1)
 
 
-def ssim(estimates: Tensor, sources: Tensor) -> Tensor:
-    """Structural similarity of each mixture's separation, mean over sources, best PSNR permutation -> (B,)."""
+def _windowed(images: Tensor) -> Tensor:
+    """Images (N, H, W) under a Gaussian window of 11 pixels each way, where it lies inside.
+
+    Sums of shifted copies: torch's convolution of doubles unfolds its input, 121 times as large.
+    """
+    taps = torch.exp(-0.5 * (torch.arange(-5, 6, dtype=torch.float64) / 1.5) ** 2)
+    for dim in (1, 2):
+        size = images.shape[dim] - 10
+        total = torch.zeros_like(images.narrow(dim, 0, size))
+        for place, tap in enumerate((taps / taps.sum()).tolist()):
+            total.add_(images.narrow(dim, place, size), alpha=tap)
+        images = total
+    return images
+
+
+def ssim(estimates: Tensor, sources: Tensor, weights: Sequence[float] | None = None,
+         order: str = "each") -> Tensor:
+    """Structural similarity of each mixture's separation, mean over sources -> (B,).
+
+    Under the ``per_source`` permutations of `match`.
+    """
     estimates = estimates.to(sources.device).clamp(0, 1)
-    matched = reorder(estimates, match(estimates, sources))
+    matched = reorder(estimates, match(estimates, sources, weights=weights, order=order))
     return ssim_image(matched.flatten(0, 1), sources.flatten(0, 1)).reshape(sources.shape[:2]).mean(dim=1).float()
 
 
@@ -207,7 +264,8 @@ class Aligned(NamedTuple):
     gains: Tensor  # (B, K)
 
 
-def align(estimates: Tensor, sources: Tensor, filters: Tensor | None = None, reach: int = 2) -> Aligned:
+def align(estimates: Tensor, sources: Tensor, filters: Tensor | None = None, reach: int = 2,
+          weights: Sequence[float] | None = None, order: str = "each") -> Aligned:
     """Take off what no blind method can know: order, a shift and a gain traded between a source and its filter.
 
     Each estimate is moved by up to ``reach`` pixels each way (25 places for 2) and scaled by the
@@ -218,39 +276,60 @@ def align(estimates: Tensor, sources: Tensor, filters: Tensor | None = None, rea
     estimates, sources : Tensor (B, K, C, H, W)
     filters : Tensor (B, K, h, w), optional
         The estimates' filters: ``f * x = (shifted back f / gain) * (gain shifted x)``.
+    weights, order
+        Which sources may change places, see `match`.
     """
-    pairwise_mse(estimates, sources)  # checks the shapes
-    places = [(down, right) for down in range(-reach, reach + 1) for right in range(-reach, reach + 1)]
-    moved = torch.stack([shift(estimates, *place) for place in places], dim=1).to(sources.device).clamp(0, 1).flatten(3).double()
-    flat = sources.flatten(2).double()
-    gains = torch.einsum("bpkn,bjn->bjpk", moved, flat) / moved.square().sum(dim=3)[:, None].clamp_min(1e-9)  # [b, true, place, estimate]
-    mse = torch.stack([(gains[:, j, :, :, None] * moved).clamp(0, 1).sub(flat[:, j, None, None]).square().mean(dim=3)
-                       for j in range(flat.shape[1])], dim=1)
-    least, where = mse.min(dim=2)
-    permutation = assign(least)
-    index = permutation.to(where.device)[:, :, None]
-    place = where.gather(2, index)[:, :, 0]
-    gain = gains.gather(2, place[:, :, None, None].expand(-1, -1, 1, gains.shape[3]))[:, :, 0].gather(2, index)[:, :, 0]
-    rows = torch.arange(len(sources), device=where.device)[:, None]
-    picked = moved[rows, place, index[:, :, 0]]
-    found = (gain[:, :, None] * picked).clamp(0, 1).reshape(sources.shape).to(sources.dtype)
-    shifts = torch.tensor(places, device=where.device)[place]
+    _check(estimates, sources)
+    side = range(-reach, reach + 1)
+    places = torch.tensor([(down, right) for down in side for right in side])
+    fits = [_fits(ours, true, places)
+            for ours, true in _parts(estimates.to(sources.device), sources)]
+    mse, gains = (torch.cat(parts) for parts in zip(*fits, strict=True))
+    least, where = mse.min(dim=1)
+    permutation = _matched(least, "summed_mse", weights, order).to(sources.device)
+    place = _picked(where, permutation)
+    gain = _picked(gains.gather(1, where[:, None])[:, 0], permutation)
+    shifts = places.to(place.device)[place]
+    moved = _moved(reorder(estimates.to(sources.device), permutation), shifts).double().clamp(0, 1)
+    found = (gain[:, :, None, None, None] * moved).clamp(0, 1)
     turned = None
     if filters is not None:
-        ordered = filters.to(sources.device)[rows, index[:, :, 0]]
-        turned = torch.stack([torch.stack([shift(ordered[b, k], *(-shifts[b, k]).tolist()) for k in range(ordered.shape[1])])
-                              for b in range(len(ordered))]) / gain[:, :, None, None].to(ordered.dtype).clamp_min(1e-9)
-    return Aligned(found, turned, permutation, shifts, gain.float())
+        rows = torch.arange(len(sources), device=permutation.device)[:, None]
+        turned = _moved(filters.to(sources.device)[rows, permutation], -shifts)
+        turned = turned / gain[:, :, None, None].to(turned.dtype).clamp_min(1e-9)
+    return Aligned(found.to(sources.dtype), turned, permutation, shifts, gain.float())
+
+
+def _fits(estimates: Tensor, sources: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+    """MSE and gain of each estimate at each place against each source: (B, place, true, estimate)."""
+    true, errors, gains = sources.double().flatten(2), [], []
+    for down, right in places.tolist():
+        moved = shift(estimates, down, right).double().clamp(0, 1).flatten(2)
+        gain = true @ moved.mT / moved.square().sum(dim=2)[:, None].clamp_min(1e-9)
+        errors.append(torch.stack([torch.stack([
+            (gain[:, j, k, None] * moved[:, k]).clamp(0, 1).sub(true[:, j]).square().mean(dim=1)
+            for k in range(moved.shape[1])], dim=1) for j in range(true.shape[1])], dim=1))
+        gains.append(gain)
+    return torch.stack(errors, dim=1), torch.stack(gains, dim=1)
+
+
+def _moved(images: Tensor, shifts: Tensor) -> Tensor:
+    """Images (B, K, ...), each moved by its own shift (B, K, 2)."""
+    return torch.stack([torch.stack([shift(image, *by)
+                                     for image, by in zip(row, moves, strict=True)])
+                        for row, moves in zip(images, shifts.tolist(), strict=True)])
 
 
 def aligned_figures(estimates: Tensor, sources: Tensor, filters: Tensor | None, true: Tensor,
-                    convention: str = "per_source") -> tuple[float, float | None]:
+                    convention: str = "per_source", weights: Sequence[float] | None = None,
+                    order: str = "each") -> tuple[float, float | None]:
     """After `align`: the mean PSNR in dB and, for filters of the true ones' shape, their median correlation."""
-    found = align(estimates, sources, filters)
+    found = align(estimates, sources, filters, weights=weights, order=order)
     same = None
     if found.filters is not None and found.filters.shape == true.shape:
         same = float(filter_correlation(found.filters, true).median())
-    return summarize(found.sources, sources, convention).mean, same
+    mean = float(psnr(found.sources, sources, convention, weights, order).mean())
+    return mean, same
 
 
 def filter_correlation(filters: Tensor, true: Tensor) -> Tensor:
@@ -266,33 +345,26 @@ class Summary(NamedTuple):
     interval: float  # half width of the mean's 95% interval
     median: float
     pooled: float
-    ssim: float
+    ssim: float  # nan for images too small for its window: a table of PSNRs still has its use
     convention: str
+    order: str
 
 
-def _interval(values: Tensor) -> float:
-    """Half width of the mean's 95% interval."""
-    return 1.96 * float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-
-
-def _mean_ssim(estimates: Tensor, sources: Tensor) -> float:
-    """nan for images too small for the window: a table of PSNRs still has its use."""
-    return float(ssim(estimates, sources).mean()) if min(sources.shape[-2:]) >= 11 else math.nan
-
-
-def summarize(estimates: Tensor, sources: Tensor, convention: str = "per_source", *, one_order: bool = False) -> Summary:
+def summarize(estimates: Tensor, sources: Tensor, convention: str = "per_source", *,
+              weights: Sequence[float] | None = None, order: str = "each") -> Summary:
     """All the figures of a set of separations (B, K, C, H, W); a mean of PSNRs alone over-weights easy items.
 
     Parameters
     ----------
-    one_order : bool
-        Match estimates and sources once for the whole set, see `in_one_order`, and not for each mixture; per_source.
+    convention
+        Of mean and median, see `psnr`; pooled PSNR and SSIM are of the per_source permutations.
+    weights, order
+        Which sources may change places, see `match`.
     """
-    if one_order:
-        ours, true = (images.flatten(0, 1)[:, None] for images in (in_one_order(estimates, sources), sources))  # K = 1: no choice left
-        values = psnr(ours, true).reshape(sources.shape[:2]).mean(dim=1)
-        return Summary(len(values), float(values.mean()), _interval(values), float(values.median()), pooled_psnr(ours, true),
-                       _mean_ssim(ours, true), "per_source")
-    values = psnr(estimates, sources, convention)
-    return Summary(len(values), float(values.mean()), _interval(values), float(values.median()),
-                   pooled_psnr(estimates, sources), _mean_ssim(estimates, sources), convention)
+    values = psnr(estimates, sources, convention, weights, order)
+    interval = 1.96 * float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    similar = math.nan
+    if min(sources.shape[-2:]) >= 11:
+        similar = float(ssim(estimates, sources, weights, order).mean())
+    return Summary(len(values), float(values.mean()), interval, float(values.median()),
+                   pooled_psnr(estimates, sources, weights, order), similar, convention, order)

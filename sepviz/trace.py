@@ -16,7 +16,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from sepviz import files
-from sepviz.core import Problem, Separator, SepvizError, Step, Truth, parameters_of, shown
+from sepviz.core import (ORDERS, Problem, Separator, SepvizError, Step, Truth, order_of,
+                         parameters_of, shown)
 from sepviz.mixing import Mixing
 
 FORMAT = 1  # of saved files; another number is refused
@@ -149,7 +150,8 @@ def record(separator: Separator, problem: Problem, *, seed: int = 0, every: int 
     if recorder.last is None:
         after = f" after step {start.index}: start from an earlier one" if start else ": its parameters ask for none"
         raise SepvizError(f"{method} gave no step{after}")
-    trace = Trace(problem, recorder.steps(), method, parameters_of(separator), seed, seconds, interrupted)
+    trace = Trace(problem, recorder.steps(), method, parameters_of(separator), seed, seconds, interrupted,
+                  order=order_of(separator))
     if interrupted:
         tqdm.write(f"{method} interrupted at step {trace.final.index}: {len(trace)} steps kept")
     return trace
@@ -176,10 +178,15 @@ class Trace:
     interrupted: bool = False
     versions: dict[str, str] = field(default_factory=files.versions)
     changes: list[dict[str, Any]] = field(default_factory=list)  # of parameters in mid-run: {"before_step": index, name: [old, new]}
+    order: str = ""  # of the sources, a key of `sepviz.core.ORDERS`; left out: the method's
 
     def __post_init__(self):
         if not self.steps:
             raise SepvizError("a trace of no steps: record at least one")
+        if not self.order:
+            from sepviz import separators
+
+            object.__setattr__(self, "order", order_of(getattr(separators, self.method, None)))
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -226,16 +233,18 @@ class Trace:
         return np.array([step.info.get(name, float("nan")) for step in self.steps])
 
     def metric(self, truth: Truth, name: str = "psnr") -> Tensor:
-        """A metric of `sepviz.metrics` at every kept step: (steps, B)."""
+        """``psnr`` or ``ssim`` of `sepviz.metrics` at every kept step: (steps, B)."""
         from sepviz import metrics
 
-        if not hasattr(metrics, name):
-            raise SepvizError(f"no metric {name!r} in sepviz.metrics")
+        if name not in ("psnr", "ssim"):
+            raise SepvizError(f"no metric {name!r} of a step: choose psnr or ssim")
         measure = getattr(metrics, name)
+        rules = {"weights": self.problem.mixing.weights, "order": self.order}
         device = self.problem.mixtures.device
         sources = truth.sources.to(device)
         bar = tqdm(self.steps, desc=name, delay=1, leave=False)
-        return torch.stack([measure(step.sources.to(device, torch.float32), sources) for step in bar])
+        return torch.stack([measure(step.sources.to(device, torch.float32), sources, **rules)
+                            for step in bar])
 
     # --- files ---
 
@@ -254,7 +263,7 @@ class Trace:
                  for step in self.steps]
         meta = {"sepviz trace": FORMAT, "mixing": mixing, "method": self.method, "parameters": self.parameters, "seed": self.seed,
                 "seconds": self.seconds, "interrupted": self.interrupted, "versions": self.versions, "changes": self.changes,
-                "steps": steps}
+                "order": self.order, "steps": steps}
 
         def arrays() -> Iterator[tuple[str, np.ndarray]]:
             yield "meta", np.array(json.dumps(meta))
@@ -318,7 +327,11 @@ class Trace:
         kinds = {"method": str, "parameters": dict, "seed": int, "seconds": float,
                  "interrupted": bool, "versions": dict}
         told = {name: files.field(path, meta, name, kind) for name, kind in kinds.items()}
-        return cls(Problem(mixtures, mixing), steps, **told, changes=changes)
+        order = meta.get("order", "")  # left out by version 0.1.0
+        if order not in ("", *ORDERS):
+            raise SepvizError(f"{path}: its meta says order {shown(order)}: the file is damaged, "
+                              "save it again")
+        return cls(Problem(mixtures, mixing), steps, **told, changes=changes, order=order)
 
     def to_html(self, path: str | Path, truth: Truth | None = None, *, title: str | None = None, overwrite: bool = False) -> Path:
         """Write one self-contained page that plays and scrubs the run, with no kernel and no network."""

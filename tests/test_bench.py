@@ -1,6 +1,8 @@
 """The tables' engine: same mixtures for all, chunks that survive, figures of what was done."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -183,7 +185,7 @@ def test_blind_tables_are_scored_in_one_order(monkeypatch, tmp_path):
     (row,) = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
     problem, truth = tasks.unmix("strokes:0-4", "strokes:5-9", count=20, seed=1000, sees="mixtures", training=20)
     (*_, step) = separators.Rpca(iterations=3).steps(problem, torch.Generator())
-    assert row["mean"] == pytest.approx(metrics.summarize(step.sources, truth.sources, one_order=True).mean, abs=1e-4)
+    assert row["mean"] == pytest.approx(metrics.summarize(step.sources, truth.sources, order="set").mean, abs=1e-4)
 
 
 def test_tables_that_learn_know_their_options():
@@ -191,3 +193,130 @@ def test_tables_that_learn_know_their_options():
         bench.main(["nes-table1", "--prior", "score-strokes"])
     with pytest.raises(SepvizError, match="--dataset cifar"):
         bench.main(["remix-table1", "--dataset", "cifar"])
+
+
+def test_every_option_of_bench_has_its_help_and_default(capsys):
+    from sepviz import cli
+
+    assert cli.main(["bench", "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    options = text.partition("options: ")[2].split(" --")[1:]
+    assert len(options) == 15
+    for option in options:
+        assert option.split()[0] == "help" or "default: " in option, option
+    for name in bench.TABLES:
+        assert name in text
+
+
+def test_rows_keep_sources_of_unequal_weights_in_their_places():
+    rng = torch.Generator().manual_seed(3)
+    sources = torch.rand((4, 2, 1, 12, 12), generator=rng) * torch.tensor([0.2, 1.0])[:, None, None, None]
+    problem, truth = tasks.mix(sources, (0.7, 0.3))
+    filtered = truth._replace(filters=torch.zeros(4, 2, 3, 3).index_fill(3, torch.tensor([1]), 1 / 3))
+    (row,) = run.evaluate({"average": Average()}, problem, filtered, chunk=2, progress=False)
+    own = problem.mixing.condition(torch.zeros_like(sources), problem.mixtures)
+    mse = (own.clamp(0, 1) - sources).square().mean(dim=(2, 3, 4))
+    assert row.mean == pytest.approx(float(-10 * mse.log10().mean()), abs=1e-4)
+    assert row.mean < float(metrics.psnr(own, sources).mean()) - 0.1, "the example would gain by a swap"
+    aligned = metrics.align(own, sources, weights=(0.7, 0.3))
+    assert aligned.permutation.tolist() == [[0, 1]] * 4
+    assert row.aligned == pytest.approx(float(metrics.psnr(aligned.sources, sources, order="fixed").mean()), abs=1e-4)
+
+
+def test_ss_nmf_has_both_answers():
+    """Equation 18 of the paper reconstructs; its two images need not add up to the mixture, those of the mask do."""
+    problem, _ = tasks.unmix("strokes:0-4", "strokes:5-9", count=3, training=20)
+    short = {"rank": 4, "observed_iterations": 3, "iterations": 3}
+    mask, image = (run.last_step(separators.SsNmf(**short, answer=answer), problem, 0)
+                   for answer in ("mask", "reconstruction"))
+    bases, codes = mask.extras["bases"].flatten(2), mask.extras["mixtures_activations"]
+    b, x = (codes[:, 4 * part:4 * part + 4] @ bases[part] for part in (0, 1))
+    both = torch.stack([x, b], dim=1).unflatten(2, (1, 32, 32)) + 1e-9
+    assert torch.allclose(image.sources, both, atol=1e-6) and image.info["residual"] > 0.01
+    assert torch.allclose(mask.sources, problem.mixtures[:, None] * both / both.sum(dim=1, keepdim=True), atol=1e-6)
+    assert mask.info["residual"] < 1e-6
+    from sepviz.bench import nes
+
+    assert separators.SsNmf.presets["paper"]["answer"] == "reconstruction"
+    assert [row.answer for label, row in nes.LEARNERS["nes-table1"].items() if "ss-nmf" in label] == ["mask", "reconstruction"]
+
+
+@pytest.mark.parametrize(("sources", "bank", "evaluations"), [(1, 40, 40), (2, 40, 20), (2, 0, 0), (2, 3, 4)])
+def test_evaluations_of_synthesis_do_not_depend_on_the_batch(sources, bank, evaluations):
+    from sepviz.priors import GanPrior
+    from sepviz.separators import Synthesis
+
+    torch.manual_seed(0)
+    prior = GanPrior((1, 28, 28), 6, (8, 8, 8), "gan-tiny").eval()
+    method = Synthesis(prior, starts=4, bank=bank, finalists=2, start_iterations=2, refine_iterations=2)
+    for batch in (1, 5):
+        problem, _ = tasks.mix(torch.rand(batch, sources, 1, 28, 28), (1.0,) * sources)
+        steps = list(method.steps(problem, torch.Generator().manual_seed(0)))
+        assert steps[0].info["evaluations"] == evaluations
+        assert steps[-1].info["evaluations"] == evaluations + 4 * 2 + 2 * 2
+
+
+def test_the_methods_refuse_what_the_readme_says():
+    """Any number of sources and any weights, but for those that it names."""
+    import test_contract as contract
+
+    def takes(name, weights):
+        prior = contract.gaussian_prior("cpu")
+        problem = contract.make_problem(weights, "cpu", name=name)
+        if problem.examples is not None:  # mixed as the mixtures are
+            examples = problem.examples._replace(mixtures=problem.examples.mixtures * weights[0])
+            problem = problem._replace(examples=examples)
+        try:
+            next(iter(contract.SEPARATORS[name](prior).steps(problem, torch.Generator().manual_seed(0))))
+        except SepvizError:
+            return False
+        return True
+
+    names = [name for name in separators.METHODS if name in contract.SEPARATORS]
+    assert len(names) == len(separators.METHODS)
+    pairs = {"adversarial-mask", "constant", "egg", "glo", "glo-masking", "mask", "remix", "remix-tree", "rpca", "ss-nmf",
+             "supervised"}
+    positive, stable = {"nmf", "conv-nmf"}, {"basis"}
+    free = set(names) - pairs - positive - stable - {"cnn"}
+    assert free == {"average", "split-gibbs", "synthesis"}
+    every = set(names)
+    for weights, takers in (((1.0,), every - pairs), ((1.0, 1.0), every - {"cnn"}), ((0.2, 0.2), every - {"cnn"}),
+                            ((-1.0, -1.0), free | stable), ((0.7, 0.3), free | stable | positive), ((1.0, -1.0), free | stable),
+                            ((1.0,) * 3, free | stable | positive | {"remix-tree"}), ((1.0,) * 5, free | stable | {"remix-tree"}),
+                            ((3.0, 0.01, 2.0, -1.0), free | stable), ((50.0, 50.0), every - stable - {"cnn"})):
+        assert {name for name in names if takes(name, weights)} == takers, weights
+
+
+def readme_rows(first):
+    """The rows of README's table whose head begins so: label -> the other cells."""
+    text = (Path(bench.__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    lines = text[text.index(f"\n| {first} |") + 1:].split("\n\n")[0].splitlines()[2:]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {row[0]: row[1:] for row in cells}
+
+
+def test_the_papers_figures_in_the_readme_are_those_of_the_tables():
+    from sepviz.bench import nes
+
+    rows = readme_rows("paper / ours")
+    for column, task in enumerate(("denoise", "inpaint", "complete", "deconvolve", "separate", "separate-deconvolve")):
+        for label, value in sd.PUBLISHED[task].items():
+            name = label if "synthesis" not in label else f"{label} start{'s' if label[-2:] != ' 1' else ''}"
+            assert rows[name][column].split(" / ")[0] == value, (task, label)
+    rows = {label.split(" (")[0].removesuffix(" as in the paper").removesuffix(", blind"): cells
+            for label, cells in readme_rows("| 0-4 unseen").items()}
+    rows["egg from glo-masking"] = rows.pop("egg, from glo-masking")
+    for column, direction in ((0, "low"), (2, "high")):
+        published = nes.PUBLISHED["nes-table1", "mnist", direction]
+        assert {label: cells[column].split(" / ")[0] for label, cells in rows.items()
+                if cells[column] and label not in ("remix", "glo")} == published
+    blind = nes.PUBLISHED["remix-table1", "mnist", "low"]
+    assert [rows[label][0].split(" / ")[0] for label in ("remix", "glo")] == [blind["remix"], blind["glo"]]
+    assert set(rows) - {"remix", "glo"} == set(nes.LEARNERS["nes-table1"])
+
+
+def test_the_readme_names_tables_and_rows_that_exist():
+    text = (Path(bench.__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    words = set(re.findall(r"`(?:sepviz bench )?((?:basis|race|sources|sd|nes|remix|egg)-(?:table\d|race))", text))
+    assert words and words <= set(bench.TABLES)
+    assert not re.search(r"12\.1 dB|58 s|any K and any weights|SSIM is another|30 iterations of `egg`", text)

@@ -1,12 +1,15 @@
 import itertools
+import json
+import re
 
 import numpy as np
 import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from sepviz import metrics
-from sepviz.core import SepvizError
+from sepviz import cli, files, metrics, tasks
+from sepviz.core import ORDERS, SepvizError, Truth, order_of
+from sepviz.separators import METHODS
 
 
 def images(shape, seed):
@@ -42,8 +45,8 @@ def test_ssim_is_scikit_images(channels):
     first, second = images((5, channels, 28, 20), 4), images((5, channels, 28, 20), 5)
     second = 0.6 * first + 0.4 * second
     want = [structural_similarity(a.numpy(), b.numpy(), gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
-                                  data_range=1, channel_axis=0) for a, b in zip(first, second, strict=True)]
-    np.testing.assert_allclose(metrics.ssim_image(first, second).numpy(), want, atol=1e-6)
+                                  data_range=1, channel_axis=0) for a, b in zip(first.double(), second.double(), strict=True)]
+    np.testing.assert_allclose(metrics.ssim_image(first, second).numpy(), want, atol=1e-7)
 
 
 def test_estimates_are_reordered_to_the_truth():
@@ -84,9 +87,219 @@ def test_one_order_for_all_is_not_one_for_each():
     rng = torch.Generator().manual_seed(0)
     sources = torch.rand((10, 2, 1, 16, 16), generator=rng)
     estimates = (sources + 0.05 * torch.randn(sources.shape, generator=rng)).flip(1)
-    whole = metrics.summarize(estimates, sources, one_order=True)
+    whole = metrics.summarize(estimates, sources, order="set")
     assert whole.mean == pytest.approx(metrics.summarize(estimates, sources).mean, abs=1e-4)
     assert whole.ssim == pytest.approx(metrics.summarize(estimates, sources).ssim, abs=1e-4) and whole.n == 10
     estimates[:4] = estimates[:4].flip(1)
     assert metrics.summarize(estimates, sources).mean == pytest.approx(whole.mean, abs=1e-4)
-    assert metrics.summarize(estimates, sources, one_order=True).mean < whole.mean - 5
+    assert metrics.summarize(estimates, sources, order="set").mean < whole.mean - 5
+
+
+# --- who may change places ---
+
+
+def unequal():
+    """For weights .7 and .3: estimates of 22.91 dB, nearer to each other's source (25.8 dB)."""
+    true = torch.zeros(2, 2, 1, 16, 16)
+    true[:, 0], true[:, 1] = 0.5, 0.5 + 0.02
+    errors = torch.tensor([10 ** (-value / 20) for value in (22.91, 22.91)])
+    estimates = true + torch.stack([errors[0], -errors[1]])[:, None, None, None]
+    return estimates, true
+
+
+def test_sources_of_unequal_weights_keep_their_places():
+    estimates, sources = unequal()
+    swapped = float(metrics.psnr(estimates, sources)[0])
+    assert swapped == pytest.approx(25.8, abs=0.1), "the example would gain by a swap"
+    rules = {"weights": (0.7, 0.3)}
+    own = np.mean([peak_signal_noise_ratio(sources[0, k].numpy(), estimates[0, k].numpy(), data_range=1)
+                   for k in range(2)])
+    assert own == pytest.approx(22.91, abs=1e-3)
+    for convention, value in (("per_source", own), ("summed_mse", own - 10 * np.log10(2))):
+        assert metrics.psnr(estimates, sources, convention, **rules).tolist() == pytest.approx([value] * 2, abs=1e-3)
+    found = metrics.summarize(estimates, sources, **rules)
+    assert [found.mean, found.median, found.pooled] == pytest.approx([own] * 3, abs=1e-3)
+    similar = metrics.ssim_image(estimates.flatten(0, 1), sources.flatten(0, 1)).mean()
+    assert found.ssim == pytest.approx(float(similar), abs=1e-6)
+    drawn = images((2, 2, 1, 12, 12), 9)
+    assert metrics.align(drawn.flip(1), drawn, **rules).permutation.tolist() == [[0, 1]] * 2
+    assert metrics.align(drawn.flip(1), drawn, weights=(0.5, 0.5)).permutation.tolist() == [[1, 0]] * 2
+    with pytest.raises(SepvizError, match="3 weights for 2 sources"):
+        metrics.psnr(estimates, sources, weights=(1, 1, 1))
+
+
+def test_of_three_only_those_of_equal_weight_change_places():
+    sources = images((2, 3, 1, 12, 12), 9)
+    assert metrics.match(sources[:, [2, 1, 0]], sources, weights=(1, 0.5, 1)).tolist() == [[2, 1, 0]] * 2
+    assert metrics.match(sources[:, [1, 2, 0]], sources, weights=(1, 0.5, 1))[:, 1].tolist() == [1, 1]
+    assert float(metrics.psnr(sources[:, [2, 1, 0]], sources, weights=(1, 0.5, 1)).min()) > 100
+
+
+@pytest.mark.parametrize(("order", "right"), [("each", 10), ("set", 7), ("fixed", 3)])
+def test_orders(order, right):
+    """Seven of ten pairs come back swapped: right in each one's order, in one for all, as they are."""
+    sources = images((10, 2, 1, 12, 12), 10)
+    estimates = sources.clone()
+    estimates[:7] = sources[:7].flip(1)
+    values = metrics.psnr(estimates, sources, order=order)
+    assert int((values > 100).sum()) == right
+    found = metrics.summarize(estimates, sources, order=order)
+    assert found.mean == pytest.approx(float(values.mean())) and found.order == order
+    whole = -10 * np.log10((10 - right) / 10 * float((sources[:, 0] - sources[:, 1]).square().mean()) + 1e-12)
+    assert found.pooled == pytest.approx(whole, abs=0.5)
+    with pytest.raises(SepvizError, match="order 'any': choose each, set, fixed"):
+        metrics.psnr(estimates, sources, order="any")
+
+
+def test_every_method_says_its_order():
+    orders = {name: order_of(method) for name, method in METHODS.items()}
+    assert {name for name in orders if orders[name] == "each"} == {
+        "average", "basis", "cnn", "conv-nmf", "nmf", "split-gibbs", "synthesis"}
+    assert {name for name in orders if orders[name] == "set"} == {"glo", "mask", "remix", "remix-tree", "rpca"}
+    assert {name for name in orders if orders[name] == "fixed"} == {
+        "adversarial-mask", "constant", "egg", "glo-masking", "ss-nmf", "supervised"}
+
+
+def test_values_that_are_no_numbers_are_refused():
+    sources = images((3, 2, 1, 12, 12), 11)
+    estimates = sources.clone()
+    estimates[1, 0, 0, 3, 3] = torch.nan
+    with pytest.raises(SepvizError, match="mixture 1: its estimates or sources hold nan"):
+        metrics.psnr(estimates, sources)
+
+
+# --- large images ---
+
+
+def test_parts_give_what_the_whole_gives(monkeypatch):
+    sources = images((5, 2, 3, 40, 33), 12)
+    estimates = (0.7 * sources + 0.3 * images(sources.shape, 13)).flip(1)
+    filters = images((5, 2, 5, 5), 14)
+    whole = metrics.summarize(estimates, sources), metrics.align(estimates, sources, filters)
+    monkeypatch.setattr(metrics, "PIXELS", 1)
+    parts = metrics.summarize(estimates, sources), metrics.align(estimates, sources, filters)
+    assert parts[0][:-2] == pytest.approx(whole[0][:-2], abs=1e-9)
+    for one, other in zip(parts[1], whole[1], strict=True):
+        assert torch.equal(one, other)
+
+
+def test_align_finds_shift_gain_and_order():
+    sources = images((2, 2, 1, 20, 20), 15)
+    sources[..., :4, :] = sources[..., -4:, :] = sources[..., :4] = sources[..., -4:] = 0
+    moved = torch.stack([metrics.shift(sources[:, 1], 2, -1) / 2, metrics.shift(sources[:, 0], -1, 1) / 4], dim=1)
+    filters = torch.zeros(2, 2, 5, 5)
+    filters[:, :, 2, 2] = 1
+    found = metrics.align(moved, sources, filters)
+    assert found.permutation.tolist() == [[1, 0]] * 2 and found.shifts.tolist() == [[[1, -1], [-2, 1]]] * 2
+    assert found.gains.flatten().tolist() == pytest.approx([4, 2] * 2)
+    assert torch.allclose(found.sources, sources, atol=1e-6)
+    assert float(found.filters[0, 0, 1, 3]) == 0.25 and float(found.filters[0, 1, 4, 1]) == 0.5
+
+
+def test_memory_is_bounded():
+    """SSIM by a convolution of doubles took a gigabyte for each of five maps."""
+    import resource
+
+    one = images((1, 1, 1024, 1024), 16)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    value = float(metrics.ssim_image(one, 0.9 * one))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # kB
+    want = structural_similarity(one[0, 0].numpy(), 0.9 * one[0, 0].numpy(), gaussian_weights=True, sigma=1.5,
+                                 use_sample_covariance=False, data_range=1)
+    assert value == pytest.approx(want, abs=1e-5)
+
+
+# --- sepviz score ---
+
+
+@pytest.fixture
+def score(tmp_path, capsys):
+    """Score estimates against a problem; the JSON, or the one line that refuses it."""
+    def call(problem, truth, estimates, method="average", meta=None, extras=None):
+        files.save_problem(tmp_path / "problem.npz", problem, truth, meta, overwrite=True)
+        files.save_separation(tmp_path / "out.npz", estimates, {"method": method}, extras, overwrite=True)
+        words = ["score", str(tmp_path / "out.npz"), str(tmp_path / "problem.npz")]
+        plain = cli.main(words)
+        text = capsys.readouterr().out
+        code = cli.main([*words, "--json"])
+        told = capsys.readouterr()
+        assert plain == code
+        return {**json.loads(told.out), "text": text, "note": told.err} if code == 0 else told.err
+
+    return call
+
+
+def test_score_keeps_unequal_sources_in_their_places(score):
+    estimates, sources = unequal()
+    found = score(*tasks.mix(sources, (0.7, 0.3)), estimates)
+    assert found["mean"] == pytest.approx(22.91, abs=2e-3) and found["note"] == ""
+    assert score(*tasks.mix(sources, (0.5, 0.5)), estimates)["mean"] == pytest.approx(25.8, abs=0.1)
+
+
+@pytest.mark.parametrize(("method", "order"), [("split-gibbs", "each"), ("mask", "set"), ("remix", "set"), ("egg", "fixed"),
+                                               ("something else", "each")])
+def test_score_orders_as_the_method_does(score, method, order):
+    sources = images((6, 2, 1, 12, 12), 17)
+    estimates = sources.clone()
+    estimates[:4] = sources[:4].flip(1)
+    found = score(*tasks.mix(sources, (1.0, 1.0)), estimates, method)
+    assert found["order"] == order and ORDERS[order] in found["text"]
+    assert found["mean"] == pytest.approx(float(metrics.psnr(estimates, sources, order=order).mean()))
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (lambda x: x * 255, "estimates from 0 to 255.*: divide them by 255"),
+    (lambda x: 2 * x - 1, r"estimates from -1 to 1.*: take \(x \+ 1\) / 2"),
+    (lambda x: 4 * x, "estimates from 0 to 4.*: bring them to"),
+])
+@pytest.mark.parametrize("weights", [(1.0, 1.0), (0.5, 0.5), (0.7, 0.3), (1.0, -1.0)])
+def test_score_refuses_results_of_another_scale(score, change, words, weights):
+    sources = images((4, 2, 1, 12, 12), 18).round()
+    problem, truth = tasks.mix(sources, weights)
+    refused = score(problem, truth, change(sources))
+    assert re.search(words, refused) and refused.count("\n") == 1
+    assert score(problem, truth, problem.mixing.condition(torch.zeros_like(sources), problem.mixtures))["n"] == 4
+
+
+def test_score_takes_what_methods_overshoot(score):
+    """Robust PCA goes below 0, and `nmf` is far above 1 where nothing is seen, but both fit the mixture."""
+    problem, truth = tasks.separate("strokes", count=3)
+    (*_, step) = METHODS["rpca"]().steps(problem, torch.Generator())
+    assert float(step.sources.min()) < -0.5 and score(problem, truth, step.sources, "rpca")["n"] == 3
+    problem, truth = tasks.complete("strokes", count=3)
+    far = torch.where(problem.mixing.visible, truth.sources, 50.0)
+    assert score(problem, truth, far, "nmf", {"task": "complete"})["n"] == 3
+    bright = 0.8 + 0.2 * images((3, 1, 1, 28, 28), 20).round() - torch.eye(28) * 0.8
+    refused = score(*tasks.mix(bright, (1.0,)), 2 * bright - 1)
+    assert "take (x + 1) / 2" in refused
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (lambda x: x * 255, "true sources from 0 to 255.*divide them by 255"),
+    (lambda x: 2 * x - 1, "true sources from -1 to 1.*take"),
+    (lambda x: x / 2, "true sources of mixture .* miss it by RMS"),
+    (lambda x: x.roll(1, dims=0), "true sources of mixture .* miss it by RMS"),
+    (lambda x: x.flip(1), "true sources of mixture .* miss it by RMS"),
+])
+def test_score_refuses_truths_that_are_none(score, change, words):
+    sources = images((4, 2, 1, 12, 12), 19).round()
+    problem, truth = tasks.mix(sources, (0.7, 0.3))
+    refused = score(problem, Truth(change(sources)), sources)
+    assert re.search(words, refused) and refused.count("\n") == 1
+    assert score(problem, truth, sources)["mean"] > 100
+
+
+@pytest.mark.parametrize("task", list(tasks.TASKS))
+def test_score_takes_every_task(score, task):
+    problem, truth = tasks.TASKS[task]("strokes", count=3)
+    found = score(problem, truth, truth.sources, meta={"task": task},
+                  extras=None if truth.filters is None else {"filters": truth.filters})
+    assert found["mean"] > 100 and found["note"] == ""
+
+
+def test_score_says_where_a_little_noise_was_added(score):
+    problem, truth = tasks.separate("strokes", count=3)
+    noisy = problem._replace(mixtures=tasks.with_noise(problem.mixtures, 0.05, torch.Generator()))
+    assert "right only if noise was added" in score(noisy, truth, truth.sources)["note"]
+    wrong = truth._replace(sources=truth.sources.roll(1, dims=0))
+    assert "more than denoise adds" in score(problem, wrong, truth.sources, meta={"task": "denoise"})

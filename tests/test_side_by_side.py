@@ -1,17 +1,19 @@
 """Runs and chains side by side, the pad and the workbench, without a browser."""
 
 import json
+import re
 import threading
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
 from test_trace import Toy, task  # noqa: F401 (task is a fixture)
 
-from sepviz import metrics, tasks
+from sepviz import figures, metrics, tasks
 from sepviz.core import Problem, SepvizError, Step, Truth
 from sepviz.trace import Trace, record
-from sepviz.widgets import Compare, Leaderboard, LiveRun, Posterior, SketchPad, Workbench
+from sepviz.widgets import Compare, Leaderboard, LiveRun, Player, Posterior, SketchPad, Workbench
 from sepviz.widgets.compare import names_of
 from sepviz.widgets.workbench import choices
 
@@ -259,3 +261,73 @@ def test_a_state_of_one_source():
     bench = Workbench("task=denoise,dataset=strokes,count=1,method=average", count=1)
     assert bench.live.static["count"] == 1
     bench.close()
+
+
+# --- who may change places ---
+
+
+@dataclass(frozen=True)
+class Given:
+    """Gives the sources that it was made with."""
+
+    sources: torch.Tensor
+    order: str = "each"
+
+    def steps(self, problem, rng, start=None):
+        yield Step(0, "given", self.sources.clone(), {}, {"evaluations": 1})
+
+
+def figures_of(trace, truth):
+    """The PSNR of a trace's last step, mixture by mixture, wherever one is shown."""
+    live = LiveRun(Given(trace.sources, trace.order), trace.problem, truth)
+    live.start()
+    assert live.wait(60)
+    packs = {"player": Player(trace, truth).frames, "live": live.history,
+             "compare": Compare([trace, trace], truth).runs[0]}
+    live.close()
+    found = {name: pack["records"][-1]["values"]["psnr"] for name, pack in packs.items()}
+    found["metric"] = trace.metric(truth)[-1].tolist()
+    count = len(trace.sources)
+    board = Leaderboard({"given": trace}, truth, shown=min(4, count))
+    assert board.rows[0]["psnr"] == pytest.approx(np.mean(found["metric"]), abs=0.01)
+    for sheet in (figures.separation(trace.problem, trace, truth, count=count),
+                  figures.compare(trace.problem, {"given": trace}, truth, count=count)):
+        texts = [text.get_text() for text in sheet.texts]
+        found[f"figure {len(found)}"] = [float(text.removesuffix(" dB")) for text in texts
+                                         if re.fullmatch(r"[\d.]+ dB", text)]
+    return found
+
+
+def test_views_keep_sources_of_unequal_weights_in_their_places():
+    rng = torch.Generator().manual_seed(0)
+    sources = 0.3 + 0.4 * torch.rand((3, 2, 1, 12, 12), generator=rng)
+    estimates = sources.flip(1) + 0.01
+    for weights, swaps in (((0.7, 0.3), False), ((0.5, 0.5), True)):
+        problem, truth = tasks.mix(sources, weights)
+        trace = record(Given(estimates), problem, progress=False)
+        error = (estimates.flip(1) if swaps else estimates) - sources
+        want = (-10 * torch.log10(error.square().mean(dim=(2, 3, 4)))).mean(dim=1).tolist()
+        for name, values in figures_of(trace, truth).items():
+            assert values == pytest.approx(want, abs=0.06), (weights, name)
+        without = Compare([record(Given(sources), problem, progress=False), trace])
+        first, second = (values_of(without.static, pack)[-1] for pack in without.runs)
+        assert bool(np.abs(first - second).max() < 0.02) is swaps
+
+
+@pytest.mark.parametrize(("order", "right"), [("each", 3), ("set", 2), ("fixed", 1)])
+def test_views_order_as_the_method_does(order, right, tmp_path):
+    sources = torch.rand((3, 2, 1, 12, 12), generator=torch.Generator().manual_seed(1))
+    estimates = torch.cat([sources[:2].flip(1), sources[2:]])
+    problem, truth = tasks.mix(sources, (1.0, 1.0))
+    trace = record(Given(estimates, order), problem, progress=False)
+    trace = Trace.load(trace.save(tmp_path / "run.npz"))
+    assert trace.order == order
+    for name, values in figures_of(trace, truth).items():
+        assert len(values) == 3 and sum(value > 60 for value in values) == right, name
+
+
+def test_a_trace_knows_its_methods_order():
+    problem, truth = tasks.mix(torch.rand(2, 2, 1, 12, 12), (1.0, 1.0))
+    step = Step(0, "", truth.sources, {}, {})
+    assert [Trace(problem, [step], method).order for method in ("SplitGibbs", "Mask", "Egg", "Mine")] == [
+        "each", "set", "fixed", "each"]

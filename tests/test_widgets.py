@@ -332,13 +332,13 @@ class TestKernelPad:
 
 
 def test_weights_go_with_the_estimates():
-    """Where the matching changes the estimates' places, the sum that a player shows for a pixel still holds."""
+    """Whatever the truth, sources of unequal weights keep their places, and the sum that a player shows for a pixel holds."""
     mixing = Mixing((0.5, 2.0))
     sources = torch.rand(3, 2, 1, 6, 5)
     problem = Problem(mixing.apply(sources), mixing)
     trace = record(Toy(), problem, every=25, progress=False)
     player = Player(trace, Truth(trace.sources.flip(1)))  # a truth in the other order
-    assert player.frames["weights"] == [[2.0, 0.5]] * 3
+    assert player.frames["weights"] == [[0.5, 2.0]] * 3
     layers = frame_layers(player.static, player.frames, 2)
-    remix = (layers["estimate"].astype(np.float32) * np.array([2.0, 0.5])[None, :, None, None, None]).sum(axis=1)
+    remix = (layers["estimate"].astype(np.float32) * np.array([0.5, 2.0])[None, :, None, None, None]).sum(axis=1)
     assert np.abs(remix + layers["residual"][:, 0] - problem.mixtures.numpy()).max() < 0.01

@@ -29,20 +29,38 @@ def main(arguments: list[str] | None = None) -> None:
 
     parser = Parser(prog="sepviz bench", description="Tables: " + "; ".join(f"{name}: {text}" for name, (*_, text) in TABLES.items()))
     parser.add_argument("table", metavar="TABLE", help=", ".join(TABLES))
-    parser.add_argument("--dataset", default="mnist")
-    parser.add_argument("--prior", help="default: score-DATASET or, for S-D's tables, gan-DATASET")
-    parser.add_argument("--count", type=int, default=100, help="mixtures (the published table has 6,000)")
-    parser.add_argument("--chunk", type=int, default=50, help="mixtures run at once")
-    parser.add_argument("--seed", type=int, default=1000)
-    parser.add_argument("--protocol", action="append", help="split or agnostic; both where left out")
-    parser.add_argument("--sources", type=int, action="append", help="table sources: K; 3, 4 and 10 where left out")
-    parser.add_argument("--task", action="append", help="tables of S-D: denoise, inpaint, ...; all of the table where left out")
-    parser.add_argument("--starts", type=int, action="append", help="tables of S-D: L; 1, 8 and 32 where left out")
-    parser.add_argument("--methods", nargs="+", help="only the rows whose label holds one of these words")
-    parser.add_argument("--keep", type=Path, help="a folder for finished chunks, so that an interrupted run goes on")
-    parser.add_argument("--out", help="append the rows to this JSON-lines file")
-    parser.add_argument("--device", default=None, help="cpu, cuda; default: SEPVIZ_DEVICE, else cpu")
-    parser.add_argument("--compile", action="store_true", help="compile the network: a minute, then faster; needs a C++ compiler")
+    parser.add_argument("--dataset", default="mnist", help="""see sepviz data; nes-table1,
+        remix-table1 and egg-race: mnist, strokes or fashion-mnist (default: mnist)""")
+    parser.add_argument("--prior", help="""tables with a prior: a shipped one or a .safetensors file
+        (default: score-DATASET; S-D's tables: gan-DATASET)""")
+    parser.add_argument("--count", type=int, default=100,
+                        help="mixtures; the papers have 5,000 to 10,000 (default: 100)")
+    parser.add_argument("--chunk", type=int, default=50,
+                        help="""mixtures run at once; not nes-table1, remix-table1 and egg-race
+                        (default: 50)""")
+    parser.add_argument("--seed", type=int, default=1000,
+                        help="of mixtures and methods (default: 1000)")
+    parser.add_argument("--protocol", action="append",
+                        help="basis: split or agnostic; may be repeated (default: both)")
+    parser.add_argument("--sources", type=int, action="append", metavar="K",
+                        help="sources: how many; may be repeated (default: 3, 4 and 10)")
+    parser.add_argument("--task", action="append", help="""sd-table2: denoise, inpaint, complete;
+        sd-table3: deconvolve, separate, separate-deconvolve; sd-race: any of them; may be repeated
+        (default: all of the table; sd-race: separate)""")
+    parser.add_argument("--starts", type=int, action="append", metavar="L",
+                        help="""sd-table2, sd-table3, sd-race: starts of synthesis; may be
+                        repeated (default: 1, 8 and 32; sd-race: 8 and 32)""")
+    parser.add_argument("--methods", nargs="+", metavar="WORD",
+                        help="""only the rows whose label is or holds one of these words (default: all
+                        rows)""")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="""all but the races: where
+        finished chunks and trainings are kept, so that an interrupted table goes on (default: nothing is kept)""")
+    parser.add_argument("--out", metavar="FILE", help="""append the rows to this JSON-lines file
+        (default: they are only printed)""")
+    parser.add_argument("--device", metavar="auto|cpu|cuda",
+                        help="default: what SEPVIZ_DEVICE says, else cpu")
+    parser.add_argument("--compile", action="store_true", help="""tables with a prior: compile the
+        network, a minute, then faster; needs a C++ compiler (default: not compiled)""")
     options = parser.parse_args(arguments)
     if options.table not in TABLES:
         raise SepvizError(f"no table {options.table!r}: {nearest(options.table, TABLES)}")

@@ -9,8 +9,6 @@ from sepviz.bench import run
 from sepviz.core import Separator
 from sepviz.separators import Basis, SplitGibbs
 
-AUTHORS_SECONDS = 58.0  # per mixture: the authors' program and network on two CPU cores (2 x 1,000 evaluations of 29 ms)
-
 
 def main(options: Any, prior: Any) -> None:
     """Print quality and wall time, and the ratios: of the time and, for it can hit a slow spell, of the evaluations."""
@@ -28,5 +26,5 @@ def main(options: Any, prior: Any) -> None:
     for row in rows:
         against = "; ".join(f"{other.seconds / row.seconds:.1f}x {other.label} ({other.evaluations / row.evaluations:.1f}x by evaluations)"
                             for other in rows if other is not row)
-        print(f"{row.label}: {against}; {AUTHORS_SECONDS / row.seconds:.0f}x the authors' program")
+        print(f"{row.label}: {against}")
     run.write(options, title, rows)

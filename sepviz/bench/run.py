@@ -20,7 +20,7 @@ from torch import Generator, Tensor
 
 import sepviz
 from sepviz import metrics, zoo
-from sepviz.core import Problem, Separator, SepvizError, Step, Truth, parameters_of
+from sepviz.core import Problem, Separator, SepvizError, Step, Truth, order_of, parameters_of
 
 
 class Row(NamedTuple):
@@ -133,10 +133,12 @@ def evaluate(methods: dict[str, Separator], problem: Problem, truth: Truth, *, s
         found_here: list[Found] = store["found"][:chunks]
         estimates, aligned, similarity = torch.cat([found.sources for found in found_here]), None, None
         filters = [found.filters for found in found_here if found.filters is not None]
+        rules: dict[str, Any] = {"weights": problem.mixing.weights,
+                                 "order": order_of(methods[label])}
         if true.filters is not None:
             aligned, similarity = metrics.aligned_figures(estimates, true.sources, torch.cat(filters) if filters else None, true.filters,
-                                                          convention)
-        summary = metrics.summarize(estimates, true.sources, convention)
+                                                          convention, **rules)
+        summary = metrics.summarize(estimates, true.sources, convention, **rules)
         rows.append(Row(label, done, summary.mean, summary.interval, summary.median, summary.pooled, summary.ssim,
                         residual=float(torch.cat(store["residual"][:chunks]).square().mean().sqrt()),
                         evaluations=float(np.mean([found.evaluations for found in found_here])),

@@ -34,6 +34,7 @@ class AdversarialMask:
     network: str = parameter("light", "mask network", choices=NETWORKS)
 
     assumes: ClassVar[str] = "mixtures and clean images of one source; what is left of a mixture looks like that source"
+    order: ClassVar[str] = "fixed"
     learns: ClassVar[dict[str, bool]] = {"observed": True}  # see `learning.examples_of`
 
     def total_steps(self, problem: Problem) -> int:

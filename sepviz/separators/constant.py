@@ -20,6 +20,7 @@ class Constant:
     share: float = parameter(0.5, "the first source's share of every pixel", low=0.0, high=1.0)
 
     assumes: ClassVar[str] = "nothing: a constant share of every pixel"
+    order: ClassVar[str] = "fixed"
 
     def total_steps(self, problem: Problem) -> int:
         """The number of steps after step 0."""

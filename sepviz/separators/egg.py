@@ -45,6 +45,7 @@ class Egg:
     network: str = parameter("light", "mask network", choices=NETWORKS)
 
     assumes: ClassVar[str] = "mixtures and clean images of one source, independent of the other"
+    order: ClassVar[str] = "fixed"
     learns: ClassVar[dict[str, bool]] = {"observed": True}  # see `learning.examples_of`
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "program": {"iterations": 10, "epochs": 25, "batch": 32, "learning_rate": 1e-3, "last_rate": 1.0, "warm": False,

@@ -17,6 +17,7 @@ class Glo(GloMasking):
     """
 
     assumes: ClassVar[str] = "mixtures alone; each source is made by a small generator"
+    order: ClassVar[str] = "set"
     learns: ClassVar[dict[str, bool]] = {"observed": False}  # see `learning.examples_of`
 
     def total_steps(self, problem: Problem) -> int:

@@ -42,6 +42,7 @@ class GloMasking:
     width: int = parameter(32, "features before a generator's last layer", low=4, high=128)
 
     assumes: ClassVar[str] = "mixtures and clean images of one source; each source is made by a small generator"
+    order: ClassVar[str] = "fixed"
     learns: ClassVar[dict[str, bool]] = {"observed": True}  # see `learning.examples_of`
 
     def total_steps(self, problem: Problem) -> int:

@@ -20,6 +20,7 @@ class Mask:
     prior: MaskNetwork
 
     assumes: ClassVar[str] = "two sources of equal weight that were mixed as in the mask's training"
+    order: ClassVar[str] = "set"  # one mask serves both ways of listing its two sources
 
     def total_steps(self, problem: Problem) -> int:
         """The number of steps after step 0."""

@@ -47,6 +47,7 @@ class Remix:
     network: str = parameter("light", "mask network", choices=NETWORKS)
 
     assumes: ClassVar[str] = "mixtures alone, of two independent sources: remixes pass for mixtures"
+    order: ClassVar[str] = "set"
     learns: ClassVar[dict[str, bool]] = {"observed": False}  # see `learning.examples_of`
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"batch": 32, "learning_rate": 1e-4, "critic_rate": 1e-4, "last_rate": 1.0, "mask_steps": 4, "network": "paper",

@@ -31,6 +31,7 @@ class RemixTree:
     stop: float = parameter(0.35, "how far apart the discriminator may hold originals and remixes of a split, 0 to 1", low=0.0, high=1.0)
 
     assumes: ClassVar[str] = "sums alone, of three or more independent sources"
+    order: ClassVar[str] = "set"
     learns: ClassVar[dict[str, bool]] = {"observed": False}  # see `learning.examples_of`
 
     def total_steps(self, problem: Problem) -> int:

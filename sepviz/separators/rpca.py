@@ -33,6 +33,7 @@ class Rpca:
     growth: float = parameter(1.2, "factor of mu from iteration to iteration", low=1.0, high=2.0)
 
     assumes: ClassVar[str] = "one source sparse, the other alike in all mixtures"
+    order: ClassVar[str] = "set"
 
     def total_steps(self, problem: Problem) -> int:
         """The number of steps after step 0."""

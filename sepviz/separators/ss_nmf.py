@@ -21,18 +21,24 @@ class SsNmf:
     """``B ~ H W_b``; then ``Y ~ H_b W_b + H_x W_x`` with W_b held (appendix B of Halperin et al. 2019); everything nonnegative.
 
     Both stages minimise ``|V - H W|^2 + sparsity sum_n (sum_r H_nr)^2`` with bases of length 1, column by column, each in closed form
-    (hierarchical alternating least squares, Cichocki & Phan 2009): one step is one sweep over all. The result is what the two halves
-    share of each pixel of the mixture.
+    (hierarchical alternating least squares, Cichocki & Phan 2009): one step is one sweep over all.
+
+    The paper's answer is the ``reconstruction``, ``x = H_x W_x`` (its equation 18), which does not
+    add up to the mixture; the ``mask`` shares each pixel of the mixture out in proportion to the two.
     """
 
     rank: int = parameter(50, "bases of each source", low=1, high=500)
     observed_iterations: int = parameter(40, "sweeps over the observed images", low=1, high=2000)
     iterations: int = parameter(80, "sweeps over the mixtures", low=1, high=2000)
     sparsity: float = parameter(0.1, "weight of the squared sum of an image's activations", low=0.0, high=10.0)
+    answer: str = parameter("mask", "what is made of the two reconstructions",
+                            choices=("mask", "reconstruction"))
 
     assumes: ClassVar[str] = "mixtures and clean images of one source; both are sums of few nonnegative bases"
+    order: ClassVar[str] = "fixed"
     learns: ClassVar[dict[str, bool]] = {"observed": True}  # see `learning.examples_of`
-    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {"sparsity": 1.0}}  # whose figures are far lower here
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "paper": {"sparsity": 1.0, "answer": "reconstruction"}}
 
     def total_steps(self, problem: Problem) -> int:
         """The number of steps after step 0."""
@@ -79,7 +85,8 @@ class SsNmf:
         if new is not None:
             parts = [new[:, chosen] @ bases[chosen] + TINY for chosen in (slice(self.rank, None), slice(self.rank))]
             images = torch.stack(parts, dim=1).unflatten(2, shape)
-            sources = in_proportion(problem.mixtures / weight, images)
+            masked = self.answer == "mask"
+            sources = in_proportion(problem.mixtures / weight, images) if masked else images
             extras["mixtures_activations"], stage = new.clone(), f"update {index - self.observed_iterations}"
         return Step(index, stage, sources, extras, {"evaluations": index, "residual": problem.residual(sources)})
 

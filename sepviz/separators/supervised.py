@@ -26,6 +26,7 @@ class Supervised:
     network: str = parameter("light", "mask network", choices=NETWORKS)
 
     assumes: ClassVar[str] = "clean images of both sources: an upper bound"
+    order: ClassVar[str] = "fixed"
     learns: ClassVar[dict[str, bool]] = {"observed": True, "unobserved": True}  # see `learning.examples_of`
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "program": {"epochs": 250, "batch": 32, "learning_rate": 1e-3, "last_rate": 1.0, "network": "paper"},

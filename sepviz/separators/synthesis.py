@@ -47,7 +47,7 @@ class Synthesis:
 
     After each ``start_iterations`` the share ``keep`` of the starts with the least error on the seen pixels goes on
     (successive halving, Jamieson & Talwalkar 2016), until the ``finalists`` are left. These are refined, for as many iterations
-    for every mixture: errors rest and fall again, and a stop that saves a fifth of the iterations costs 0.3 dB. The truth is
+    for every mixture: errors rest and fall again, so a resting one is no sign to stop at. The truth is
     never asked. The last step, the answer, is the finalists' mean, in the order of the best one's sources and weighted by
     ``exp(-(error / least error - 1) / SPREAD)``: where they agree nothing changes, where they do not it errs less than they do
     on average. Only sources of equal weights change places for it.
@@ -90,7 +90,8 @@ class Synthesis:
 
         ``sources`` and ``extras["filters"]`` (B, K, h, w) are those of the start with the least error at present, of the answer the
         mean and its filters, ``extras["start_error"]`` (B, starts) is the last `remix_error` of every start, dropped ones too, and
-        ``extras["alive"]`` (B, alive) are the numbers of those that still run.
+        ``extras["alive"]`` (B, alive) are the numbers of those that still run. ``info["evaluations"]`` are the
+        images decoded for a mixture that is alone, per source: the whole bank's and every iteration's.
         """
         mixtures, mixing, _ = problem
         mixing.check(mixtures, self.prior.image_shape, prior=self.prior, **self.handles)
@@ -99,7 +100,7 @@ class Synthesis:
         size = mixing.filter_size
         if start is None:
             state, index, iteration, seen = self._draw(problem, prior, rng), 0, 0, False
-            evaluations = -(-self.bank // (len(mixtures) * mixing.count))
+            evaluations = -(-self._banked(mixing) // mixing.count)
         elif start.info.get("averaged") and start.info["iteration"] >= self._limit(int(start.info["alive"])):
             return
         else:
@@ -164,9 +165,15 @@ class Synthesis:
             sources, filters = pick(images, best)[:, 0], None
             if size is not None:
                 filters = pick(step.extras["taps"], best)[:, 0].unflatten(2, (size, size))
-            info = {"evaluations": step.info["evaluations"] * count / self.starts, "residual": problem.residual(sources, filters)}
+            drawn = -(-self._banked(problem.mixing) // problem.mixing.count)
+            descended = (step.info["evaluations"] - drawn) * count / self.starts
+            info = {"evaluations": drawn + descended, "residual": problem.residual(sources, filters)}
             chosen.append(Step(count, f"best of {count}", sources, {} if filters is None else {"filters": filters}, info))
         return chosen
+
+    def _banked(self, mixing: Mixing) -> int:
+        """Latents in the bank: enough for every start."""
+        return max(self.bank, mixing.count * self.starts) if self.bank else 0
 
     def _survivors(self, alive: int) -> int:
         return max(self.finalists, min(alive - 1, math.floor(self.keep * alive)))
@@ -190,7 +197,8 @@ class Synthesis:
         mixtures, mixing, _ = problem
         shape = (len(mixtures), self.starts, mixing.count)
         if self.bank:
-            z = torch.randn((max(self.bank, mixing.count * self.starts), self.prior.latent_size), generator=rng, device=mixtures.device)
+            z = torch.randn((self._banked(mixing), self.prior.latent_size), generator=rng,
+                            device=mixtures.device)
             with torch.no_grad():
                 images = torch.cat([prior.decode(part) for part in z.split(500)])
             if mixing.filter_size is not None:

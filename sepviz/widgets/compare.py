@@ -70,8 +70,11 @@ class Compare(anywidget.AnyWidget):
         for name, trace in tqdm(named.items(), desc="packing", delay=1, leave=False):
             slimmed = [slim(step) for step in trace.steps]
             steps = [slimmed[i] for i in thin(slimmed, view, BUDGET // len(named))]
-            order = matching(view, ends[name]) if truth is not None else metrics.match(ends[name], target)
-            pack = pack_frames(make_view(trace.problem, truth, item), steps, order)
+            own = make_view(trace.problem, truth, item, trace.order)
+            weights = trace.problem.mixing.weights
+            order = (matching(own, trace.final.sources) if truth is not None
+                     else metrics.match(ends[name], target, weights=weights))
+            pack = pack_frames(own, steps, order)
             for record, step in zip(pack["records"], steps, strict=True):
                 record["seconds"] = step.info.get("seconds")
             runs.append({"label": name, **pack})

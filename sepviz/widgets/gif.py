@@ -10,9 +10,8 @@ import torch
 from PIL import Image, ImageDraw
 from tqdm.auto import tqdm
 
-from sepviz import metrics
 from sepviz.core import Problem, SepvizError, Step, Truth
-from sepviz.widgets.packing import make_view, matching
+from sepviz.widgets.packing import make_view, matching, psnrs
 
 if TYPE_CHECKING:
     from sepviz.trace import Trace
@@ -27,11 +26,11 @@ def gif_bytes(trace: Trace, truth: Truth | None, item: int, zoom: int, seconds: 
     """The animation as a GIF file's bytes. The residual is in gray: 0 is mid-gray, full scale plus or minus 0.5."""
     if zoom < 1 or seconds <= 0:
         raise SepvizError(f"zoom={zoom}, seconds={seconds}: want 1 or more, and more than 0")
-    view = make_view(trace.problem, truth, item)
+    view = make_view(trace.problem, truth, item, trace.order)
     place = view.items.index(item)
     order = list(range(trace.problem.mixing.count))
     if truth is not None:
-        order = matching(view, trace.final.sources[view.items].cpu())[place].tolist()
+        order = matching(view, trace.final.sources)[place].tolist()
     positions = np.unique(np.linspace(0, len(trace) - 1, min(FRAMES, len(trace))).round().astype(int))
     mixture = view.problem.mixtures[place]
 
@@ -51,7 +50,7 @@ def gif_bytes(trace: Trace, truth: Truth | None, item: int, zoom: int, seconds: 
         draw = ImageDraw.Draw(sheet)
         psnr = ""
         if view.truth is not None:
-            psnr = f"   PSNR {float(metrics.psnr(sources[None].nan_to_num(0), view.truth.sources[place : place + 1])):.1f} dB"
+            psnr = f"   PSNR {psnrs(view, [step])[0][place]:.1f} dB"
         draw.text((GAP, 2), f"step {step.index}   {step.stage}{psnr}", fill=INK)
         for i, row in enumerate(rows):
             for j, (name, image) in enumerate(row):

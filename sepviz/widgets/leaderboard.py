@@ -13,7 +13,15 @@ from sepviz import metrics, separators
 from sepviz.core import SepvizError, Truth
 from sepviz.trace import Trace
 from sepviz.widgets.compare import check_alike, slim
-from sepviz.widgets.packing import make_view, matching, pack_frames, pack_static, short, thin
+from sepviz.widgets.packing import (
+    first,
+    make_view,
+    matching,
+    pack_frames,
+    pack_static,
+    short,
+    thin,
+)
 from sepviz.widgets.player import FOLDER, VIEW_CSS, VIEW_JS
 
 BUDGET = 2 * 2**20  # bytes of frames of all runs together
@@ -27,7 +35,8 @@ class Leaderboard(anywidget.AnyWidget):
     traces : mapping of str to Trace
         Runs on the same mixtures, by name.
     truth : Truth
-        What the runs are measured against: mean PSNR and SSIM over all mixtures, each matched at its last step.
+        What the runs are measured against: mean PSNR and SSIM over all mixtures at the last step,
+        matched as the method's ``order`` and the weights allow (`sepviz.metrics.match`).
     shown : int
         The first mixtures, whose pictures and steps are shown, 1 to 4.
 
@@ -60,13 +69,12 @@ class Leaderboard(anywidget.AnyWidget):
                 raise SepvizError(f"run {name!r} has sources of {tuple(trace.sources.shape)}, the truth {tuple(truth.sources.shape)}: "
                                   "compare runs of one problem")
             check_alike(traces, name)
-            found = metrics.summarize(trace.sources.cpu(), truth.sources.cpu())
-            problem = trace.problem._replace(mixtures=trace.problem.mixtures[:shown])
-            view = make_view(problem, Truth(truth.sources[:shown]))
-            steps = [step._replace(sources=step.sources[:shown], extras={key: value[:shown] for key, value in step.extras.items()})
-                     for step in map(slim, trace.steps)]
+            found = metrics.summarize(trace.sources.cpu(), truth.sources.cpu(), order=trace.order,
+                                      weights=trace.problem.mixing.weights)
+            view = first(make_view(trace.problem, truth, order=trace.order), shown)
+            steps = [slim(step) for step in trace.steps]
             chosen = [steps[i] for i in thin(steps, view, BUDGET // len(traces))]
-            pack = pack_frames(view, chosen, matching(view, chosen[-1].sources.float().cpu()))
+            pack = pack_frames(view, chosen, matching(view, trace.final.sources))
             runs.append({**pack, "method": name})
             rows.append({"name": name, "psnr": short(found.mean), "interval": short(found.interval), "ssim": short(found.ssim),
                          "n": found.n, "seconds": round(trace.seconds, 2), "evaluations": trace.final.info.get("evaluations", 0),

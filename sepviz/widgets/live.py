@@ -13,7 +13,7 @@ import anywidget
 import torch
 import traitlets
 
-from sepviz.core import Problem, Separator, SepvizError, Step, Truth, check_parameters, one_line, parameters_of
+from sepviz.core import Problem, Separator, SepvizError, Step, Truth, check_parameters, one_line, order_of, parameters_of
 from sepviz.state import State
 from sepviz.trace import LIMIT, MAX_FRAMES, Recorder, Trace, in_full, timed
 from sepviz.widgets.packing import make_view, matching, pack_frames, pack_static, thin
@@ -104,7 +104,7 @@ class LiveRun(anywidget.AnyWidget):
         self._problem = problem
         self._seed = seed
         self._state = state
-        self._view = make_view(problem, truth)
+        self._view = make_view(problem, truth, order=order_of(separator))
         self._method = type(separator).__name__
         self._separator: Any = separator
         self._busy = False  # a step is being computed
@@ -250,7 +250,8 @@ class LiveRun(anywidget.AnyWidget):
         if not steps:
             raise SepvizError("nothing is recorded yet: start the run first")
         parameters = parameters_of(branch.used or self._separator)
-        return Trace(self._problem, steps, self._method, parameters, self._seed, branch.seconds, changes=list(branch.changes))
+        return Trace(self._problem, steps, self._method, parameters, self._seed, branch.seconds, changes=list(branch.changes),
+                     order=self._view.order)
 
     def _say(self, state: str, error: str = "") -> None:
         number = self._branches.index(self._branch)
@@ -383,7 +384,7 @@ class LiveRun(anywidget.AnyWidget):
         """Which true source fits each estimate best; the estimates keep their places while they change."""
         if self._view.truth is None:
             return None
-        return matching(self._view, step.sources[self._view.items].detach().float().cpu()).argsort(dim=1).tolist()
+        return matching(self._view, step.sources).argsort(dim=1).tolist()
 
     def _publish(self, step: Step) -> None:
         pack = pack_frames(self._view, [step], order=self._order(step))

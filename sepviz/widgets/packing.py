@@ -33,9 +33,11 @@ class View(NamedTuple):
     items: list[int]
     low: float
     high: float
+    order: str  # of the method's sources, a key of `sepviz.core.ORDERS`
+    all_sources: Tensor | None  # the truth of all mixtures: "one order for the set" is of all
 
 
-def make_view(problem: Problem, truth: Truth | None, item: int = 0) -> View:
+def make_view(problem: Problem, truth: Truth | None, item: int = 0, order: str = "each") -> View:
     """The block of `ITEMS` mixtures that ``item`` is in.
 
     Raises
@@ -56,7 +58,15 @@ def make_view(problem: Problem, truth: Truth | None, item: int = 0) -> View:
     mixtures = problem.mixtures[items].detach().float().cpu().nan_to_num(0)
     shown = Problem(mixtures, problem.mixing)
     shown_truth = None if truth is None else Truth(truth.sources[items].detach().float().cpu())
-    return View(shown, shown_truth, items, min(0.0, float(mixtures.min())), max(1.0, float(mixtures.max())))
+    low, high = min(0.0, float(mixtures.min())), max(1.0, float(mixtures.max()))
+    return View(shown, shown_truth, items, low, high, order, None if truth is None else truth.sources)
+
+
+def first(view: View, count: int) -> View:
+    """The view of its first mixtures only."""
+    problem = view.problem._replace(mixtures=view.problem.mixtures[:count])
+    truth = None if view.truth is None else Truth(view.truth.sources[:count])
+    return view._replace(problem=problem, truth=truth, items=view.items[:count])
 
 
 def _image_bytes(images: Tensor) -> bytes:
@@ -89,15 +99,25 @@ def pack(trace: Trace, view: View, budget: int = BUDGET) -> tuple[list[int], dic
     """A run as a player gets it: the positions of its frames in the trace, `pack_static` and `pack_frames`."""
     positions = thin(trace.steps, view, budget)
     # One matching, at the last step: panels that follow the matching of each step would jump.
-    permutation = None if view.truth is None else matching(view, trace.final.sources[view.items].cpu())
+    permutation = None if view.truth is None else matching(view, trace.final.sources)
     steps = tqdm([trace.steps[i] for i in positions], desc="packing", delay=1, leave=False)
     return positions, pack_static(view, len(trace.problem.mixtures), trace.method), pack_frames(view, steps, permutation)
 
 
 def matching(view: View, sources: Tensor) -> Tensor:
-    """For the mixtures in view: ``permutation[b, k]`` is the estimate of source k."""
-    assert view.truth is not None
-    return metrics.match(sources.nan_to_num(0), view.truth.sources)
+    """For the mixtures in view: ``permutation[b, k]`` is the estimate of source k.
+
+    Parameters
+    ----------
+    sources : Tensor (B, K, C, H, W)
+        Of all mixtures, in view or not.
+    """
+    assert view.all_sources is not None
+    weights, whole = view.problem.mixing.weights, view.order == "set"
+    ours, true = (images[slice(None) if whole else view.items].detach().float().cpu()
+                  for images in (sources, view.all_sources))
+    found = metrics.match(ours.nan_to_num(0), true, weights=weights, order=view.order)
+    return found[view.items] if whole else found
 
 
 def pack_frames(view: View, steps: Iterable[Step], permutation: Tensor | None = None,
@@ -118,7 +138,7 @@ def pack_frames(view: View, steps: Iterable[Step], permutation: Tensor | None = 
     layers = [{"name": "estimate", "signed": False, "panels": count}, *([{"name": "remix", "signed": False, "panels": 1}] if hides else []),
               {"name": "residual", "signed": True, "panels": 1},
               *({"name": name, "label": SIGNED[name], "signed": True, "panels": count} for name in names)]
-    psnrs = _psnrs(view, steps) if view.truth is not None else None
+    found = psnrs(view, steps) if view.truth is not None else None
 
     def images(tensor: Tensor) -> Tensor:
         chosen = tensor[view.items].detach().to("cpu", torch.float32)
@@ -144,26 +164,30 @@ def pack_frames(view: View, steps: Iterable[Step], permutation: Tensor | None = 
         for name in ("sigma", "loss"):
             if name in step.info:
                 values[name] = [short(step.info[name])] * len(view.items)
-        if psnrs is not None:
-            values["psnr"] = psnrs[i]
+        if found is not None:
+            values["psnr"] = found[i]
         records.append({"index": step.index, "stage": step.stage, "scales": scales, "values": values, "order": order,
                         "evaluations": step.info.get("evaluations")})
-    weights = torch.tensor(view.problem.mixing.weights).expand(len(view.items), -1)
-    if permutation is not None:
-        weights = weights.gather(1, permutation.cpu())
-    shown = [[short(weight) for weight in row] for row in weights.tolist()]
-    return {"layers": layers, "records": records, "bytes": b"".join(chunks), "weights": shown}
+    weights = [short(weight) for weight in view.problem.mixing.weights]  # equal ones alone are permuted
+    return {"layers": layers, "records": records, "bytes": b"".join(chunks),
+            "weights": [weights] * len(view.items)}
 
 
-def _psnrs(view: View, steps: list[Step]) -> list[list[float | None]]:
+def psnrs(view: View, steps: list[Step]) -> list[list[float | None]]:
     """PSNR of every step and mixture; many steps in one call, which is several times as fast."""
     assert view.truth is not None
     found: list[list[float | None]] = []
-    together = 16
-    for first in range(0, len(steps), together):
-        some = torch.stack([step.sources[view.items].detach().to("cpu", torch.float32) for step in steps[first : first + together]])
+    weights, order, together = view.problem.mixing.weights, view.order, 16
+
+    def images(step: Step) -> Tensor:
+        chosen = step.sources[view.items].detach().to("cpu", torch.float32).nan_to_num(0)
+        return metrics.reorder(chosen, matching(view, step.sources)) if order == "set" else chosen
+
+    for begin in range(0, len(steps), together):
+        some = torch.stack([images(step) for step in steps[begin:begin + together]])
         truth = view.truth.sources.expand_as(some)
-        values = metrics.psnr(some.nan_to_num(0).flatten(0, 1), truth.flatten(0, 1)).reshape(len(some), -1)
+        values = metrics.psnr(some.flatten(0, 1), truth.flatten(0, 1), weights=weights,
+                              order="each" if order == "each" else "fixed").reshape(len(some), -1)
         found += [[short(value) for value in row] for row in values.tolist()]
     return found
 

@@ -59,7 +59,7 @@ class Player(anywidget.AnyWidget):
     item = traitlets.Int(0).tag(sync=True)
 
     def __init__(self, trace: Trace, truth: Truth | None = None, item: int = 0):
-        self._view = make_view(trace.problem, truth, item)
+        self._view = make_view(trace.problem, truth, item, trace.order)
         self._positions, static, frames = pack(trace, self._view)
         self.trace = trace
         super().__init__(static=static, frames=frames, item=item)
@@ -85,7 +85,7 @@ class Player(anywidget.AnyWidget):
 
 def html_page(trace: Trace, truth: Truth | None = None, title: str | None = None) -> str:
     """One HTML page with the player, its data and its code in it."""
-    _, static, frames = pack(trace, make_view(trace.problem, truth))
+    _, static, frames = pack(trace, make_view(trace.problem, truth, order=trace.order))
     return page_of(PLAYER_JS, {"static": static, "frames": frames, "cursor": 0, "item": 0}, title or f"{trace.method}, step by step")
 
 
