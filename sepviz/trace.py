@@ -16,8 +16,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from sepviz import files
-from sepviz.core import (ORDERS, Problem, Separator, SepvizError, Step, Truth, order_of,
-                         parameters_of, shown)
+from sepviz.core import ORDERS, Problem, Separator, SepvizError, Step, Truth, order_of, parameters_of, shown
 from sepviz.mixing import Mixing
 
 FORMAT = 1  # of saved files; another number is refused
