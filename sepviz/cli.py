@@ -733,7 +733,7 @@ def _export(arguments: argparse.Namespace) -> int:
     shipped |= {path.name.removesuffix(".trace.npz"): path for path in sorted(zoo.FOLDER.glob("*.trace.npz"))}
     sources = [Path(name) if name.endswith((".ipynb", ".npz")) else shipped[choose("lab or recorded run", name, shipped)]
                for name in arguments.sources]
-    for page in gallery(sources or list(shipped.values()), arguments.out, run=arguments.run_first):
+    for page in gallery(sources or list(shipped.values()), arguments.out, run=arguments.run_first, trust=arguments.trust):
         print(f"{page}: {page.stat().st_size / 1e6:.2f} MB")
     print(f"open {arguments.out / 'index.html'} in a browser, or put the folder on a course page")
     return 0
@@ -880,6 +880,7 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
         your own notebook.ipynb or trace.npz; with trace.problem.npz beside it, the truth is shown (default: all labs and runs)""")
     export.add_argument("--out", type=Path, default=Path("sepviz-gallery"), metavar="FOLDER", help="made fresh (default: sepviz-gallery)")
     export.add_argument("--run", action="store_true", dest="run_first", help="run the notebooks first; they stay as they are")
+    export.add_argument("--trust", action="store_true", help="run the code that widgets of other packages saved in the notebooks")
 
     bench = command("bench", None, "compute a published table", "See sepviz bench --help.")
     bench.add_argument("words", nargs=argparse.REMAINDER)
