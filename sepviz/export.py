@@ -12,6 +12,7 @@ import hashlib
 import html
 import io
 import json
+import logging
 import mimetypes
 import os
 import re
@@ -508,11 +509,12 @@ class _Lab:
             renderer = Renderer(escape=False, embed_images=True, attachments=attachments, exclude_anchor_links=True)
             return MarkdownWithMath(renderer=renderer).render(source)
 
-        exporter = HTMLExporter(template_name="basic", config=Config(), exclude_input_prompt=True, exclude_output_prompt=True)
+        quiet = logging.Logger("nbconvert", logging.CRITICAL + 1)  # it tells of pictures without words, which get some here
+        exporter = HTMLExporter(template_name="basic", config=Config(), exclude_input_prompt=True, exclude_output_prompt=True, log=quiet)
         exporter.register_filter("markdown2html", markdown)
         language = self.notebook.metadata.get("language_info", {})
         names = {key: str(language[key]) for key in ("name", "pygments_lexer") if isinstance(language.get(key), str)}
-        self.notebook.metadata = {"language_info": names}
+        self.notebook.metadata = {"language_info": {"name": "python", **names}}
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of formats that are not shown
