@@ -14,6 +14,7 @@ import json
 import math
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -233,7 +234,7 @@ def _page_of_the_hub(path: Path) -> str:
 
 @contextlib.contextmanager
 def _fresh_folder(wanted: Path) -> Iterator[Path]:
-    """``wanted``, or ``wanted-2``, ``wanted-3``, ... if it is there; made at once, and gone again if nothing comes to lie in it."""
+    """``wanted``, or ``wanted-2``, ``wanted-3``, ... if it is there; made at once, and gone again with all in it after an error."""
     number, folder = 1, wanted
     while folder.exists():
         number += 1
@@ -241,9 +242,9 @@ def _fresh_folder(wanted: Path) -> Iterator[Path]:
     folder.mkdir(parents=True)
     try:
         yield folder
-    finally:
-        if not any(folder.iterdir()):
-            folder.rmdir()
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _demo(arguments: argparse.Namespace) -> int:
@@ -378,6 +379,11 @@ def _separate(arguments: argparse.Namespace) -> int:
                                             filter_size=arguments.filter_size)
     if arguments.visible is not None:
         problem = tasks.hide(problem, files.read_mask(arguments.visible, *problem.mixtures.shape[-2:]))
+    if arguments.html is not None:  # an error after the run would come too late
+        from sepviz.export import LARGEST
+        from sepviz.widgets.packing import check_page
+
+        check_page(problem, LARGEST)
     settings = [*arguments.set, *([] if arguments.starts is None else [f"starts={arguments.starts}"])]
     separator = separator_of(arguments.method, arguments.preset, settings, arguments.prior, device)
     prior = getattr(separator, "prior", None)

@@ -1,16 +1,19 @@
 """The gallery: pages that play without a kernel and without a network, and what is refused."""
 
+import json
 import re
 
 import nbformat
 import pytest
+import torch
 from nbclient import NotebookClient
 from test_trace import Toy, task  # noqa: F401 (task is a fixture)
 
 from sepviz import cli, export, files, zoo
-from sepviz.core import SepvizError
+from sepviz.core import Problem, SepvizError, Step, Truth
 from sepviz.figures import curves
-from sepviz.trace import record
+from sepviz.mixing import Mixing
+from sepviz.trace import Trace, record
 
 CELLS = [
     ("markdown", "# A small lab\n\nThe rule is $m = x_1 + x_2$, and `code` is code. More of it.\n\n"
@@ -98,6 +101,40 @@ def test_long_runs_are_thinned_and_the_page_says_so(lab, task, tmp_path, monkeyp
     with pytest.raises(SepvizError, match="would have"):
         export.gallery([lab], tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+def long_run(batch, channels, side, steps, forces=True):
+    """A trace of random images, with the layers that a player shows under them."""
+    images = torch.rand(batch, 2, channels, side, side, generator=torch.Generator().manual_seed(0))
+    extras = dict.fromkeys(("prior_force", "data_force"), images) if forces else {}
+    made = [Step(i, "step", images * i / steps, extras, {"evaluations": float(i)}) for i in range(steps)]
+    return Trace(Problem(images.sum(1), Mixing.sum(2)), made, "Toy"), Truth(images)
+
+
+@pytest.mark.parametrize(("shape", "says"), [
+    ((2, 1, 8, 30), ""), ((8, 3, 32, 60), "it holds 4[0-9] of 60 recorded steps and 2 of 8 mixtures."),
+    ((1, 1, 4, 9000), "it holds [0-9]{4} of 9000 recorded steps."), ((1, 3, 200, 12), "it holds 4 of 12 recorded steps and no forces.")])
+def test_every_page_of_a_run_is_small(shape, says, tmp_path):
+    trace, truth = long_run(*shape)
+    trace.save(tmp_path / "run.npz")
+    files.save_problem(tmp_path / "run.problem.npz", trace.problem, truth)
+    for page in (trace.to_html(tmp_path / "run.html", truth), export.gallery([tmp_path / "run.npz"], tmp_path / "out")[1]):
+        text = page.read_text()
+        assert page.stat().st_size < 5_000_000
+        assert re.search(f"To keep this page small, {says}", text) if says else "To keep this page small" not in text
+        records = json.loads(re.search(r'<script (?:id="state" )?type="application/json"[^>]*>(.*?)</script>', text)[1])["frames"]["records"]
+        assert (records[0]["index"], records[-1]["index"]) == (0, len(trace) - 1)
+
+
+def test_a_run_of_images_too_large_for_a_page(tmp_path, capsys):
+    trace, truth = long_run(1, 3, 400, 2, forces=False)
+    with pytest.raises(SepvizError, match="2 sources of 3x400x400 would have more than 5 MB"):
+        trace.to_html(tmp_path / "run.html", truth)
+    files.save_problem(tmp_path / "p.npz", trace.problem, truth)
+    words = ["separate", "p.npz", "--method", "average", "--out", "o.npz", "--html", "o.html"]
+    words = [str(tmp_path / word) if word[1] == "." else word for word in words]
+    assert cli.main(words) == 2 and "3x400x400" in capsys.readouterr().err  # before the run
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["p.npz"]
 
 
 def test_thinned_packs_keep_first_and_last():
