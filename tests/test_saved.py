@@ -169,6 +169,49 @@ def test_a_saved_widget_gets_the_code_of_this_version(tmp_path):
     assert EVIL not in text and "class View extends" in text
 
 
+# --- guesses ------------------------------------------------------------------------------------
+
+
+def asked():
+    """Every kind of question with guesses of many sizes, and what Python says of each."""
+    gain = Guess.number("How many dB?", unit="dB", low=0, high=40)
+    best = Guess.choice("Which is best?", ["average", "half swap", "basis"])
+    course = Guess.curve("How does it go?", x="sigma", y="PSNR", at=[0.1, 0.2, 0.5, 1, 2], low=0, high=40, log_x=True)
+    why = {"average": "a hedge", "half swap": "sharp and wrong"}
+    return [(gain, 15.04, "", [14, 30, 15.04, -5, 0.00012, 1.5e-5, 15432.1, 812.6]), (best, "average", why, ["half swap", "average", "basis"]),
+            (course, ([0.15, 0.5, 1.5], [30.0, 25.5, 11.0]), "", [[30, 30, 30, 30, 10], [29.5, 28, 25, 20, 0.004]])]
+
+
+def test_a_guess_in_a_page_is_answered_there(browser, tmp_path):
+    """By the page alone, in the words that Python would use."""
+    questions = asked()
+    widgets = state_of(*[guess for guess, *_ in questions], *[guess.reveal(answer, why) for guess, answer, why, _ in questions])
+    path = page_of(notebook([code(*[shows_widget(f"m{i}") for i in range(6)])], widgets), tmp_path)
+    page = browser.new_page()
+    page.set_default_timeout(60_000)
+    page.goto(path.as_uri())
+    page.locator("details").nth(2).wait_for(state="attached")
+    assert "run this cell again" not in page.locator("main").text_content() and page.locator("details[open]").count() == 0
+    page.get_by_label("your guess (dB)", exact=True).fill("14")
+    page.locator("details[open]").wait_for()
+    says = page.locator("details[open] .sepviz-verdict")
+    says.get_by_text("close, 1.04 dB too low").wait_for()
+    assert says.locator("p").all_text_contents() == ["The answer is 15 dB.", "Your guess 14 dB: close, 1.04 dB too low."]
+    page.get_by_label("half swap").check()
+    page.get_by_text("Your guess was half swap.").wait_for()
+    assert page.locator("details").nth(1).locator("p").all_text_contents()[-2:] == ["half swap: sharp and wrong", "average: a hedge"]
+    judge = path.read_text().partition("const VERDICTS = ")[2].partition("\nfunction questionOf")[0]
+    short = "function short" + path.read_text().partition("function short")[2].partition("\n}")[0] + "\n}"
+    between = "function interpolated" + path.read_text().partition("function interpolated")[2].partition("\n}")[0] + "\n}"
+    for guess, answer, why, values in questions:
+        for value in values:
+            guess.guess = value
+            revealed = guess.reveal(answer, why)
+            script = f"(spec) => {{ {short}\n{between}\nconst CLOSE = 0.05; const VERDICTS = {judge}\nreturn VERDICTS[spec.kind](spec); }}"
+            assert page.evaluate(script, revealed.spec) == revealed.spec["verdict"]
+    page.close()
+
+
 # --- damaged ------------------------------------------------------------------------------------
 
 

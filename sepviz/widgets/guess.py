@@ -119,7 +119,8 @@ class Guess(anywidget.AnyWidget):
         verdict = NONE_YET if guess is None else _VERDICTS[kind](self.spec, guess, shown)
         reasons = [why] if isinstance(why, str) else self._reasons(why, shown)
         return Reveal(spec={**self.spec, "guess": guess, "answer": shown, "says": _SAYS[kind](self.spec, shown), "verdict": verdict,
-                            "why": [reason for reason in reasons if reason]})
+                            "why": [reason for reason in reasons if reason],
+                            "reasons": {} if isinstance(why, str) else dict(why)})  # for a guess that is made in an exported page
 
     def _reasons(self, why: Mapping[str, str], answer: str) -> list[str]:
         if self.spec["kind"] != "choice" or not set(why) <= set(self.spec["choices"]):
