@@ -8,6 +8,15 @@ for (const script of document.querySelectorAll("script[data-state]")) {
   modules[script.dataset.state] = globalThis.sepvizModules[script.dataset.module];
 }
 for (const model of Object.values(models)) model.page = Object.values(models); // a reveal looks for its question
+// On paper the last step is what counts; at the first there are no forces yet.
+matchMedia("print").addEventListener("change", ({ matches: printed }) => {
+  for (const slider of document.querySelectorAll(".sepviz-slider")) {
+    if (printed) slider.dataset.before = slider.value;
+    slider.value = printed ? slider.max : slider.dataset.before;
+    slider.dispatchEvent(new Event("input"));
+    slider.dispatchEvent(new Event("change"));
+  }
+});
 for (const place of document.querySelectorAll(".export-widget[data-model]")) {
   const model = models[place.dataset.model], found = modules[place.dataset.model];
   const say = document.createElement("p");

@@ -16,15 +16,16 @@ from sepviz import export
 from sepviz.core import SepvizError, Step, Truth
 from sepviz.trace import Trace
 from sepviz.widgets.packing import make_view, pack, pack_for_page
+from sepviz.widgets.still import STILL_CSS, Still
 
 FOLDER = Path(__file__).parent
 VIEW_JS = (FOLDER / "view.js").read_text(encoding="utf-8")  # shared by the player, the live run and the HTML page
-VIEW_CSS = (FOLDER / "view.css").read_text(encoding="utf-8")
+VIEW_CSS = (FOLDER / "view.css").read_text(encoding="utf-8") + STILL_CSS
 SAVED_MODEL_JS = (FOLDER / "saved_model.js").read_text(encoding="utf-8")  # for a page without a kernel
 PLAYER_JS = VIEW_JS + (FOLDER / "player.js").read_text(encoding="utf-8")
 
 
-class Player(anywidget.AnyWidget):
+class Player(Still, anywidget.AnyWidget):
     """Play, scrub and look into a recorded run.
 
     All frames are sent once, as float16 (see `sepviz.widgets.packing`); moving through them sends
