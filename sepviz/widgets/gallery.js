@@ -16,6 +16,9 @@ matchMedia("print").addEventListener("change", ({ matches: printed }) => {
     slider.dispatchEvent(new Event("input"));
     slider.dispatchEvent(new Event("change"));
   }
+  for (const panel of document.querySelectorAll(".sepviz-panel")) {
+    panel.classList.toggle("export-nothing", printed && panel.textContent.startsWith("no ")); // "no noise here"
+  }
 });
 for (const place of document.querySelectorAll(".export-widget[data-model]")) {
   const model = models[place.dataset.model], found = modules[place.dataset.model];

@@ -118,7 +118,7 @@ def pack_for_page(trace: Trace, truth: Truth | None,
         steps = [step._replace(extras={name: extra for name, extra in step.extras.items()
                                        if name == "filters"}) for step in steps]
     slim = dataclasses.replace(trace, steps=steps)
-    positions, static, frames = pack(slim, view, _room(view, largest))
+    positions, static, frames = pack(slim, view, _fit(steps, view, largest) * _frame_bytes(steps, view))
     counts = [(len(positions), len(trace), "recorded steps"),
               (len(view.items), len(trace.problem.mixtures), "mixtures")]
     parts = [f"{kept} of {whole} {what}" for kept, whole, what in counts if kept < whole]
@@ -143,15 +143,11 @@ def _first(view: View, count: int) -> View:
     return view._replace(problem=problem, truth=truth, items=view.items[:count])
 
 
-def _room(view: View, largest: int) -> int:
-    """Bytes for frames in a page, where base64 makes them a third longer: it holds code, mixtures and truth, too."""
-    fixed = (2 + view.problem.mixing.count) * view.problem.mixtures.numel()
-    return max(0, (largest - CODE) * 3 // 4 - fixed)
-
-
 def _fit(steps: Sequence[Step], view: View, largest: int) -> int:
-    """How many frames a page can hold."""
-    return _room(view, largest) // _frame_bytes(steps, view)
+    """How many frames a page holds beside code, mixtures and truth; base64 makes all a third longer."""
+    fixed = (2 + view.problem.mixing.count) * view.problem.mixtures.numel()
+    room = max(0, (largest - CODE) * 3 // 4 - fixed)
+    return room // (_frame_bytes(steps, view) + RECORD * (2 + len(view.items)))
 
 
 def matching(view: View, sources: Tensor) -> Tensor:
@@ -254,7 +250,7 @@ def _frame_bytes(steps: Sequence[Step], view: View) -> int:
     count = view.problem.mixing.count
     extras = sum(any(_is_layer(step, name) for step in steps) for name in SIGNED)
     layers = 1 + (view.problem.mixing.visible is not None) + count * (1 + extras)
-    return 2 * layers * view.problem.mixtures.numel() + RECORD * (2 + len(view.items))
+    return 2 * layers * view.problem.mixtures.numel()
 
 
 def thin(steps: Sequence[Step], view: View, budget: int = BUDGET) -> list[int]:
