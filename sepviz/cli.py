@@ -234,7 +234,7 @@ def _page_of_the_hub(path: Path) -> str:
 
 @contextlib.contextmanager
 def _fresh_folder(wanted: Path) -> Iterator[Path]:
-    """``wanted``, or ``wanted-2``, ``wanted-3``, ... if it is there; made at once, and gone again with all in it after an error."""
+    """``wanted``, or ``wanted-2``, ``wanted-3``, ... if it is there; gone again after an error."""
     number, folder = 1, wanted
     while folder.exists():
         number += 1
@@ -739,7 +739,8 @@ def _export(arguments: argparse.Namespace) -> int:
     shipped |= {path.name.removesuffix(".trace.npz"): path for path in sorted(zoo.FOLDER.glob("*.trace.npz"))}
     sources = [Path(name) if name.endswith((".ipynb", ".npz")) else shipped[choose("lab or recorded run", name, shipped)]
                for name in arguments.sources]
-    for page in gallery(sources or list(shipped.values()), arguments.out, run=arguments.run_first, trust=arguments.trust):
+    for page in gallery(sources or list(shipped.values()), arguments.out, run=arguments.run_first,
+                        trust=arguments.trust):
         print(f"{page}: {page.stat().st_size / 1e6:.2f} MB")
     print(f"open {arguments.out / 'index.html'} in a browser, or put the folder on a course page")
     return 0
@@ -886,7 +887,8 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
         your own notebook.ipynb or trace.npz; with trace.problem.npz beside it, the truth is shown (default: all labs and runs)""")
     export.add_argument("--out", type=Path, default=Path("sepviz-gallery"), metavar="FOLDER", help="made fresh (default: sepviz-gallery)")
     export.add_argument("--run", action="store_true", dest="run_first", help="run the notebooks first; they stay as they are")
-    export.add_argument("--trust", action="store_true", help="run the code that widgets of other packages saved in the notebooks")
+    export.add_argument("--trust", action="store_true",
+                        help="run the code that widgets of other packages saved in the notebooks")
 
     bench = command("bench", None, "compute a published table", "See sepviz bench --help.")
     bench.add_argument("words", nargs=argparse.REMAINDER)

@@ -1,8 +1,9 @@
 """A static gallery: labs and recorded runs as plain HTML pages, without a kernel and without a network.
 
 A lab's page holds what its notebook saved: text, code, figures, and for every widget its state and its code, which
-the page runs over a stand-in for Jupyter's model. Formulas become MathML, which browsers draw by themselves. Notebooks
-may be anybody's: `sepviz.saved` reads and cleans them, and a page's policy lets no other script run than its own.
+the page runs over a stand-in for Jupyter's model. Formulas become MathML, which browsers draw by themselves.
+Notebooks may be anybody's: `sepviz.saved` reads and cleans them, and a page's policy lets no script
+run but its own.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ if TYPE_CHECKING:
 LARGEST = 5_000_000  # bytes of a page
 CELL_LIMIT = 600  # seconds of a cell that is run
 STILL = "sepviz-still"  # in an output's metadata: the picture of the widget before it
-KINDS = {"image/svg+xml", "image/png", "image/jpeg", "text/html", "text/markdown", "text/plain", "text/latex"}
+KINDS = {"image/svg+xml", "image/png", "image/jpeg",
+         "text/html", "text/markdown", "text/plain", "text/latex"}  # of outputs that are shown
 SILENT = re.compile("Progress|HTML|Label|Layout|Style|Output")  # widgets that say nothing, or nothing new, without a kernel
 ASSETS = Path(__file__).parent / "widgets"
 
@@ -60,7 +62,8 @@ class Page(NamedTuple):
 # --- the gallery --------------------------------------------------------------------------------
 
 
-def gallery(sources: Sequence[str | Path], folder: str | Path, *, run: bool = False, trust: bool = False) -> list[Path]:
+def gallery(sources: Sequence[str | Path], folder: str | Path, *, run: bool = False,
+            trust: bool = False) -> list[Path]:
     """Write a page for each lab and each recorded run, and ``index.html``, which leads to them.
 
     Parameters
@@ -73,7 +76,8 @@ def gallery(sources: Sequence[str | Path], folder: str | Path, *, run: bool = Fa
     run : bool
         Run the notebooks first. The notebooks themselves stay as they are.
     trust : bool
-        Let widgets of other packages run the code that a notebook saved. Without it only this package's own code runs.
+        Let widgets of other packages run the code that a notebook saved. Without it only this
+        package's own code runs.
 
     Returns
     -------
@@ -131,7 +135,8 @@ def _index(pages: Sequence[Page], sizes: dict[str, int]) -> str:
                 data = base64.b64encode(page.picture).decode()
                 dark = "" if kind == "Labs" else ' class="dark"'
                 picture = f'<img{dark} alt="" src="data:image/jpeg;base64,{data}">' if data else '<div class="blank"></div>'
-                parts.append(f'<li>{picture}<h3><a href="{_link(page.name)}">{html.escape(page.title)}</a></h3>'
+                link = f'<a href="{_link(page.name)}">{html.escape(page.title)}</a>'
+                parts.append(f"<li>{picture}<h3>{link}</h3>"
                              f"<p>{html.escape(page.sentence)}</p><p>{sizes[page.name] / 1e6:.1f} MB</p></li>")
         parts.append("</ul>")
     return _html("Source separation, step by step", "\n".join(parts), {}, index=True)
@@ -158,11 +163,13 @@ def _html(title: str, body: str, widgets: dict[str, dict[str, Any]], index: bool
     for name, state in widgets.items():
         kept = {key: value for key, value in state.items() if not key.startswith("_") and key not in ("layout", "tabbable", "tooltip")}
         text = json.dumps(kept, default=lambda data: {"base64": base64.b64encode(data).decode("ascii")}).replace("<", "\\u003c")
-        scripts.append(f'<script type="application/json" data-state="{name}" data-module="{codes.index(state["_esm"])}">{text}</script>')
+        place = f'data-state="{name}" data-module="{codes.index(state["_esm"])}"'
+        scripts.append(f'<script type="application/json" {place}>{text}</script>')
     gallery = SAVED_MODEL_JS + (ASSETS / "gallery.js").read_text(encoding="utf-8")
     scripts.append(f'<script type="module">\n{gallery}</script>')
     code = "\n".join(scripts) if widgets else ""
-    parts = {"TITLE": html.escape(title), "STYLE": _in_style("\n".join(styles)), "BODY": body, "SCRIPTS": code, "RUNS": _sources(code),
+    parts = {"TITLE": html.escape(title), "STYLE": _in_style("\n".join(styles)), "BODY": body,
+             "SCRIPTS": code, "RUNS": _sources(code),
              "NAVIGATION": "" if index else '<nav><a href="index.html">All labs and recorded runs</a></nav>'}
     return re.sub("%%([A-Z]+)%%", lambda found: parts[found[1]], (ASSETS / "gallery.html").read_text(encoding="utf-8"))
 
@@ -171,7 +178,8 @@ EXPORT = re.compile(r"^export default\s+", re.MULTILINE)
 
 
 def _in_script(code: str) -> str:
-    return re.sub("</(?=script)", r"<\\/", code.replace("\r\n", "\n").replace("\r", "\n"), flags=re.IGNORECASE)
+    code = code.replace("\r\n", "\n").replace("\r", "\n")  # as a browser reads it, for its digest
+    return re.sub("</(?=script)", r"<\\/", code, flags=re.IGNORECASE)
 
 
 def _in_style(code: str) -> str:
@@ -212,7 +220,8 @@ def _fitted(page: Page) -> str:
 
 def _packs(value: Any) -> Iterator[dict[str, Any]]:
     """What `sepviz.widgets.packing.pack_frames` made, wherever it is in a widget's state."""
-    if isinstance(value, dict) and isinstance(value.get("records"), list) and isinstance(value.get("bytes"), bytes):
+    if (isinstance(value, dict) and isinstance(value.get("records"), list)
+            and isinstance(value.get("bytes"), bytes)):
         if value["records"]:
             yield value
     elif isinstance(value, dict | list):
@@ -350,13 +359,15 @@ class _Lab:
         # What stands for a widget until the markup is clean; no notebook can hold its own digest.
         self._mark = hashlib.sha256(repr(notebook).encode("utf-8", "replace")).hexdigest()
         name = path.name.encode("utf-8", "replace").decode()
-        self._opens = html.escape(f"sepviz lab {path.stem}" if (path.parent / "start_here.ipynb").is_file()
-                                  else f"jupyter lab {shlex.quote(name)}")
+        shipped = (path.parent / "start_here.ipynb").is_file()
+        opens = f"sepviz lab {path.stem}" if shipped else f"jupyter lab {shlex.quote(name)}"
+        self._opens = f"<code>{html.escape(opens)}</code>"
         self._models = saved.models(notebook)
 
     def body(self) -> str:
         """The cells as HTML, by nbconvert, cleaned; a word about what is missing is printed."""
-        code = [cell for cell in self.notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+        code = [cell for cell in self.notebook.cells
+                if cell.cell_type == "code" and cell.source.strip()]
         if code and not any(cell.execution_count or cell.outputs for cell in code):
             raise SepvizError(f"{self.path} was never run: give --run to run it first")
         heading = self.notebook.cells[0].source.split("\n")[0] if self.notebook.cells else ""
@@ -398,29 +409,34 @@ class _Lab:
                 for kind in ("image/png", "image/jpeg"):
                     if kind in output.data:  # it says at least to which section it belongs
                         said = about.get(kind) if isinstance(about.get(kind), dict) else {}
-                        sizes = {key: said[key] for key in ("width", "height") if type(said.get(key)) in (int, float)}
-                        output.metadata[kind] = {"alt": str(said.get("alt", f"Figure of the section: {heading}")), **sizes}
+                        alt = str(said.get("alt", f"Figure of the section: {heading}"))
+                        sizes = {key: said[key] for key in ("width", "height")
+                                 if type(said.get(key)) in (int, float)}
+                        output.metadata[kind] = {"alt": alt, **sizes}
                 if data and (not output.data or self._is_lost(output.data)):
-                    output = _html_output('<p class="export-note">An output that needs a script or a program: '
-                                          f"<code>{self._opens}</code> has it.</p>")
+                    output = _html_output(_note("An output that needs a script or a program: "
+                                                f"{self._opens} has it."))
             yield output
 
     def _is_lost(self, data: dict[str, str]) -> bool:
         """Whether all there is to show is HTML that works by script alone."""
         text = data.get("text/html", "")
-        return bool(text.strip()) and not set(data) & {"image/png", "image/svg+xml"} and saved.says_nothing(saved.clean(text, []))
+        pictures = set(data) & {"image/png", "image/svg+xml"}
+        return bool(text.strip()) and not pictures and saved.says_nothing(saved.clean(text, []))
 
     def _widget(self, shown: Any, has_still: bool) -> Iterator[str]:
         """What is shown for a widget that a cell displays."""
         model = shown.get("model_id") if isinstance(shown, dict) else None
         if not isinstance(model, str):
-            raise SepvizError(f"{self.path}: a widget's output has no model_id: give --run to run it again")
+            raise SepvizError(f"{self.path}: a widget's output has no model_id: "
+                              "give --run to run it again")
         if model in self._models:
             yield from self._in_place_of(model, set())
         elif has_still:
-            yield f'<p class="export-note">As it was when the notebook was saved; <code>{self._opens}</code> runs it.</p>'
+            yield _note(f"As it was when the notebook was saved; {self._opens} runs it.")
         elif model:  # it is empty for a widget that was closed
-            raise SepvizError(f"{self.path} shows widgets whose state was not saved: give --run to run it first")
+            raise SepvizError(f"{self.path} shows widgets whose state was not saved: "
+                              "give --run to run it first")
 
     def _in_place_of(self, model: str, seen: set[str]) -> Iterator[str]:
         """What is shown for a widget: itself, what it contains, or a word on where it works."""
@@ -441,28 +457,29 @@ class _Lab:
                 yield (f'<img alt="Picture of a control that works in the lab" '
                        f'src="data:image/{str(picture.format).lower()};base64,{data}">')
         elif not SILENT.search(kind):
-            yield f'<p class="export-note">Controls that need Python: <code>{self._opens}</code> has them.</p>'
+            yield _note(f"Controls that need Python: {self._opens} has them.")
 
     def _own_widget(self, model: str, state: dict[str, Any]) -> Iterator[str]:
-        """A widget with code of its own: this package's runs in the page, another's only if it is trusted."""
+        """A widget with code of its own: this package's runs, another's only if it is trusted."""
         known = saved.own_code().get(str(state.get("_anywidget_id")))
         if known is not None:  # its code as it is now, whatever code the notebook holds
             state["_esm"], state["_css"] = known
-        elif not self.trust or not isinstance(state.get("_esm"), str) or not _runs_in_a_page(state["_esm"]):
-            why = "runs in Jupyter only" if self.trust else "is not run here: export with --trust if you trust it"
-            yield f'<p class="export-note">A widget with code of its own, which {why}; <code>{self._opens}</code> has it.</p>'
+        elif not self.trust or not _runs_in_a_page(str(state.get("_esm"))):
+            why = ("runs in Jupyter only" if self.trust
+                   else "is not run here: export with --trust if you trust it")
+            yield _note(f"A widget with code of its own, which {why}; {self._opens} has it.")
             return
         history = state.get("history") if known else None
-        if isinstance(history, dict) and not history.get("records"):  # a live run that nobody has started
-            static = state.get("static")
-            method = html.escape(str(static.get("method", "a method") if isinstance(static, dict) else "a method"))
-            yield f'<p class="export-note">A live run of {method}, to start, stop and change: <code>{self._opens}</code> has it.</p>'
+        if isinstance(history, dict) and not history.get("records"):  # nobody has started it
+            static = state["static"] if isinstance(state.get("static"), dict) else {}
+            method = html.escape(str(static.get("method", "a method")))
+            yield _note(f"A live run of {method}, to start, stop and change: {self._opens} has it.")
             return
         number = self._numbers.setdefault(model, str(len(self._numbers)))
         self.widgets[number] = state
         yield f"{self._mark}-{number}."
         if isinstance(history, dict):
-            yield f'<p class="export-note">The recorded steps of a live run; to run it, <code>{self._opens}</code>.</p>'
+            yield _note(f"The recorded steps of a live run; to run it, {self._opens}.")
 
     # --- markup ---
 
@@ -506,14 +523,17 @@ class _Lab:
         @pass_context
         def markdown(context: Any, source: str) -> str:
             attachments = context.get("cell", {}).get("attachments", {})
-            renderer = Renderer(escape=False, embed_images=True, attachments=attachments, exclude_anchor_links=True)
+            renderer = Renderer(escape=False, embed_images=True, attachments=attachments,
+                                exclude_anchor_links=True)
             return MarkdownWithMath(renderer=renderer).render(source)
 
-        quiet = logging.Logger("nbconvert", logging.CRITICAL + 1)  # it tells of pictures without words, which get some here
-        exporter = HTMLExporter(template_name="basic", config=Config(), exclude_input_prompt=True, exclude_output_prompt=True, log=quiet)
+        quiet = logging.Logger("nbconvert", logging.CRITICAL + 1)  # it tells of pictures without alt
+        exporter = HTMLExporter(template_name="basic", config=Config(), log=quiet,
+                                exclude_input_prompt=True, exclude_output_prompt=True)
         exporter.register_filter("markdown2html", markdown)
         language = self.notebook.metadata.get("language_info", {})
-        names = {key: str(language[key]) for key in ("name", "pygments_lexer") if isinstance(language.get(key), str)}
+        names = {key: language[key] for key in ("name", "pygments_lexer")
+                 if isinstance(language.get(key), str)}
         self.notebook.metadata = {"language_info": {"name": "python", **names}}
         try:
             with warnings.catch_warnings():
@@ -521,12 +541,16 @@ class _Lab:
                 return exporter.from_notebook_node(self.notebook)[0]
         except Exception as error:  # of many libraries, over text that anybody wrote
             reason = (str(error) or type(error).__name__).splitlines()[0][:120]
-            raise SepvizError(f"{self.path} cannot be made a page of ({type(error).__name__}: {reason}): "
+            raise SepvizError(f"{self.path} cannot be made a page of ({reason}): "
                               "does JupyterLab show it?") from None
 
 
 def _only(metadata: NotebookNode, *keys: str) -> dict[str, Any]:
     return {key: metadata[key] for key in keys if key in metadata}
+
+
+def _note(text: str) -> str:
+    return f'<p class="export-note">{text}</p>'
 
 
 def _html_output(text: str) -> NotebookNode:
@@ -544,9 +568,11 @@ def _mathml(tex: str, display: str) -> str:
     from latex2mathml.converter import convert
 
     # Words in a formula are copied as they are: "<" there would begin a tag.
-    words = re.sub(r"\\(?:text\w*|mbox)\s*\{[^{}]*\}", lambda found: found[0].translate({60: 0xE000, 62: 0xE001}), tex)
+    words = re.sub(r"\\(?:text\w*|mbox)\s*\{[^{}]*\}",
+                   lambda found: found[0].translate({60: 0xE000, 62: 0xE001}), tex)
     try:
-        found = convert(words.replace(r"\arg", r"\operatorname{arg}"), display=display).replace(r">\|<", ">\u2016<")
+        found = convert(words.replace(r"\arg", r"\operatorname{arg}"), display=display)
+        found = found.replace(r">\|<", ">\u2016<")
     except Exception:  # it has many kinds of its own
         found = "\\unknown"
     found = re.sub("(<mi>(?:log|exp|sin|cos)</mi>)", r'\1<mspace width="0.167em" />', found)

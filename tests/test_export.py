@@ -122,7 +122,8 @@ def test_every_page_of_a_run_is_small(shape, says, tmp_path):
         text = page.read_text()
         assert page.stat().st_size < 5_000_000
         assert re.search(f"To keep this page small, {says}", text) if says else "To keep this page small" not in text
-        records = json.loads(re.search(r'<script (?:id="state" )?type="application/json"[^>]*>(.*?)</script>', text)[1])["frames"]["records"]
+        state = re.search(r'<script (?:id="state" )?type="application/json"[^>]*>(.*?)</script>', text)[1]
+        records = json.loads(state)["frames"]["records"]
         assert (records[0]["index"], records[-1]["index"]) == (0, len(trace) - 1)
 
 
@@ -224,8 +225,8 @@ def test_every_page_plays_and_scrubs_offline(pages, browser):
 
 
 def test_on_paper_and_in_the_dark(tmp_path, browser):
-    """A printed page is light, whatever the screen is, and shows the last step, without empty panels; then all is as it was."""
-    trace, truth = long_run(1, 1, 8, 6)
+    """A printed page is light, and shows the last step, without empty panels; then all is as it was."""
+    trace, _ = long_run(1, 1, 8, 6)
     trace.steps[-1] = trace.steps[-1]._replace(extras={})  # no forces at the last step
     trace.save(tmp_path / "run.npz")
     context = browser.new_context(color_scheme="dark", viewport={"width": 700, "height": 700})

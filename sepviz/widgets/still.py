@@ -33,7 +33,9 @@ class Still:
         data, about = view if isinstance(view, tuple) else (view, {})
         display(data, metadata=about, raw=True)
         words, picture = repr(self), self._picture()
-        shown = "" if picture is None else f'<img alt="" src="data:image/png;base64,{_png(picture)}"><br>'
+        shown = ""
+        if picture is not None:
+            shown = f'<img alt="" src="data:image/png;base64,{_png(picture)}"><br>'
         text = f'<div class="sepviz-still">{shown}<small>{html.escape(words)}</small></div>'
         display({"text/html": text, "text/plain": words}, metadata={"sepviz-still": True}, raw=True)
 
@@ -44,16 +46,18 @@ class Still:
             return f"{name}: {state}" if state else f"{name}: run this cell to have it"
         runs = [str(run.get("label", run.get("method"))) for run in getattr(self, "runs", [])]
         item = getattr(self, "item", static["items"][0])
-        last = "before the first step" if not self._packs() else "at the last step"
-        return f"{name}: {', '.join(runs) or static['method']}, mixture {item + 1} of {static['batch']}, {last}"
+        what = ", ".join(runs) or static["method"]
+        last = "at the last step" if self._packs() else "before the first step"
+        return f"{name}: {what}, mixture {item + 1} of {static['batch']}, {last}"
 
     def _packs(self) -> list[dict[str, Any]]:
         """The recorded steps, as `sepviz.widgets.packing.pack_frames` gives them."""
-        found = [getattr(self, "frames", {}), getattr(self, "history", {}), *getattr(self, "runs", [])]
+        found = [getattr(self, name, {}) for name in ("frames", "history")]
+        found += getattr(self, "runs", [])
         return [pack for pack in found if pack.get("records")]
 
     def _picture(self) -> Image.Image | None:
-        """The mixture, and a row of estimates for each run at its last step; None if there is nothing to draw."""
+        """The mixture and, for each run, its last estimates; None if there is nothing to draw."""
         static = getattr(self, "static", None)
         if not static:
             images = [image for image in getattr(self, "shown", {}).get("images", []) if image]
@@ -61,12 +65,14 @@ class Still:
             return _sheet(rows) if images else None
         shape = (static["channels"], static["height"], static["width"])
         place = static["items"].index(getattr(self, "item", static["items"][0]))
-        mixture = np.frombuffer(static["mixtures"], np.float16).reshape(-1, *shape)[place].astype(np.float32)
+        mixtures = np.frombuffer(static["mixtures"], np.float16).reshape(-1, *shape)
+        mixture = mixtures[place].astype(np.float32)
         mixture = (mixture - static["low"]) / (static["high"] - static["low"])
         rows = [[mixture, *self._estimates(pack, place, shape)] for pack in self._packs()]
         return _sheet(rows or [[mixture]])
 
-    def _estimates(self, pack: dict[str, Any], place: int, shape: tuple[int, ...]) -> list[np.ndarray]:
+    def _estimates(self, pack: dict[str, Any], place: int,
+                   shape: tuple[int, ...]) -> list[np.ndarray]:
         steps = np.frombuffer(pack["bytes"], np.float16).reshape(len(pack["records"]), -1, *shape)
         count = pack["layers"][0]["panels"]  # the estimates come first
         return list(steps[-1, place * count : (place + 1) * count].astype(np.float32))
@@ -78,10 +84,12 @@ def _sheet(rows: list[list[np.ndarray]]) -> Image.Image:
     height, width = rows[0][0].shape[-2:]
     zoom = max(1, SIDE // height)
     across, down = width * zoom + GAP, height * zoom + GAP
-    sheet = Image.new("RGB", (max(map(len, rows)) * across + GAP, len(rows) * down + GAP), (60, 66, 76))
+    size = (max(map(len, rows)) * across + GAP, len(rows) * down + GAP)
+    sheet = Image.new("RGB", size, (60, 66, 76))
     for i, row in enumerate(rows):
         for j, image in enumerate(row):
-            sheet.paste(enlarged(torch.from_numpy(np.ascontiguousarray(image)), zoom), (GAP + j * across, GAP + i * down))
+            pixels = torch.from_numpy(np.ascontiguousarray(image))
+            sheet.paste(enlarged(pixels, zoom), (GAP + j * across, GAP + i * down))
     return sheet
 
 
