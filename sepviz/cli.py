@@ -15,6 +15,7 @@ import json
 import math
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -248,7 +249,7 @@ def _page_of_the_hub(path: Path) -> str:
 
 @contextlib.contextmanager
 def _fresh_folder(wanted: Path) -> Iterator[Path]:
-    """``wanted``, or ``wanted-2``, ``wanted-3``, ... if it is there; made at once, and gone again if nothing comes to lie in it."""
+    """``wanted``, or ``wanted-2``, ``wanted-3``, ... if it is there; gone again after an error."""
     number, folder = 1, wanted
     while folder.exists():
         number += 1
@@ -256,9 +257,9 @@ def _fresh_folder(wanted: Path) -> Iterator[Path]:
     folder.mkdir(parents=True)
     try:
         yield folder
-    finally:
-        if not any(folder.iterdir()):
-            folder.rmdir()
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _demo(arguments: argparse.Namespace) -> int:
@@ -424,6 +425,11 @@ def _separate(arguments: argparse.Namespace) -> int:
                   "--weights mean", file=sys.stderr)
     if arguments.visible is not None:
         problem = tasks.hide(problem, files.read_mask(arguments.visible, *problem.mixtures.shape[-2:]))
+    if arguments.html is not None:  # an error after the run would come too late
+        from sepviz.export import LARGEST
+        from sepviz.widgets.packing import check_page
+
+        check_page(problem, LARGEST)
     settings = [*arguments.set, *([] if arguments.starts is None else [f"starts={arguments.starts}"])]
     separator = separator_of(arguments.method, arguments.preset, settings, arguments.prior, device)
     prior = getattr(separator, "prior", None)
@@ -870,7 +876,8 @@ def _export(arguments: argparse.Namespace) -> int:
     shipped |= {path.name.removesuffix(".trace.npz"): path for path in sorted(zoo.FOLDER.glob("*.trace.npz"))}
     sources = [Path(name) if name.endswith((".ipynb", ".npz")) else shipped[choose("lab or recorded run", name, shipped)]
                for name in arguments.sources]
-    for page in gallery(sources or list(shipped.values()), arguments.out, run=arguments.run_first):
+    for page in gallery(sources or list(shipped.values()), arguments.out, run=arguments.run_first,
+                        trust=arguments.trust):
         print(f"{page}: {page.stat().st_size / 1e6:.2f} MB")
     print(f"open {arguments.out / 'index.html'} in a browser, or put the folder on a course page")
     return 0
@@ -1020,6 +1027,8 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
         your own notebook.ipynb or trace.npz; with trace.problem.npz beside it, the truth is shown (default: all labs and runs)""")
     export.add_argument("--out", type=Path, default=Path("sepviz-gallery"), metavar="FOLDER", help="made fresh (default: sepviz-gallery)")
     export.add_argument("--run", action="store_true", dest="run_first", help="run the notebooks first; they stay as they are")
+    export.add_argument("--trust", action="store_true",
+                        help="run the code that widgets of other packages saved in the notebooks")
 
     bench = command("bench", None, "compute a published table", "See sepviz bench --help.")
     bench.add_argument("words", nargs=argparse.REMAINDER)

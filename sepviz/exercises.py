@@ -185,7 +185,20 @@ def write(home: Path, names: Sequence[str], folder: Path, overwrite: bool = Fals
             texts[folder / f"{name}{suffix}"] = (nbformat.writes(version) + "\n").encode()
     if folder.is_file():
         raise SepvizError(f"{folder} is a file: give the name of a folder")
-    folder.mkdir(parents=True, exist_ok=True)
+    made = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SepvizError(f"cannot write {folder}: {error.strerror or error}") from None
     for path in texts:
         files.check_target(path, overwrite)
-    return [files.write(path, lambda file, text=text: file.write(text), overwrite) for path, text in texts.items()]  # type: ignore[misc]
+    fresh = [path for path in texts if not path.exists()]
+    try:
+        return [files.write(path, lambda file, text=text: file.write(text), overwrite)  # type: ignore[misc]
+                for path, text in texts.items()]
+    except BaseException:  # a full disk, Ctrl-C: else the same command would find its own files there
+        for path in fresh:
+            path.unlink(missing_ok=True)
+        if made:
+            folder.rmdir()
+        raise

@@ -2,24 +2,35 @@
 
 A lab's page holds what its notebook saved: text, code, figures, and for every widget its state and its code, which
 the page runs over a stand-in for Jupyter's model. Formulas become MathML, which browsers draw by themselves.
+Notebooks may be anybody's: `sepviz.saved` reads and cleans them, and a page's policy lets no script
+run but its own.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 import io
 import json
+import logging
+import mimetypes
+import os
 import re
+import shlex
+import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote, unquote
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from sepviz import files
+from sepviz import files, saved
 from sepviz.core import SepvizError
+from sepviz.saved import SHOWN
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -28,10 +39,10 @@ if TYPE_CHECKING:
     from sepviz.widgets.packing import View
 
 LARGEST = 5_000_000  # bytes of a page
-FRAMES = LARGEST * 5 // 8  # bytes of frames of one run, which base64 makes a third longer
-ENOUGH = 40  # frames; a run of large images rather shows fewer mixtures than fewer frames
 CELL_LIMIT = 600  # seconds of a cell that is run
-STATE, SHOWN = "application/vnd.jupyter.widget-state+json", "application/vnd.jupyter.widget-view+json"
+STILL = "sepviz-still"  # in an output's metadata: the picture of the widget before it
+KINDS = {"image/svg+xml", "image/png", "image/jpeg",
+         "text/html", "text/markdown", "text/plain", "text/latex"}  # of outputs that are shown
 SILENT = re.compile("Progress|HTML|Label|Layout|Style|Output")  # widgets that say nothing, or nothing new, without a kernel
 ASSETS = Path(__file__).parent / "widgets"
 
@@ -51,7 +62,8 @@ class Page(NamedTuple):
 # --- the gallery --------------------------------------------------------------------------------
 
 
-def gallery(sources: Sequence[str | Path], folder: str | Path, *, run: bool = False) -> list[Path]:
+def gallery(sources: Sequence[str | Path], folder: str | Path, *, run: bool = False,
+            trust: bool = False) -> list[Path]:
     """Write a page for each lab and each recorded run, and ``index.html``, which leads to them.
 
     Parameters
@@ -60,9 +72,12 @@ def gallery(sources: Sequence[str | Path], folder: str | Path, *, run: bool = Fa
         Notebooks that were run (``.ipynb``), recorded runs (``.npz``, as `Trace.save` writes them; a problem beside it,
         ``NAME.problem.npz``, is the truth that is shown), in the order of the gallery.
     folder : path
-        Made; must not be there. Nothing is written before every page is made.
+        Made; must not be there. It is there with every page or not at all.
     run : bool
         Run the notebooks first. The notebooks themselves stay as they are.
+    trust : bool
+        Let widgets of other packages run the code that a notebook saved. Without it only this
+        package's own code runs.
 
     Returns
     -------
@@ -80,8 +95,9 @@ def gallery(sources: Sequence[str | Path], folder: str | Path, *, run: bool = Fa
     if not paths:
         raise SepvizError("nothing to export: give notebooks (.ipynb) or recorded runs (.npz)")
     names = ["index", *map(_name, paths)]
+    lower = [name.casefold() for name in names]  # some file systems take "Index" for "index"
     for name in names:
-        if names.count(name) > 1:
+        if lower.count(name.casefold()) > 1:
             raise SepvizError(f"two pages would be called {name}.html: rename one of the files")
     for path in paths:
         if path.suffix not in (".ipynb", ".npz"):
@@ -90,16 +106,22 @@ def gallery(sources: Sequence[str | Path], folder: str | Path, *, run: bool = Fa
             raise SepvizError(f"cannot read {path}: No such file or directory")
     made, texts = [], {}
     for path in tqdm(paths, desc="exporting", unit="page", delay=1, leave=False):
-        made.append(_lab_page(path, run) if path.suffix == ".ipynb" else _run_page(path))
+        made.append(_lab_page(path, run, trust) if path.suffix == ".ipynb" else _run_page(path))
         texts[made[-1].name] = _fitted(made[-1])
     texts = {"index": _index(made, {name: len(text.encode()) for name, text in texts.items()}), **texts}
-    folder.mkdir(parents=True)
-    return [files.write(folder / f"{name}.html", lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
-            for name, text in texts.items()]
+    with files.fresh_folder(folder) as made_in:
+        for name, text in texts.items():
+            (made_in / f"{name}.html").write_bytes(text.encode("utf-8", "replace"))
+    return [folder / f"{name}.html" for name in texts]
 
 
 def _name(path: Path) -> str:
     return path.name.removesuffix(path.suffix).removesuffix(".trace")
+
+
+def _link(name: str) -> str:
+    """The address of a page beside this one."""
+    return f"{quote(os.fsencode(name))}.html"
 
 
 def _index(pages: Sequence[Page], sizes: dict[str, int]) -> str:
@@ -113,7 +135,8 @@ def _index(pages: Sequence[Page], sizes: dict[str, int]) -> str:
                 data = base64.b64encode(page.picture).decode()
                 dark = "" if kind == "Labs" else ' class="dark"'
                 picture = f'<img{dark} alt="" src="data:image/jpeg;base64,{data}">' if data else '<div class="blank"></div>'
-                parts.append(f'<li>{picture}<h3><a href="{html.escape(page.name)}.html">{html.escape(page.title)}</a></h3>'
+                link = f'<a href="{_link(page.name)}">{html.escape(page.title)}</a>'
+                parts.append(f"<li>{picture}<h3>{link}</h3>"
                              f"<p>{html.escape(page.sentence)}</p><p>{sizes[page.name] / 1e6:.1f} MB</p></li>")
         parts.append("</ul>")
     return _html("Source separation, step by step", "\n".join(parts), {}, index=True)
@@ -138,13 +161,15 @@ def _html(title: str, body: str, widgets: dict[str, dict[str, Any]], index: bool
     for i, code in enumerate(codes):
         scripts.append(f'<script type="module">\n{EXPORT.sub(f"globalThis.sepvizModules[{i}] = ", _in_script(code))}\n</script>')
     for name, state in widgets.items():
-        body = body.replace(f'data-model="{name}"', f'data-model="{name}" data-module="{codes.index(state["_esm"])}"')
         kept = {key: value for key, value in state.items() if not key.startswith("_") and key not in ("layout", "tabbable", "tooltip")}
         text = json.dumps(kept, default=lambda data: {"base64": base64.b64encode(data).decode("ascii")}).replace("<", "\\u003c")
-        scripts.append(f'<script type="application/json" id="state-{name}">{text}</script>')
+        place = f'data-state="{name}" data-module="{codes.index(state["_esm"])}"'
+        scripts.append(f'<script type="application/json" {place}>{text}</script>')
     gallery = SAVED_MODEL_JS + (ASSETS / "gallery.js").read_text(encoding="utf-8")
     scripts.append(f'<script type="module">\n{gallery}</script>')
-    parts = {"TITLE": html.escape(title), "STYLE": "\n".join(styles), "BODY": body, "SCRIPTS": "\n".join(scripts) if widgets else "",
+    code = "\n".join(scripts) if widgets else ""
+    parts = {"TITLE": html.escape(title), "STYLE": _in_style("\n".join(styles)), "BODY": body,
+             "SCRIPTS": code, "RUNS": _sources(code),
              "NAVIGATION": "" if index else '<nav><a href="index.html">All labs and recorded runs</a></nav>'}
     return re.sub("%%([A-Z]+)%%", lambda found: parts[found[1]], (ASSETS / "gallery.html").read_text(encoding="utf-8"))
 
@@ -153,7 +178,19 @@ EXPORT = re.compile(r"^export default\s+", re.MULTILINE)
 
 
 def _in_script(code: str) -> str:
+    code = code.replace("\r\n", "\n").replace("\r", "\n")  # as a browser reads it, for its digest
     return re.sub("</(?=script)", r"<\\/", code, flags=re.IGNORECASE)
+
+
+def _in_style(code: str) -> str:
+    return re.sub("</(?=style)", r"<\\/", code, flags=re.IGNORECASE)
+
+
+def _sources(scripts: str) -> str:
+    """The scripts that may run, for the page's policy: these, and no other that came into it."""
+    codes = re.findall(r'<script(?: type="module")?>(.*?)</script>', scripts, re.DOTALL)
+    digests = [base64.b64encode(hashlib.sha256(code.encode()).digest()).decode() for code in codes]
+    return " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"
 
 
 def _runs_in_a_page(code: str) -> bool:
@@ -183,7 +220,8 @@ def _fitted(page: Page) -> str:
 
 def _packs(value: Any) -> Iterator[dict[str, Any]]:
     """What `sepviz.widgets.packing.pack_frames` made, wherever it is in a widget's state."""
-    if isinstance(value, dict) and {"records", "bytes"} <= set(value):
+    if (isinstance(value, dict) and isinstance(value.get("records"), list)
+            and isinstance(value.get("bytes"), bytes)):
         if value["records"]:
             yield value
     elif isinstance(value, dict | list):
@@ -214,16 +252,13 @@ def _thumbnail(picture: Any, width: int = 640) -> bytes:
 def _run_page(path: Path) -> Page:
     from sepviz import metrics
     from sepviz.trace import Trace
-    from sepviz.widgets.packing import first, make_view, pack, thin
+    from sepviz.widgets.packing import pack_for_page
     from sepviz.widgets.player import PLAYER_JS, VIEW_CSS
 
     trace = Trace.load(path)
     beside = path.with_suffix(".problem.npz")
     truth = files.load_problem([beside])[1] if beside.is_file() else None
-    view = make_view(trace.problem, truth, order=trace.order)
-    while len(view.items) > 1 and len(thin(trace.steps, view, FRAMES)) < min(ENOUGH, len(trace)):
-        view = first(view, len(view.items) // 2)
-    positions, static, frames = pack(trace, view, FRAMES)
+    view, static, frames, left_out = pack_for_page(trace, truth, LARGEST)
     batch, count = trace.sources.shape[:2]
     state = {"static": static, "frames": frames, "cursor": 0, "item": 0, "_esm": PLAYER_JS, "_css": VIEW_CSS}
     said = f"{trace.method}, {trace.final.index} steps: {batch} mixtures of {count} sources"
@@ -232,12 +267,7 @@ def _run_page(path: Path) -> Page:
         begun, ended = (float(metrics.psnr(trace[i].sources, truth.sources, weights=weights,
                                            order=trace.order).mean()) for i in (0, -1))
         said += f", PSNR {begun:.1f} dB at the first recorded step and {ended:.1f} dB at the last"
-    left_out = []
-    if len(positions) < len(trace):
-        left_out.append(f"{len(positions)} of {len(trace)} recorded steps")
-    if len(view.items) < batch:
-        left_out.append(f"{len(view.items)} of {batch} mixtures")
-    note = f'<p class="export-note">To keep this page small, it holds {" and ".join(left_out)}.</p>' if left_out else ""
+    note = f'<p class="export-note">{html.escape(left_out)}</p>' if left_out else ""
     rows = {**trace.parameters, "seed": trace.seed, "seconds": round(trace.seconds, 1)}
     table = "".join(f'<tr><th scope="row">{html.escape(str(key))}</th><td>{html.escape(str(value))}</td></tr>'
                     for key, value in rows.items())
@@ -268,27 +298,14 @@ def _last_frame(trace: Trace, view: View) -> Any:
 # --- a lab --------------------------------------------------------------------------------------
 
 
-def _lab_page(path: Path, run: bool) -> Page:
-    notebook = _read(path)
+def _lab_page(path: Path, run: bool, trust: bool) -> Page:
+    notebook = saved.read(path)
     if run:
         _execute(notebook, path)
     title, sentence = _opening(notebook, _name(path))
-    widgets = _without_kernel(notebook, path)
     picture = _first_picture(notebook)
-    return Page(_name(path), title, sentence, "Labs", picture, _lab_body(notebook, path), widgets)
-
-
-def _read(path: Path) -> NotebookNode:
-    import nbformat
-
-    try:
-        notebook = nbformat.read(path, as_version=4)
-        nbformat.validate(notebook)
-    except OSError as error:
-        raise SepvizError(f"cannot read {path}: {error.strerror or error}") from None
-    except Exception as error:  # nbformat's own, json's, AttributeError, ...
-        raise SepvizError(f"{path} is damaged or no notebook ({type(error).__name__}): save it again with Jupyter") from None
-    return notebook
+    lab = _Lab(notebook, path, trust)
+    return Page(_name(path), title, sentence, "Labs", picture, lab.body(), lab.widgets)
 
 
 def _execute(notebook: NotebookNode, path: Path) -> None:
@@ -324,44 +341,218 @@ def _plain(markdown: str) -> str:
     return re.sub(r"[*`$]|\\[a-zA-Z]+", "", text).strip()
 
 
-def _without_kernel(notebook: NotebookNode, path: Path) -> dict[str, dict[str, Any]]:
-    """Put into the outputs what a page can show in a widget's place; returns the states of those it can run."""
-    code = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
-    if code and not any(cell.execution_count or cell.outputs for cell in code):
-        raise SepvizError(f"{path} was never run: give --run to run it first")
-    models = notebook.metadata.pop("widgets", {}).get(STATE, {}).get("state", {})  # taken out: nbconvert would write it once more
-    widgets: dict[str, dict[str, Any]] = {}
-    opens = f"sepviz lab {path.stem}" if _is_shipped(path) else f"jupyter lab {path.name}"
-    heading = notebook.cells[0].source.split("\n")[0] if notebook.cells else ""
+def _first_picture(notebook: NotebookNode) -> bytes:
     for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            heading = (re.findall(r"^#+ +(.+)$", cell.source, re.MULTILINE) or [heading])[-1]
-        outputs = []
         for output in cell.get("outputs", []):
-            shown = output.get("data", {}).get(SHOWN)
-            if shown is None:
-                outputs.append(_named(output, _plain(heading)))
-            elif shown["model_id"] in models:
-                found = list(dict.fromkeys(_in_place_of(shown["model_id"], models, widgets, opens)))
-                outputs += [_html_output(text) for text in found]
-            else:
-                raise SepvizError(f"{path} shows widgets whose state was not saved: give --run to run it first")
-        if cell.cell_type == "code":
-            cell.outputs = outputs
-    return widgets
+            picture = saved.picture(output.get("data", {}).get("image/png", ""))
+            if picture is not None:
+                return _thumbnail(picture)
+    return b""
 
 
-def _is_shipped(path: Path) -> bool:
-    return (path.parent / "start_here.ipynb").is_file()
+class _Lab:
+    """The page of one notebook: what its cells show, and the widgets that run in it."""
+
+    def __init__(self, notebook: NotebookNode, path: Path, trust: bool):
+        self.notebook, self.path, self.trust = notebook, path, trust
+        self.widgets: dict[str, dict[str, Any]] = {}  # by their number in the page
+        self.missing: list[str] = []  # pictures that the notebook does not hold
+        self._numbers: dict[str, str] = {}  # of the widgets, by the notebook's id
+        # What stands for a widget until the markup is clean; no notebook can hold its own digest.
+        self._mark = hashlib.sha256(repr(notebook).encode("utf-8", "replace")).hexdigest()
+        name = path.name.encode("utf-8", "replace").decode()
+        shipped = (path.parent / "start_here.ipynb").is_file()
+        opens = f"sepviz lab {path.stem}" if shipped else f"jupyter lab {shlex.quote(name)}"
+        self._opens = f"<code>{html.escape(opens)}</code>"
+        self._models = saved.models(notebook)
+
+    def body(self) -> str:
+        """The cells as HTML, by nbconvert, cleaned; a word about what is missing is printed."""
+        code = [cell for cell in self.notebook.cells
+                if cell.cell_type == "code" and cell.source.strip()]
+        if code and not any(cell.execution_count or cell.outputs for cell in code):
+            raise SepvizError(f"{self.path} was never run: give --run to run it first")
+        heading = self.notebook.cells[0].source.split("\n")[0] if self.notebook.cells else ""
+        for cell in self.notebook.cells:
+            if cell.cell_type == "markdown":
+                heading = (re.findall(r"^#+ +(.+)$", cell.source, re.MULTILINE) or [heading])[-1]
+            elif cell.cell_type == "code":
+                cell.outputs = list(self._outputs(cell.outputs, _plain(heading)))
+            cell.metadata = _only(cell.metadata, "tags")
+        body = saved.clean(self._converted(), self.missing)
+        for number in self.widgets:
+            body = body.replace(f"{self._mark}-{number}.", _place(number))
+        if self.missing:
+            tqdm.write(f"{self.path}: pictures that are not in the notebook are left out: "
+                       f"{', '.join(dict.fromkeys(self.missing))}", file=sys.stderr)
+        # So that what is wider than the screen can be scrolled by keyboard.
+        return body.replace("<pre>", '<pre tabindex="0">')
+
+    # --- outputs ---
+
+    def _outputs(self, outputs: Sequence[NotebookNode], heading: str) -> Iterator[NotebookNode]:
+        """The outputs of a cell as a page shows them."""
+        replaced = False  # the widget before: then its still is not needed
+        for i, output in enumerate(outputs):
+            data = output.get("data", {})
+            about = output.get("metadata", {})
+            if about.get(STILL) and replaced:
+                continue
+            replaced = False
+            if SHOWN in data:
+                still = i + 1 < len(outputs) and outputs[i + 1].get("metadata", {}).get(STILL)
+                texts = list(dict.fromkeys(self._widget(data[SHOWN], bool(still))))
+                replaced = any(self._mark in text for text in texts)
+                yield from map(_html_output, texts)
+                continue
+            if "data" in output:
+                output.metadata = {}
+                output.data = {kind: value for kind, value in data.items() if kind in KINDS}
+                for kind in ("image/png", "image/jpeg"):
+                    if kind in output.data:  # it says at least to which section it belongs
+                        said = about.get(kind) if isinstance(about.get(kind), dict) else {}
+                        alt = str(said.get("alt", f"Figure of the section: {heading}"))
+                        sizes = {key: said[key] for key in ("width", "height")
+                                 if type(said.get(key)) in (int, float)}
+                        output.metadata[kind] = {"alt": alt, **sizes}
+                if data and (not output.data or self._is_lost(output.data)):
+                    output = _html_output(_note("An output that needs a script or a program: "
+                                                f"{self._opens} has it."))
+            yield output
+
+    def _is_lost(self, data: dict[str, str]) -> bool:
+        """Whether all there is to show is HTML that works by script alone."""
+        text = data.get("text/html", "")
+        pictures = set(data) & {"image/png", "image/svg+xml"}
+        return bool(text.strip()) and not pictures and saved.says_nothing(saved.clean(text, []))
+
+    def _widget(self, shown: Any, has_still: bool) -> Iterator[str]:
+        """What is shown for a widget that a cell displays."""
+        model = shown.get("model_id") if isinstance(shown, dict) else None
+        if not isinstance(model, str):
+            raise SepvizError(f"{self.path}: a widget's output has no model_id: "
+                              "give --run to run it again")
+        if model in self._models:
+            yield from self._in_place_of(model, set())
+        elif has_still:
+            yield _note(f"As it was when the notebook was saved; {self._opens} runs it.")
+        elif model:  # it is empty for a widget that was closed
+            raise SepvizError(f"{self.path} shows widgets whose state was not saved: "
+                              "give --run to run it first")
+
+    def _in_place_of(self, model: str, seen: set[str]) -> Iterator[str]:
+        """What is shown for a widget: itself, what it contains, or a word on where it works."""
+        if model in seen:
+            return
+        seen.add(model)
+        kind, state = saved.widget(self._models, model, self.path)
+        children = state.get("children")
+        if kind == "AnyModel":
+            yield from self._own_widget(model, state)
+        elif isinstance(children, list):
+            for child in children:
+                yield from self._in_place_of(str(child).removeprefix("IPY_MODEL_"), seen)
+        elif kind == "ImageModel":
+            picture = saved.picture(state.get("value") or b"")
+            if picture is not None:
+                data = base64.b64encode(state["value"]).decode()
+                yield (f'<img alt="Picture of a control that works in the lab" '
+                       f'src="data:image/{str(picture.format).lower()};base64,{data}">')
+        elif not SILENT.search(kind):
+            yield _note(f"Controls that need Python: {self._opens} has them.")
+
+    def _own_widget(self, model: str, state: dict[str, Any]) -> Iterator[str]:
+        """A widget with code of its own: this package's runs, another's only if it is trusted."""
+        known = saved.own_code().get(str(state.get("_anywidget_id")))
+        if known is not None:  # its code as it is now, whatever code the notebook holds
+            state["_esm"], state["_css"] = known
+        elif not self.trust or not _runs_in_a_page(str(state.get("_esm"))):
+            why = ("runs in Jupyter only" if self.trust
+                   else "is not run here: export with --trust if you trust it")
+            yield _note(f"A widget with code of its own, which {why}; {self._opens} has it.")
+            return
+        history = state.get("history") if known else None
+        if isinstance(history, dict) and not history.get("records"):  # nobody has started it
+            static = state["static"] if isinstance(state.get("static"), dict) else {}
+            method = html.escape(str(static.get("method", "a method")))
+            yield _note(f"A live run of {method}, to start, stop and change: {self._opens} has it.")
+            return
+        number = self._numbers.setdefault(model, str(len(self._numbers)))
+        self.widgets[number] = state
+        yield f"{self._mark}-{number}."
+        if isinstance(history, dict):
+            yield _note(f"The recorded steps of a live run; to run it, {self._opens}.")
+
+    # --- markup ---
+
+    def _converted(self) -> str:
+        """The notebook by nbconvert, with formulas as MathML; not yet clean."""
+        from jinja2 import pass_context
+        from nbconvert import HTMLExporter
+        from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+        from traitlets.config import Config
+
+        folder = self.path.parent.resolve()
+
+        class Renderer(IPythonRenderer):
+            def block_math(self, body: str) -> str:
+                return _mathml(body, "block")
+
+            def inline_math(self, body: str) -> str:
+                return _mathml(body, "inline")
+
+            def latex_environment(self, name: str, body: str) -> str:
+                return _mathml(f"\\begin{{{name}}}{body}\\end{{{name}}}", "block")
+
+            def _embed_image_or_attachment(self, src: str) -> str:
+                name = unquote(src.removeprefix("attachment:"))
+                if not src.startswith("attachment:"):
+                    return self._src_to_base64(src) or src
+                for kind, data in self.attachments.get(name, {}).items():
+                    return f"data:{kind};base64,{''.join(data)}"
+                return src
+
+            def _src_to_base64(self, src: str) -> str | None:
+                try:
+                    file = (folder / unquote(src)).resolve()
+                    if not file.is_relative_to(folder) or not file.is_file():
+                        return None
+                    kind = mimetypes.guess_type(file.name)[0]
+                    return f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode()}"
+                except (OSError, ValueError):  # no name of a file at all
+                    return None
+
+        @pass_context
+        def markdown(context: Any, source: str) -> str:
+            attachments = context.get("cell", {}).get("attachments", {})
+            renderer = Renderer(escape=False, embed_images=True, attachments=attachments,
+                                exclude_anchor_links=True)
+            return MarkdownWithMath(renderer=renderer).render(source)
+
+        quiet = logging.Logger("nbconvert", logging.CRITICAL + 1)  # it tells of pictures without alt
+        exporter = HTMLExporter(template_name="basic", config=Config(), log=quiet,
+                                exclude_input_prompt=True, exclude_output_prompt=True)
+        exporter.register_filter("markdown2html", markdown)
+        language = self.notebook.metadata.get("language_info", {})
+        names = {key: language[key] for key in ("name", "pygments_lexer")
+                 if isinstance(language.get(key), str)}
+        self.notebook.metadata = {"language_info": {"name": "python", **names}}
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of formats that are not shown
+                return exporter.from_notebook_node(self.notebook)[0]
+        except Exception as error:  # of many libraries, over text that anybody wrote
+            reason = (str(error) or type(error).__name__).splitlines()[0][:120]
+            raise SepvizError(f"{self.path} cannot be made a page of ({reason}): "
+                              "does JupyterLab show it?") from None
 
 
-def _named(output: NotebookNode, heading: str) -> NotebookNode:
-    """An output whose picture says at least to which section it belongs."""
-    for kind in ("image/png", "image/jpeg"):
-        if kind in output.get("data", {}):
-            about = output.metadata.setdefault(kind, {})
-            about.setdefault("alt", f"Figure of the section: {heading}")
-    return output
+def _only(metadata: NotebookNode, *keys: str) -> dict[str, Any]:
+    return {key: metadata[key] for key in keys if key in metadata}
+
+
+def _note(text: str) -> str:
+    return f'<p class="export-note">{text}</p>'
 
 
 def _html_output(text: str) -> NotebookNode:
@@ -374,89 +565,18 @@ def _place(name: str) -> str:
     return f'<div class="export-widget" data-model="{name}"><noscript>The player needs JavaScript.</noscript></div>'
 
 
-def _in_place_of(model: str, models: dict[str, Any], widgets: dict[str, dict[str, Any]], opens: str) -> Iterator[str]:
-    """What is shown for a widget: itself, what it contains, or a word on where it works."""
-    name, state = models[model]["model_name"], models[model]["state"]
-    if name == "AnyModel" and _runs_in_a_page(state.get("_esm", "")):
-        history = state.get("history")
-        if isinstance(history, dict) and not history.get("records"):  # a live run that nobody has started
-            method = html.escape(str(state.get("static", {}).get("method", "a method")))
-            yield f'<p class="export-note">A live run of {method}, to start, stop and change: <code>{opens}</code> has it.</p>'
-            return
-        widgets[model] = _with_buffers(models[model])
-        yield _place(model)
-        if isinstance(history, dict):
-            yield f'<p class="export-note">The recorded steps of a live run; to run it, <code>{opens}</code>.</p>'
-    elif "children" in state:
-        for child in state["children"]:
-            yield from _in_place_of(child.removeprefix("IPY_MODEL_"), models, widgets, opens)
-    elif name == "ImageModel":
-        data = base64.b64encode(_with_buffers(models[model])["value"]).decode()
-        yield f'<img alt="Picture of a control that works in the lab" src="data:image/{state.get("format", "png")};base64,{data}">'
-    elif not SILENT.search(name):
-        yield f'<p class="export-note">Controls that need Python: <code>{opens}</code> has them.</p>'
-
-
-def _with_buffers(model: dict[str, Any]) -> dict[str, Any]:
-    """A widget's state with its bytes in place."""
-    state = json.loads(json.dumps(model["state"]))
-    for buffer in model.get("buffers", []):
-        *path, last = buffer["path"]
-        place = state
-        for key in path:
-            place = place[key]
-        data = buffer["data"]
-        value = base64.b64decode(data) if buffer["encoding"] == "base64" else bytes.fromhex(data)
-        place[last] = value
-    return state
-
-
-def _first_picture(notebook: NotebookNode) -> bytes:
-    from PIL import Image
-
-    for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            if "image/png" in output.get("data", {}):
-                return _thumbnail(Image.open(io.BytesIO(base64.b64decode(output.data["image/png"]))))
-    return b""
-
-
-def _lab_body(notebook: NotebookNode, path: Path) -> str:
-    """The cells as HTML, by nbconvert, with formulas as MathML."""
-    from nbconvert import HTMLExporter
-    from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
-    from traitlets.config import Config
-
-    class Renderer(IPythonRenderer):
-        def block_math(self, body: str) -> str:
-            return _mathml(body, "block")
-
-        def inline_math(self, body: str) -> str:
-            return _mathml(body, "inline")
-
-        def latex_environment(self, name: str, body: str) -> str:
-            return _mathml(f"\\begin{{{name}}}{body}\\end{{{name}}}", "block")
-
-    def markdown(source: str) -> str:
-        renderer = Renderer(escape=False, embed_images=True, path=str(path.parent), exclude_anchor_links=True)
-        return MarkdownWithMath(renderer=renderer).render(source)
-
-    exporter = HTMLExporter(template_name="basic", config=Config(), exclude_input_prompt=True, exclude_output_prompt=True)
-    exporter.register_filter("markdown2html", markdown)
-    body, _ = exporter.from_notebook_node(notebook)
-    fetched = re.search(r"""<(?:img|script|iframe|link|source|video|audio)\b[^>]*\b(?:src|href)=["']?(?!data:)([^"'> ]+)""", body)
-    if fetched:
-        raise SepvizError(f"{path} shows {fetched[1]}, which a page without a network cannot: put the picture into the notebook")
-    return body.replace("<pre>", '<pre tabindex="0">')  # so that what is wider than the screen can be scrolled by keyboard
-
-
 def _mathml(tex: str, display: str) -> str:
     """A formula as browsers draw it; one that cannot be read is shown as it was written."""
     from latex2mathml.converter import convert
 
+    # Words in a formula are copied as they are: "<" there would begin a tag.
+    words = re.sub(r"\\(?:text\w*|mbox)\s*\{[^{}]*\}",
+                   lambda found: found[0].translate({60: 0xE000, 62: 0xE001}), tex)
     try:
-        found = convert(tex.replace(r"\arg", r"\operatorname{arg}"), display=display).replace(r">\|<", ">\u2016<")
+        found = convert(words.replace(r"\arg", r"\operatorname{arg}"), display=display)
+        found = found.replace(r">\|<", ">\u2016<")
     except Exception:  # it has many kinds of its own
         found = "\\unknown"
     found = re.sub("(<mi>(?:log|exp|sin|cos)</mi>)", r'\1<mspace width="0.167em" />', found)
+    found = found.replace("\ue000", "&lt;").replace("\ue001", "&gt;")
     return f"<code>{html.escape(tex)}</code>" if re.search(r"\\[a-zA-Z]", found) else found

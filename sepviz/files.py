@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import io
@@ -9,10 +10,11 @@ import json
 import math
 import os
 import platform
+import shutil
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, BinaryIO, NamedTuple
@@ -91,6 +93,28 @@ def write(path: str | Path, writer: Callable[[BinaryIO], Any], overwrite: bool =
         if temporary is not None and os.path.exists(temporary):
             os.unlink(temporary)
     return path
+
+
+@contextlib.contextmanager
+def fresh_folder(folder: Path) -> Iterator[Path]:
+    """A folder to write into that takes the name ``folder`` at the end, with all that is in it.
+
+    A full disk or Ctrl-C leaves nothing behind, so the same command can be given again.
+    """
+    temporary = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name[:40]}.", dir=folder.parent))
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o777 & ~umask)  # mkdtemp's folders are for their owner only
+        temporary.rename(folder)
+    except OSError as error:
+        raise SepvizError(f"cannot write {folder}: {error.strerror or error}") from None
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def versions() -> dict[str, str]:

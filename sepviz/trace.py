@@ -333,7 +333,15 @@ class Trace:
         return cls(Problem(mixtures, mixing), steps, **told, changes=changes, order=order)
 
     def to_html(self, path: str | Path, truth: Truth | None = None, *, title: str | None = None, overwrite: bool = False) -> Path:
-        """Write one self-contained page that plays and scrubs the run, with no kernel and no network."""
+        """Write one self-contained page that plays and scrubs the run, with no kernel and no network.
+
+        It is below 5 MB: of a long run it holds fewer steps, or fewer mixtures, and says so.
+
+        Raises
+        ------
+        SepvizError
+            If the images are too large for that, or the file is there and ``overwrite`` is not set.
+        """
         from sepviz.widgets.player import html_page
 
         page = html_page(self, truth, title)

@@ -16,6 +16,8 @@ from pathlib import Path
 import nbformat
 import pytest
 from chromium import CHROMIUM, launch
+from nbclient import NotebookClient
+from nbformat.sign import NotebookNotary
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH")
@@ -432,3 +434,31 @@ def wait_until(tab, condition):
     while not condition():
         assert time.monotonic() < deadline
         tab.page.wait_for_timeout(50)
+
+
+def test_a_notebook_without_its_kernel_shows_stills(lab, tmp_path):
+    """Saved without widget states, opened again: a picture in each widget's place, gone when the cell is run."""
+    cells = [*CELLS[:3], CELLS[5]]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells],
+                                        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+    NotebookClient(notebook, timeout=200, store_widget_state=False).execute()
+    nbformat.write(notebook, tmp_path / "root" / "saved.ipynb")
+    NotebookNotary(data_dir=str(tmp_path / "jupyter_data_dir")).sign(notebook)  # as JupyterLab does when it saves
+    with sync_api.sync_playwright() as playwright:
+        page = Page(playwright).page
+        page.goto(lab.replace("lab.ipynb", "saved.ipynb"))
+        page.get_by_text("model not found").nth(2).wait_for(timeout=PATIENCE)
+        stills = page.locator(".sepviz-still")
+        assert [still.is_visible() for still in stills.all()] == [True] * 3
+        words = stills.all_inner_texts()
+        assert words[0].strip().startswith("Player: SplitGibbs, mixture 1 of 3, at the last step")
+        assert words[1].strip().startswith("LiveRun: SplitGibbs, mixture 1 of 3, before the first step")
+        assert words[2].strip() == "Guess: How many?"
+        sizes = page.evaluate("[...document.querySelectorAll('.sepviz-still img')].map((image) => image.naturalWidth)")
+        assert len(sizes) == 2 and min(sizes) > 80
+        page.get_by_role("menuitem", name="Run").click()
+        page.get_by_role("menuitem", name="Run All Cells").first.click()
+        page.locator(".sepviz-guess").wait_for(timeout=PATIENCE)
+        page.locator(".sepviz[data-frames]").first.wait_for(timeout=PATIENCE)
+        assert [still.is_visible() for still in page.locator(".sepviz-still").all()] == [False] * 3
+        page.context.browser.close()

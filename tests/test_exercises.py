@@ -11,7 +11,7 @@ import torch
 from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
 
-from sepviz import cli, exercises
+from sepviz import cli, exercises, files
 from sepviz.core import SepvizError
 
 LABS = Path(__file__).parents[1] / "notebooks"
@@ -237,6 +237,27 @@ def test_nothing_is_written_over(home, tmp_path, capsys):
     assert cli.main([*words, "--force"]) == 0 and mine.read_text() != "mine"
     before = mine.read_bytes()
     assert cli.main([*words, "--force"]) == 0 and mine.read_bytes() == before  # the same at every writing
+
+
+@pytest.mark.parametrize("before", [[], ["small.ipynb"]])
+def test_a_full_disk_leaves_what_was_there(before, home, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "out"
+    for name in before:
+        out.mkdir()
+        (out / name).write_text("mine")
+    words = ["exercises", "--out", str(out), *(["--force"] if before else [])]
+    write = files.write
+
+    def full(path, *rest):
+        if path.name == "small.solution.ipynb":
+            raise SepvizError(f"cannot write {path}: No space left on device")
+        return write(path, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write", full)
+        assert cli.main(words) == 2 and "No space left" in capsys.readouterr().err
+    assert out.exists() == bool(before) and sorted(path.name for path in tmp_path.glob("out/*")) == before
+    assert cli.main(words) == 0  # the same command works
 
 
 def test_wrong_names_and_folders(home, tmp_path, capsys):

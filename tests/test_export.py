@@ -1,16 +1,19 @@
 """The gallery: pages that play without a kernel and without a network, and what is refused."""
 
+import json
 import re
 
 import nbformat
 import pytest
+import torch
 from nbclient import NotebookClient
 from test_trace import Toy, task  # noqa: F401 (task is a fixture)
 
 from sepviz import cli, export, files, zoo
-from sepviz.core import SepvizError
+from sepviz.core import Problem, SepvizError, Step, Truth
 from sepviz.figures import curves
-from sepviz.trace import record
+from sepviz.mixing import Mixing
+from sepviz.trace import Trace, record
 
 CELLS = [
     ("markdown", "# A small lab\n\nThe rule is $m = x_1 + x_2$, and `code` is code. More of it.\n\n"
@@ -88,17 +91,51 @@ def test_long_runs_are_thinned_and_the_page_says_so(lab, task, tmp_path, monkeyp
     files.save_problem(tmp_path / "run.problem.npz", problem, truth)
     whole = export.gallery([tmp_path / "run.npz", lab], tmp_path / "whole")
     assert "To keep this page small" not in whole[1].read_text() + whole[2].read_text()
-    most = int(whole[2].stat().st_size * 0.9)
-    monkeypatch.setattr(export, "LARGEST", most)
-    monkeypatch.setattr(export, "FRAMES", 20 * 9 * problem.mixtures[:1].numel())
-    small = export.gallery([tmp_path / "run.npz", lab], tmp_path / "small")
-    assert all(page.stat().st_size < most for page in small)
-    assert re.search(r"it holds \d+ of 51 recorded steps and 1 of 3 mixtures", small[1].read_text())
-    assert re.search(r"the players show \d+ of 21, \d+ of 21 recorded steps", small[2].read_text())
+    for source, most, says in [(tmp_path / "run.npz", 110_000, r"it holds \d+ of 51 recorded steps and 1 of 3 mixtures"),
+                               (lab, int(whole[2].stat().st_size * 0.9), r"the players show \d+ of 21, \d+ of 21 recorded steps")]:
+        monkeypatch.setattr(export, "LARGEST", most)
+        small = export.gallery([source], tmp_path / f"small{most}")
+        assert all(page.stat().st_size < most for page in small)
+        assert re.search(says, small[1].read_text())
     monkeypatch.setattr(export, "LARGEST", 10_000)
     with pytest.raises(SepvizError, match="would have"):
         export.gallery([lab], tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+def long_run(batch, channels, side, steps, forces=True):
+    """A trace of random images, with the layers that a player shows under them."""
+    images = torch.rand(batch, 2, channels, side, side, generator=torch.Generator().manual_seed(0))
+    extras = dict.fromkeys(("prior_force", "data_force"), images) if forces else {}
+    made = [Step(i, "step", images * i / steps, extras, {"evaluations": float(i)}) for i in range(steps)]
+    return Trace(Problem(images.sum(1), Mixing.sum(2)), made, "Toy"), Truth(images)
+
+
+@pytest.mark.parametrize(("shape", "says"), [
+    ((2, 1, 8, 30), ""), ((8, 3, 32, 60), "it holds 4[0-9] of 60 recorded steps and 2 of 8 mixtures."),
+    ((1, 1, 4, 8000), "it holds [0-9]{4} of 8000 recorded steps."), ((1, 3, 200, 12), "it holds 4 of 12 recorded steps and no forces.")])
+def test_every_page_of_a_run_is_small(shape, says, tmp_path):
+    trace, truth = long_run(*shape)
+    trace.save(tmp_path / "run.npz")
+    files.save_problem(tmp_path / "run.problem.npz", trace.problem, truth)
+    for page in (trace.to_html(tmp_path / "run.html", truth), export.gallery([tmp_path / "run.npz"], tmp_path / "out")[1]):
+        text = page.read_text()
+        assert page.stat().st_size < 5_000_000
+        assert re.search(f"To keep this page small, {says}", text) if says else "To keep this page small" not in text
+        state = re.search(r'<script (?:id="state" )?type="application/json"[^>]*>(.*?)</script>', text)[1]
+        records = json.loads(state)["frames"]["records"]
+        assert (records[0]["index"], records[-1]["index"]) == (0, len(trace) - 1)
+
+
+def test_a_run_of_images_too_large_for_a_page(tmp_path, capsys):
+    trace, truth = long_run(1, 3, 400, 2, forces=False)
+    with pytest.raises(SepvizError, match="2 sources of 3x400x400 would have more than 5 MB"):
+        trace.to_html(tmp_path / "run.html", truth)
+    files.save_problem(tmp_path / "p.npz", trace.problem, truth)
+    words = ["separate", "p.npz", "--method", "average", "--out", "o.npz", "--html", "o.html"]
+    words = [str(tmp_path / word) if word[1] == "." else word for word in words]
+    assert cli.main(words) == 2 and "3x400x400" in capsys.readouterr().err  # before the run
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["p.npz"]
 
 
 def test_thinned_packs_keep_first_and_last():
@@ -148,13 +185,11 @@ def test_bad_input_is_one_line(tmp_path, capsys, lab):
     del without.metadata["widgets"]
     nbformat.write(without, forgot)
     text.write_text("no notebook")
-    nbformat.write(notebook([("markdown", "![far](https://example.org/far.png)")]), tmp_path / "far.ipynb")
     (tmp_path / "there").mkdir()
     (tmp_path / "index.ipynb").write_bytes(lab.read_bytes())
     for words, said in [(["start_hera"], "start_here"), ([lab, "--out", tmp_path / "there"], "is there already"), ([new], "never run"),
                         ([forgot], "state was not saved"), ([text], "no notebook"), ([tmp_path / "gone.npz"], "No such file"),
-                        ([tmp_path / "far.ipynb"], "https://example.org/far.png"), ([lab, lab], "two pages"),
-                        ([tmp_path / "index.ipynb"], "two pages")]:
+                        ([lab, lab], "two pages"), ([tmp_path / "index.ipynb"], "two pages")]:
         out = [] if "--out" in words else ["--out", tmp_path / "out"]
         code, _, err = call(capsys, *words, *out)
         assert code == 2 and err.startswith("sepviz: ") and err.count("\n") == 1 and said in err, err
@@ -187,6 +222,27 @@ def test_every_page_plays_and_scrubs_offline(pages, browser):
         assert page.evaluate("[...document.images].every((image) => image.naturalWidth > 0)")
         assert faults == [] and requests == [path.as_uri()]
         context.close()
+
+
+def test_on_paper_and_in_the_dark(tmp_path, browser):
+    """A printed page is light, and shows the last step, without empty panels; then all is as it was."""
+    trace, _ = long_run(1, 1, 8, 6)
+    trace.steps[-1] = trace.steps[-1]._replace(extras={})  # no forces at the last step
+    trace.save(tmp_path / "run.npz")
+    context = browser.new_context(color_scheme="dark", viewport={"width": 700, "height": 700})
+    page = context.new_page()
+    page.goto(export.gallery([tmp_path / "run.npz"], tmp_path / "out")[1].as_uri())
+    root, panels = page.locator(".sepviz[data-frames]"), page.locator(".sepviz-panel:visible")
+    background = "getComputedStyle(document.body).backgroundColor"
+    assert page.evaluate(background) == "rgb(20, 22, 26)" and panels.count() == 7
+    page.emulate_media(media="print", color_scheme="dark")
+    page.wait_for_selector(".sepviz[data-frame='5']")
+    assert page.evaluate(background) == "rgb(255, 255, 255)" and panels.count() == 5
+    assert page.locator(".sepviz button:visible, .sepviz-slider:visible").count() == 0
+    page.emulate_media(media="screen", color_scheme="dark")
+    page.wait_for_selector(".sepviz[data-frame='0']")
+    assert root.get_attribute("data-frame") == "0" and panels.count() == 7
+    context.close()
 
 
 def check_player(expect, page, place):

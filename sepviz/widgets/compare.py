@@ -15,11 +15,12 @@ from sepviz.core import SepvizError, Step, Truth
 from sepviz.trace import Trace
 from sepviz.widgets.packing import BUDGET, make_view, matching, pack_frames, pack_static, thin
 from sepviz.widgets.player import FOLDER, VIEW_CSS, VIEW_JS
+from sepviz.widgets.still import Still
 
 RUNS = 8  # side by side, at most: so many colours can be told apart
 
 
-class Compare(anywidget.AnyWidget):
+class Compare(Still, anywidget.AnyWidget):
     """Several recorded runs of one problem on one scrubber, aligned by evaluations, by seconds or by their share.
 
     Each run shows its last step up to where the scrubber stands; the curves of all are in one plot.

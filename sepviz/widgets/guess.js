@@ -143,7 +143,7 @@ function ask(model, root, spec) {
     root.dataset.guess = JSON.stringify(guess);
     question.node.classList.toggle("sepviz-untouched", guess === null);
     question.show(guess);
-    state.textContent = guess === null ? hint : `Your ${spec.kind === "curve" ? "sketch, at" : "guess:"} ${question.says(guess)}.${model.offline ? "" : " Now run the next cells."}`;
+    state.textContent = guess === null ? hint : `Your ${spec.kind === "curve" ? "sketch, at" : "guess:"} ${question.says(guess)}.${model.offline ? "" : " Now run the next cells."}`; // a page shows the answer by itself
     reset.disabled = guess === null;
   };
   model.on("change:guess", show);
@@ -210,11 +210,66 @@ function tell(root, spec) {
   return () => {};
 }
 
+// --- a page without a kernel: the guess is made in the page, so the page judges it, in the words of guess.py ---
+
+const CLOSE = 0.05; // of the question's range
+const UNHURRIED = 1000; // milliseconds without another change: then the guess is made, and the answer opens
+
+function interpolated(x, across, up) {
+  const i = across.findIndex((place) => place >= x);
+  if (i <= 0) return up[i ? up.length - 1 : 0];
+  return up[i - 1] + (up[i] - up[i - 1]) * (x - across[i - 1]) / (across[i] - across[i - 1]);
+}
+
+const VERDICTS = {
+  number({ low, high, unit, guess, answer }) {
+    if (short(guess) === short(answer)) return `Your guess ${short(guess, unit)} is right.`;
+    const off = guess - answer, near = Math.abs(off) <= CLOSE * (high - low) ? "close, " : "";
+    return `Your guess ${short(guess, unit)}: ${near}${short(Math.abs(off), unit)} ${off > 0 ? "too high" : "too low"}.`;
+  },
+  choice({ guess, answer }) {
+    return guess === answer ? `Your guess ${guess} is right.` : `Your guess was ${guess}.`;
+  },
+  curve({ at, log_x: log, guess, answer: [across, up] }) {
+    const scale = log ? Math.log : (value) => value;
+    const truth = at.map((x) => interpolated(scale(x), across.map(scale), up));
+    const off = guess.map((height, i) => Math.abs(height - truth[i])), worst = off.indexOf(Math.max(...off));
+    const mean = off.reduce((sum, value) => sum + value, 0) / off.length;
+    return `Your sketch is off by ${short(mean)} on average, most at ${short(at[worst])}: ${short(guess[worst])} in place of ${short(truth[worst])}.`;
+  },
+};
+
+function questionOf(model, spec) {
+  return model.page?.find((other) => other.get("spec")?.question === spec.question && !("answer" in other.get("spec")));
+}
+
+function tellOffline(model, root, spec) {
+  const question = questionOf(model, spec);
+  if (!question) return tell(root, { ...spec, verdict: spec.guess === null ? "" : spec.verdict });
+  const answer = make("div");
+  const box = make("details", "", {}, [make("summary", "sepviz-more", { textContent: `${spec.question} Guess above, then see the answer here.` }), answer]);
+  root.append(box);
+  let timer = null;
+  const show = () => {
+    const guess = question.get("guess") ?? null;
+    const verdict = guess === null ? "No guess yet: make one above." : VERDICTS[spec.kind]({ ...spec, guess });
+    const both = guess === null || guess === spec.answer ? [spec.answer] : [guess, spec.answer];
+    const known = spec.kind === "choice" ? both.filter((choice) => choice in (spec.reasons ?? {})) : [];
+    answer.replaceChildren();
+    tell(answer, { ...spec, guess, verdict, why: known.length ? known.map((choice) => `${choice}: ${spec.reasons[choice]}`) : spec.why });
+    clearTimeout(timer);
+    if (guess !== null) timer = setTimeout(() => { box.open = true; }, UNHURRIED);
+  };
+  question.on("change:guess", show);
+  show();
+  return () => question.off("change:guess", show);
+}
+
 function render({ model, el }) {
   const spec = model.get("spec");
   const root = make("div", "sepviz sepviz-guess", { "data-kind": spec.kind, "data-lm-suppress-shortcuts": "true" });
   el.append(root);
-  const off = "answer" in spec ? tell(root, spec) : ask(model, root, spec);
+  const off = "answer" in spec ? (model.offline ? tellOffline(model, root, spec) : tell(root, spec)) : ask(model, root, spec);
   return () => {
     off();
     root.remove();

@@ -12,6 +12,7 @@ import traitlets
 
 from sepviz.core import SepvizError
 from sepviz.widgets.player import FOLDER, VIEW_CSS, VIEW_JS
+from sepviz.widgets.still import Still
 
 GUESS_JS = VIEW_JS + (FOLDER / "guess.js").read_text(encoding="utf-8")
 GUESS_CSS = VIEW_CSS + (FOLDER / "guess.css").read_text(encoding="utf-8")
@@ -19,7 +20,7 @@ NONE_YET = "No guess yet: make one above, then run this cell again."
 CLOSE = 0.05  # of the question's range: a guess that is no further off is called close
 
 
-class Guess(anywidget.AnyWidget):
+class Guess(Still, anywidget.AnyWidget):
     """A question whose answer a later cell computes: made by `number`, `choice` or `curve`, answered by `reveal`.
 
     Attributes
@@ -119,7 +120,8 @@ class Guess(anywidget.AnyWidget):
         verdict = NONE_YET if guess is None else _VERDICTS[kind](self.spec, guess, shown)
         reasons = [why] if isinstance(why, str) else self._reasons(why, shown)
         return Reveal(spec={**self.spec, "guess": guess, "answer": shown, "says": _SAYS[kind](self.spec, shown), "verdict": verdict,
-                            "why": [reason for reason in reasons if reason]})
+                            "why": [reason for reason in reasons if reason],
+                            "reasons": {} if isinstance(why, str) else dict(why)})  # for a guess that is made in an exported page
 
     def _reasons(self, why: Mapping[str, str], answer: str) -> list[str]:
         if self.spec["kind"] != "choice" or not set(why) <= set(self.spec["choices"]):
@@ -131,7 +133,7 @@ class Guess(anywidget.AnyWidget):
         return f"Guess: {self.spec['question']}"
 
 
-class Reveal(anywidget.AnyWidget):
+class Reveal(Still, anywidget.AnyWidget):
     """What `Guess.reveal` shows: the guess, the answer, how far apart they are, and why."""
 
     _esm = GUESS_JS

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from sepviz.core import SepvizError
+from sepviz.widgets.still import Still
 
 
-class KernelPad(ipywidgets.VBox):
+class KernelPad(Still, ipywidgets.VBox):
     """Click the taps of a filter; ``kernel`` is what was painted, divided by its sum.
 
     Parameters

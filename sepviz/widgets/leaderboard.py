@@ -23,11 +23,12 @@ from sepviz.widgets.packing import (
     thin,
 )
 from sepviz.widgets.player import FOLDER, VIEW_CSS, VIEW_JS
+from sepviz.widgets.still import Still
 
 BUDGET = 2 * 2**20  # bytes of frames of all runs together
 
 
-class Leaderboard(anywidget.AnyWidget):
+class Leaderboard(Still, anywidget.AnyWidget):
     """Recorded runs of one problem, best first; a click on a run's pictures plays it, in the browser alone.
 
     Parameters

@@ -18,6 +18,7 @@ from sepviz.state import State
 from sepviz.trace import LIMIT, MAX_FRAMES, Recorder, Trace, in_full, timed
 from sepviz.widgets.packing import make_view, matching, pack_frames, pack_static, thin
 from sepviz.widgets.player import FOLDER, VIEW_CSS, VIEW_JS
+from sepviz.widgets.still import Still
 
 BRANCHES = 8  # kept; the oldest goes first
 INTERVAL = 1 / 15  # seconds between frames that are sent, at least
@@ -57,7 +58,7 @@ def _controls(separator: Any) -> list[dict[str, Any]]:
     return controls
 
 
-class LiveRun(anywidget.AnyWidget):
+class LiveRun(Still, anywidget.AnyWidget):
     """Run a method and change it while it runs.
 
     The method runs in a thread of its own, so the kernel stays free. About fifteen frames a second are

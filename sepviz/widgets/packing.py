@@ -6,6 +6,7 @@ made; the truth is sent as uint8, which it was read from. The figures on the cur
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -22,6 +23,9 @@ from sepviz.trace import Trace
 ITEMS = 8  # mixtures of one player
 BUDGET = 16 * 2**20  # bytes of frames of one player; a saved notebook holds them
 EXACT = 1e-6  # a residual below this is rounding, and its curve would be noise
+RECORD = 120  # bytes of what is said about a frame and a mixture: colour scales, values of the curves
+CODE = 100_000  # bytes of a page's code and style
+ENOUGH = 40  # frames; a page of large images rather shows fewer mixtures than fewer frames
 SIGNED = {"prior_force": "prior force", "data_force": "data force", "noise": "noise", "filters": "filters"}  # the extras that are shown
 
 
@@ -102,6 +106,51 @@ def pack(trace: Trace, view: View, budget: int = BUDGET) -> tuple[list[int], dic
     permutation = None if view.truth is None else matching(view, trace.final.sources)
     steps = tqdm([trace.steps[i] for i in positions], desc="packing", delay=1, leave=False)
     return positions, pack_static(view, len(trace.problem.mixtures), trace.method), pack_frames(view, steps, permutation)
+
+
+def pack_for_page(trace: Trace, truth: Truth | None,
+                  largest: int) -> tuple[View, dict[str, Any], dict[str, Any], str]:
+    """A run for a page of at most so many bytes, and a sentence about what is left out of it.
+
+    Frames are left out first, evenly; below `ENOUGH` of them mixtures; at last the forces.
+
+    Raises
+    ------
+    SepvizError
+        If two frames of one mixture are too large.
+    """
+    view, steps = make_view(trace.problem, truth, order=trace.order), trace.steps
+    while len(view.items) > 1 and _fit(steps, view, largest) < min(ENOUGH, len(steps)):
+        view = first(view, len(view.items) // 2)
+    forces = _fit(steps, view, largest) >= 2
+    if not forces:
+        check_page(trace.problem, largest)
+        steps = [step._replace(extras={name: extra for name, extra in step.extras.items()
+                                       if name == "filters"}) for step in steps]
+    slim = dataclasses.replace(trace, steps=steps)
+    positions, static, frames = pack(slim, view, _fit(steps, view, largest) * _frame_bytes(steps, view))
+    counts = [(len(positions), len(trace), "recorded steps"),
+              (len(view.items), len(trace.problem.mixtures), "mixtures")]
+    parts = [f"{kept} of {whole} {what}" for kept, whole, what in counts if kept < whole]
+    parts += [] if forces else ["no forces"]
+    left_out = f"To keep this page small, it holds {' and '.join(parts)}." if parts else ""
+    return view, static, frames, left_out
+
+
+def check_page(problem: Problem, largest: int) -> None:
+    """Refuse a problem whose images are too large for a page of so many bytes."""
+    view = first(make_view(problem, None), 1)
+    if _fit([], view, largest) < 2:
+        size = "x".join(map(str, problem.mixtures.shape[1:]))
+        raise SepvizError(f"a page of {problem.mixing.count} sources of {size} would have more than "
+                          f"{largest / 1e6:.0f} MB: separate smaller images, or make a GIF (Trace.to_gif)")
+
+
+def _fit(steps: Sequence[Step], view: View, largest: int) -> int:
+    """How many frames a page holds beside code, mixtures and truth; base64 makes all a third longer."""
+    fixed = (2 + view.problem.mixing.count) * view.problem.mixtures.numel()
+    room = max(0, (largest - CODE) * 3 // 4 - fixed)
+    return room // (_frame_bytes(steps, view) + RECORD * (2 + len(view.items)))
 
 
 def matching(view: View, sources: Tensor) -> Tensor:
@@ -214,13 +263,16 @@ def enlarge(filters: Tensor, shape: Sequence[int]) -> Tensor:
     return padded[:, :, None].expand(*shape).clone()
 
 
-def thin(steps: Sequence[Step], view: View, budget: int = BUDGET) -> list[int]:
-    """Positions of the steps that fit the budget: evenly spread, first and last among them."""
-    mixtures = view.problem.mixtures
+def _frame_bytes(steps: Sequence[Step], view: View) -> int:
     count = view.problem.mixing.count
     extras = sum(any(_is_layer(step, name) for step in steps) for name in SIGNED)
     layers = 1 + (view.problem.mixing.visible is not None) + count * (1 + extras)
-    fit = max(2, budget // (2 * layers * mixtures.numel()))
+    return 2 * layers * view.problem.mixtures.numel()
+
+
+def thin(steps: Sequence[Step], view: View, budget: int = BUDGET) -> list[int]:
+    """Positions of the steps that fit the budget: evenly spread, first and last among them."""
+    fit = max(2, budget // _frame_bytes(steps, view))
     if len(steps) <= fit:
         return list(range(len(steps)))
     return np.linspace(0, len(steps) - 1, fit).round().astype(int).tolist()

@@ -12,18 +12,20 @@ from typing import Any
 import anywidget
 import traitlets
 
+from sepviz import export
 from sepviz.core import SepvizError, Step, Truth
 from sepviz.trace import Trace
-from sepviz.widgets.packing import make_view, pack
+from sepviz.widgets.packing import make_view, pack, pack_for_page
+from sepviz.widgets.still import STILL_CSS, Still
 
 FOLDER = Path(__file__).parent
 VIEW_JS = (FOLDER / "view.js").read_text(encoding="utf-8")  # shared by the player, the live run and the HTML page
-VIEW_CSS = (FOLDER / "view.css").read_text(encoding="utf-8")
+VIEW_CSS = (FOLDER / "view.css").read_text(encoding="utf-8") + STILL_CSS
 SAVED_MODEL_JS = (FOLDER / "saved_model.js").read_text(encoding="utf-8")  # for a page without a kernel
 PLAYER_JS = VIEW_JS + (FOLDER / "player.js").read_text(encoding="utf-8")
 
 
-class Player(anywidget.AnyWidget):
+class Player(Still, anywidget.AnyWidget):
     """Play, scrub and look into a recorded run.
 
     All frames are sent once, as float16 (see `sepviz.widgets.packing`); moving through them sends
@@ -84,17 +86,19 @@ class Player(anywidget.AnyWidget):
 
 
 def html_page(trace: Trace, truth: Truth | None = None, title: str | None = None) -> str:
-    """One HTML page with the player, its data and its code in it."""
-    _, static, frames = pack(trace, make_view(trace.problem, truth, order=trace.order))
-    return page_of(PLAYER_JS, {"static": static, "frames": frames, "cursor": 0, "item": 0}, title or f"{trace.method}, step by step")
+    """One HTML page with the player, its data and its code in it, as small as those of the gallery."""
+    _, static, frames, left_out = pack_for_page(trace, truth, export.LARGEST)
+    state = {"static": static, "frames": frames, "cursor": 0, "item": 0}
+    return page_of(PLAYER_JS, state, title or f"{trace.method}, step by step", left_out)
 
 
-def page_of(script: str, state: dict[str, Any], title: str) -> str:
+def page_of(script: str, state: dict[str, Any], title: str, note: str = "") -> str:
     """A widget's page: its module, over a model with this state and no kernel."""
     def encode(value: bytes) -> dict[str, str]:
         return {"base64": base64.b64encode(value).decode("ascii")}
 
     text = json.dumps(state, default=encode).replace("<", "\\u003c")
     page = (FOLDER / "page.html").read_text(encoding="utf-8")
-    parts = {"TITLE": html.escape(title), "STYLE": VIEW_CSS, "STATE": text, "SCRIPT": script, "MODEL": SAVED_MODEL_JS}
+    parts = {"TITLE": html.escape(title), "NOTE": html.escape(note),
+             "STYLE": VIEW_CSS, "STATE": text, "SCRIPT": script, "MODEL": SAVED_MODEL_JS}
     return re.sub("%%([A-Z]+)%%", lambda found: parts[found[1]], page)

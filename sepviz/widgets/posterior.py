@@ -13,9 +13,10 @@ from sepviz.core import SepvizError, Truth
 from sepviz.trace import Trace
 from sepviz.widgets.packing import ITEMS, make_view, pack_frames, pack_static, thin
 from sepviz.widgets.player import FOLDER, VIEW_CSS, VIEW_JS
+from sepviz.widgets.still import Still
 
 
-class Posterior(anywidget.AnyWidget):
+class Posterior(Still, anywidget.AnyWidget):
     """Watch several samples of one posterior come to be: every chain, the modes they end in, mean and spread of each pixel.
 
     Parameters

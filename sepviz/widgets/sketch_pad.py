@@ -16,11 +16,12 @@ from sepviz.sketch import PEN, Stroke, decode, encode, image_of
 from sepviz.state import State, restore
 from sepviz.widgets.packing import make_view, pack_static
 from sepviz.widgets.player import FOLDER, VIEW_CSS, VIEW_JS
+from sepviz.widgets.still import Still
 
 MOST = 4  # sources of one pad
 
 
-class SketchPad(anywidget.AnyWidget):
+class SketchPad(Still, anywidget.AnyWidget):
     """Draw sources with mouse, pen, finger or keyboard, or pick them from a data set; see their mixture at once.
 
     Drawings are sized and centred as the digits are that the priors know (`sepviz.sketch.draw`). Weights, noise, the pen, a 5x5

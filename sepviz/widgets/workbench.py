@@ -19,6 +19,7 @@ from sepviz.trace import Trace
 from sepviz.widgets.compare import RUNS, Compare
 from sepviz.widgets.live import LiveRun
 from sepviz.widgets.sketch_pad import SketchPad
+from sepviz.widgets.still import Still
 
 OFFERS: dict[Any, str] = {ScoreModel: "denoise", LatentModel: "decode"}  # what tells a class that keeps these protocols
 FIRST = "split-gibbs"  # the method that is chosen at the beginning
@@ -42,7 +43,7 @@ def choices() -> dict[str, tuple[str, str | None]]:
     return found
 
 
-class Workbench(ipywidgets.VBox):
+class Workbench(Still, ipywidgets.VBox):
     """A sketch pad, a choice of method, and the live run that the mixture on the pad is sent to.
 
     Parameters

@@ -1,0 +1,103 @@
+"""A still below every widget: what a notebook shows that is opened without its kernel."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+LARGEST = 30_000  # bytes of a still; a notebook may have many
+SIDE = 84  # pixels of an image in it, at least
+GAP = 6
+# Beside its living widget a still is not needed.
+STILL_CSS = (".jp-OutputArea-child:has(.sepviz, .widget-toggle-button) + "
+             ".jp-OutputArea-child:has(.sepviz-still) { display: none; }\n")
+
+
+class Still:
+    """Shows a picture and a line below the widget's view.
+
+    Where a widget's model is gone, JupyterLab says so in its place and takes nothing else from the
+    same output. So the still is an output of its own, which the widgets' style hides.
+    """
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        view = self._repr_mimebundle_()  # type: ignore[attr-defined]
+        data, about = view if isinstance(view, tuple) else (view, {})
+        display(data, metadata=about, raw=True)
+        words, picture = repr(self), self._picture()
+        shown = ""
+        if picture is not None:
+            shown = f'<img alt="" src="data:image/png;base64,{_png(picture)}"><br>'
+        text = f'<div class="sepviz-still">{shown}<small>{html.escape(words)}</small></div>'
+        display({"text/html": text, "text/plain": words}, metadata={"sepviz-still": True}, raw=True)
+
+    def __repr__(self) -> str:
+        name, static = type(self).__name__, getattr(self, "static", None)
+        if not static:
+            state = getattr(self, "shown", {}).get("state", "")
+            return f"{name}: {state}" if state else f"{name}: run this cell to have it"
+        runs = [str(run.get("label", run.get("method"))) for run in getattr(self, "runs", [])]
+        item = getattr(self, "item", static["items"][0])
+        what = ", ".join(runs) or static["method"]
+        last = "at the last step" if self._packs() else "before the first step"
+        return f"{name}: {what}, mixture {item + 1} of {static['batch']}, {last}"
+
+    def _packs(self) -> list[dict[str, Any]]:
+        """The recorded steps, as `sepviz.widgets.packing.pack_frames` gives them."""
+        found = [getattr(self, name, {}) for name in ("frames", "history")]
+        found += getattr(self, "runs", [])
+        return [pack for pack in found if pack.get("records")]
+
+    def _picture(self) -> Image.Image | None:
+        """The mixture and, for each run, its last estimates; None if there is nothing to draw."""
+        static = getattr(self, "static", None)
+        if not static:
+            images = [image for image in getattr(self, "shown", {}).get("images", []) if image]
+            rows = [[np.frombuffer(image, np.uint8).reshape(1, 28, 28) / 255 for image in images]]
+            return _sheet(rows) if images else None
+        shape = (static["channels"], static["height"], static["width"])
+        place = static["items"].index(getattr(self, "item", static["items"][0]))
+        mixtures = np.frombuffer(static["mixtures"], np.float16).reshape(-1, *shape)
+        mixture = mixtures[place].astype(np.float32)
+        mixture = (mixture - static["low"]) / (static["high"] - static["low"])
+        rows = [[mixture, *self._estimates(pack, place, shape)] for pack in self._packs()]
+        return _sheet(rows or [[mixture]])
+
+    def _estimates(self, pack: dict[str, Any], place: int,
+                   shape: tuple[int, ...]) -> list[np.ndarray]:
+        steps = np.frombuffer(pack["bytes"], np.float16).reshape(len(pack["records"]), -1, *shape)
+        count = pack["layers"][0]["panels"]  # the estimates come first
+        return list(steps[-1, place * count : (place + 1) * count].astype(np.float32))
+
+
+def _sheet(rows: list[list[np.ndarray]]) -> Image.Image:
+    from sepviz.widgets.gif import enlarged
+
+    height, width = rows[0][0].shape[-2:]
+    zoom = max(1, SIDE // height)
+    across, down = width * zoom + GAP, height * zoom + GAP
+    size = (max(map(len, rows)) * across + GAP, len(rows) * down + GAP)
+    sheet = Image.new("RGB", size, (60, 66, 76))
+    for i, row in enumerate(rows):
+        for j, image in enumerate(row):
+            pixels = torch.from_numpy(np.ascontiguousarray(image))
+            sheet.paste(enlarged(pixels, zoom), (GAP + j * across, GAP + i * down))
+    return sheet
+
+
+def _png(picture: Image.Image) -> str:
+    """As base64, made smaller until it is small enough."""
+    while True:
+        file = io.BytesIO()
+        picture.save(file, format="PNG", optimize=True)
+        if file.tell() <= LARGEST * 3 // 4:
+            return base64.b64encode(file.getvalue()).decode()
+        picture = picture.resize((max(1, picture.width * 3 // 4), max(1, picture.height * 3 // 4)))
