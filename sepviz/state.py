@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from sepviz.core import Problem, Separator, SepvizError, Truth, parameters_of
-from sepviz.suggest import choose
+from sepviz.suggest import choose, unknown
 
 LARGEST = 2**31  # of whole numbers in a state
 SAFE = "/:+-_.~"  # letters that are written as they are
@@ -214,11 +214,15 @@ def separator_of(method: str, preset: str | None, settings: Sequence[str], prior
             raise SepvizError(f"--set {setting}: {method} has no fields to set")
         values[name] = _value(fields[choose(f"field of {method}", name, fields)], hints[name], text)
     if needs_prior:
+        able = zoo.names_for(method, hints["prior"])
         if prior is None:
-            raise SepvizError(f"{method} needs a prior: give --prior, one of {', '.join(zoo.names()) or 'your own .safetensors files'}")
+            raise SepvizError(f"{method} needs a prior: give --prior, one of {', '.join(able) or 'your own .safetensors files'}")
+        if prior not in zoo.names() and not prior.endswith(".safetensors"):
+            raise SepvizError(f"{unknown('prior', prior, able)} Or give the path of a .safetensors file")
         values["prior"] = load_prior(prior, device)
         if not isinstance(values["prior"], hints["prior"]):
-            raise SepvizError(f"--prior {prior}: {method} needs {WANTED[hints['prior'].__name__]}, this is none")
+            wanted = WANTED[hints["prior"].__name__]
+            raise SepvizError(f"--prior {prior}: {method} needs {wanted}, this is none; choose one of {', '.join(able)}")
     elif prior is not None:
         print(f"sepviz: {method} uses no prior, {prior} is left aside", file=sys.stderr)
     return cls(**values)

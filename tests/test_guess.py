@@ -8,7 +8,14 @@ import torch
 
 from sepviz.core import SepvizError
 from sepviz.widgets import Guess
+from sepviz.widgets import guess as guess_module
 from sepviz.widgets.guess import GUESS_CSS, GUESS_JS, NONE_YET
+
+
+@pytest.fixture(autouse=True)
+def nothing_guessed():
+    """Each test begins without the guesses of the one before."""
+    guess_module._given.clear()
 
 
 def number():
@@ -33,6 +40,19 @@ def test_without_a_guess_the_answer_is_shown(make, answer, says):
     revealed = make().reveal(answer, why="Because.")
     assert (revealed.spec["says"], revealed.spec["verdict"], revealed.spec["why"]) == (says, NONE_YET, ["Because."])
     assert says in repr(revealed) and NONE_YET in repr(revealed)
+
+
+@pytest.mark.parametrize(("make", "value"), [(number, 12.0), (choice, "half swap"), (curve, [38.0, 30.0, 20.0, 12.0, 5.0])])
+def test_a_cell_that_runs_again_keeps_the_guess(make, value):
+    """Run All makes the same question again: it begins with the guess that was given, and with none once that is taken back."""
+    first = make()
+    first.set_state({"guess": value})  # as the browser does
+    again = make()
+    assert again.guess == value and NONE_YET not in again.reveal({"number": 1.0, "choice": "average", "curve": ([0.1, 2], [1, 2])}[
+        again.spec["kind"]]).spec["verdict"]
+    assert Guess.number("Another question?", low=0, high=40).guess is None
+    again.set_state({"guess": None})  # Reset
+    assert make().guess is None
 
 
 def test_the_question_does_not_hold_the_answer():

@@ -150,10 +150,14 @@ def test_modes_of_one_and_of_a_chain_that_diverged():
 
 def test_the_pad_mixes_what_the_browser_draws():
     pad = SketchPad()
-    with pytest.raises(SepvizError, match="pad 1 and 2 is empty"):
+    with pytest.raises(SepvizError, match="^pads 1 and 2 are empty"):
         _ = pad.problem
     pad.set_state({"strokes": [SEVEN, []]})  # as the browser does while the pen moves
     assert pad.sources[0].startswith("ink:") and not pad.sources[1] and not pad.shown["mixture"]
+    with pytest.raises(SepvizError, match="^pad 2 is empty"):
+        _ = pad.problem
+    with pytest.raises(SepvizError, match="^pads 1, 2 and 3 are empty"):
+        _ = SketchPad(3).problem
     pad._handle_custom_msg({"do": "pick", "pad": 1, "set": "strokes"}, [])
     assert pad.sources[1].startswith("strokes:") and pad.shown["error"] == ""
     assert np.array_equal(np.frombuffer(pad.shown["mixture"], np.float16).reshape(1, 1, 28, 28), pad.problem.mixtures.half().numpy())
@@ -208,8 +212,9 @@ def test_every_method_without_examples_can_be_chosen():
 def test_from_the_pad_to_a_run_and_back_from_its_text():
     bench = Workbench()
     bench._send_widget.click()
-    assert "pad 1 and 2 is empty" in bench._says.value
+    assert "pads 1 and 2 are empty" in bench._says.value
     bench.pad.ink(0, SEVEN)
+    assert bench._says.value == "", "what was said of the mixture before is gone"
     bench.pad.pick(1)
     bench._method_widget.value = "average"
     bench._send_widget.click()
@@ -226,7 +231,8 @@ def test_from_the_pad_to_a_run_and_back_from_its_text():
     bench.live.start()
     assert bench.live.wait(60) and not bench._compare_widget.disabled
     bench._compare_widget.click()
-    assert isinstance(bench.children[-1], Compare) and set(bench.children[-1].traces) == {"Average", "Constant"}
+    view = next(child for child in bench.children if isinstance(child, Compare))
+    assert set(view.traces) == {"Average", "Constant"}
     other = Workbench(text)
     other.live.start()
     assert other.live.wait(60)
@@ -248,11 +254,49 @@ def test_from_the_pad_to_a_run_and_back_from_its_text():
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("sepviz ")]
 
 
+MASKS = {"mask, egg-strokes-high", "mask, remix-mnist", "average", "constant", "rpca"}
+OPTIONS = {
+    "as it is": ({}, {"split-gibbs, score-strokes", "synthesis, gan-mnist", "nmf, nmf-strokes", *MASKS}, {"cnn, cnn-mnist"}),
+    "unequal": ({"weights": [1.0, 0.5]}, {"split-gibbs, score-strokes", "average"}, {"cnn, cnn-mnist", *MASKS} - {"average"}),
+    "filters": ({"taps": "1" * 25}, {"synthesis, gan-mnist", "conv-nmf, conv-nmf-strokes"}, {"split-gibbs, score-strokes", *MASKS}),
+    "half seen": ({"visible": "top-half"}, {"synthesis, gan-strokes", "nmf, nmf-mnist"}, {"basis, score-strokes", *MASKS}),
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_only_methods_that_take_the_mixture_are_offered(name):
+    options, able, unable = OPTIONS[name]
+    bench = Workbench()
+    bench.pad.set_state({"options": {**bench.pad.options, **options}})
+    offered = set(bench._method_widget.options)
+    assert able <= offered and not unable & offered and bench._method_widget.value in offered
+    bench.pad.set_state({"options": {**bench.pad.options, "weights": [1.0, 1.0], "taps": "", "visible": "all"}})
+    assert set(bench._method_widget.options) == set(Workbench()._method_widget.options)
+    bench.close()
+
+
+@pytest.mark.parametrize(("count", "able", "unable"), [
+    (1, {"cnn, cnn-mnist", "split-gibbs, score-mnist"}, MASKS - {"average"}),
+    (3, {"split-gibbs, score-mnist"}, {"cnn, cnn-mnist", *MASKS} - {"average"})])
+def test_what_is_offered_goes_by_the_number_of_sources(count, able, unable):
+    """And each that is offered runs: nothing that can be chosen is refused at its first step."""
+    bench = Workbench(count=count)
+    offered = set(bench._method_widget.options)
+    assert able <= offered and not unable & offered
+    for label in sorted(offered - {"synthesis, gan-mnist", "synthesis, gan-strokes"}):  # seconds each
+        for pad in range(count):
+            bench.pad.ink(pad, SEVEN)
+        bench._method_widget.value = label
+        bench.send().one_step()
+        assert bench.live.wait(60) and bench.live.status["state"] in ("paused", "finished"), (label, bench.live.status)
+    bench.close()
+
+
 def test_a_method_that_cannot_take_the_mixture_says_so():
-    bench = Workbench("task=drawn,sources=strokes:1+strokes:2,taps=0000001110011100111000000")
-    bench._method_widget.value = "average"
-    bench._send_widget.click()
-    assert "filter" in bench._says.value and bench.live is None
+    bench = Workbench()
+    bench._field_widget.value = "task=drawn,sources=strokes:1+strokes:2,taps=0000001110011100111000000,method=average"
+    bench._restore_widget.click()
+    assert "filter" in bench._says.value and bench.live is None and bench._method_widget.value.startswith("conv-nmf")
 
 
 def test_a_state_of_one_source():

@@ -148,7 +148,11 @@ function ask(model, root, spec) {
   };
   model.on("change:guess", show);
   show();
-  return () => model.off("change:guess", show);
+  const unwatch = watchKernel(model, root);
+  return () => {
+    unwatch();
+    model.off("change:guess", show);
+  };
 }
 
 // --- revealing: each gives the picture of guess and answer ---
@@ -212,7 +216,7 @@ function tell(root, spec) {
 
 function render({ model, el }) {
   const spec = model.get("spec");
-  const root = make("div", "sepviz sepviz-guess", { "data-kind": spec.kind, "data-lm-suppress-shortcuts": "true" });
+  const root = shield(make("div", "sepviz sepviz-guess", { "data-kind": spec.kind }));
   el.append(root);
   const off = "answer" in spec ? tell(root, spec) : ask(model, root, spec);
   return () => {

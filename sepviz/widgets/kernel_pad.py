@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from sepviz.core import SepvizError
+from sepviz.widgets.shield import ShieldedBox
 
 
-class KernelPad(ipywidgets.VBox):
+class KernelPad(ShieldedBox):
     """Click the taps of a filter; ``kernel`` is what was painted, divided by its sum.
 
     Parameters

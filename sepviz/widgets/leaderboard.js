@@ -4,7 +4,7 @@ function render({ model, el }) {
   const fixed = model.get("static"), rows = model.get("rows"), runs = model.get("runs");
   const { width, height, count, items, channels } = fixed;
   const zoom = Math.max(1, Math.floor(42 / Math.max(width, height)));
-  const root = make("div", "sepviz sepviz-leaderboard", { role: "group", "aria-label": "Leaderboard" });
+  const root = shield(make("div", "sepviz sepviz-leaderboard", { role: "group", "aria-label": "Leaderboard" }));
   const stage = make("div", "sepviz-stage");
   let open = null;
   const watch = (i) => {

@@ -138,7 +138,7 @@ class Pad {
 
 function render({ model, el }) {
   const count = model.get("sources").length;
-  const node = make("div", "sepviz sepviz-sketchpad", { role: "group", "aria-label": "Sketch pad", "data-lm-suppress-shortcuts": "true" });
+  const node = shield(make("div", "sepviz sepviz-sketchpad", { role: "group", "aria-label": "Sketch pad" }));
   let sending = null;
   const send = () => {
     clearTimeout(sending);
@@ -223,7 +223,9 @@ function render({ model, el }) {
   model.on("change:strokes", showStrokes);
   model.on("change:options", showOptions);
   model.on("change:shown", showImages);
+  const unwatch = watchKernel(model, node);
   return () => {
+    unwatch();
     clearTimeout(sending);
     model.off("change:strokes", showStrokes);
     model.off("change:options", showOptions);

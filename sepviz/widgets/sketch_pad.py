@@ -108,6 +108,11 @@ class SketchPad(anywidget.AnyWidget):
         return self.state.problem()[0]
 
     @property
+    def blank(self) -> Problem:
+        """A mixture of dots, with the weights and options as they are: for what asks what kind it is before anything is drawn."""
+        return self._state([encode([[[14.0, 14.0]]])] * len(self.sources)).problem()[0]
+
+    @property
     def truth(self) -> Truth:
         """What was mixed."""
         return self.state.problem()[1]
@@ -123,14 +128,18 @@ class SketchPad(anywidget.AnyWidget):
         """
         empty = [str(i + 1) for i, source in enumerate(self.sources) if not source]
         if empty:
-            raise SepvizError(f"pad {' and '.join(empty)} is empty: draw something there, or pick an image")
+            pads = f"pad {empty[0]} is" if len(empty) == 1 else f"pads {', '.join(empty[:-1])} and {empty[-1]} are"
+            raise SepvizError(f"{pads} empty: draw something there, or pick an image")
+        return self._state(self.sources)
+
+    # --- inside ---
+
+    def _state(self, sources: Sequence[str]) -> State:
         options = self.options
         plain = {"weights": "+".join(map(_word, options["weights"])), "pen": _word(options["pen"]), "taps": options["taps"],
                  "noise": _word(options["noise"]), "visible": options["visible"], "seed": str(options["seed"])}
         usual = {"weights": "+".join(["1"] * len(self.sources)), "pen": f"{PEN:g}", "taps": "", "noise": "0", "visible": "all", "seed": "0"}
-        return State("drawn", {"sources": "+".join(self.sources), **{name: word for name, word in plain.items() if word != usual[name]}})
-
-    # --- inside ---
+        return State("drawn", {"sources": "+".join(sources), **{name: word for name, word in plain.items() if word != usual[name]}})
 
     def _put(self, pad: int, source: str) -> None:
         if not 0 <= pad < len(self.sources):
