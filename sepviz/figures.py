@@ -21,7 +21,7 @@ from sepviz import metrics
 from sepviz.core import Problem, SepvizError, Truth
 
 RESIDUAL_COLORS = "PuOr_r"  # purple below 0, white, orange above: as in the widgets, orange adds
-FINEST = 0.01  # no scale of signed pictures is finer: below it, rounding would be painted in full colours
+FINEST = 0.01  # no scale of signed pictures is finer: rounding would be painted in full colours
 # inches
 CELL, SPACE, GAP, LINE, TOP, SIDE, CAPTION = 1.0, 0.05, 0.3, 0.24, 0.5, 0.55, 0.24
 
@@ -163,7 +163,8 @@ def separation(problem: Problem, sources: Tensor, truth: Truth | None = None, co
     -------
     matplotlib.figure.Figure
         Sources are drawn from 0 (black) to 1 (white), mixtures over the range that their weights allow, residuals
-        (mixture minus remix; the mean over colours) from purple (negative) over white to orange, on the scale at the side.
+        (mixture minus remix; the mean over colours) from purple (negative) over white to orange, on
+        the scale at the side.
     """
     if filters is not None:  # in the order that `_check` brings the sources to
         filters = filters[:count].detach().cpu().float()
@@ -227,7 +228,8 @@ def images(rows: Mapping[str, Tensor], *, columns: Sequence[str] | None = None, 
     columns : sequence of str, optional
         A heading for each column.
     signed : bool
-        Draw forces, residuals and the like: purple below 0, white at 0, orange above, one scale for the whole sheet.
+        Draw forces, residuals and the like: purple below 0, white at 0, orange above, one scale for
+        the whole sheet, no finer than 0.01.
     high : float
         What is white, where ``signed`` is not set; 0 is black.
     """

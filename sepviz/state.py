@@ -216,13 +216,16 @@ def separator_of(method: str, preset: str | None, settings: Sequence[str], prior
     if needs_prior:
         able = zoo.names_for(method, hints["prior"])
         if prior is None:
-            raise SepvizError(f"{method} needs a prior: give --prior, one of {', '.join(able) or 'your own .safetensors files'}")
+            known = ", ".join(able) or "your own .safetensors files"
+            raise SepvizError(f"{method} needs a prior: give --prior, one of {known}")
         if prior not in zoo.names() and not prior.endswith(".safetensors"):
-            raise SepvizError(f"{unknown('prior', prior, able)} Or give the path of a .safetensors file")
+            near = unknown("prior", prior, able)
+            raise SepvizError(f"{near} Or give the path of a .safetensors file")
         values["prior"] = load_prior(prior, device)
         if not isinstance(values["prior"], hints["prior"]):
             wanted = WANTED[hints["prior"].__name__]
-            raise SepvizError(f"--prior {prior}: {method} needs {wanted}, this is none; choose one of {', '.join(able)}")
+            raise SepvizError(f"--prior {prior}: {method} needs {wanted}, this is none; "
+                              f"choose one of {', '.join(able)}")
     elif prior is not None:
         print(f"sepviz: {method} uses no prior, {prior} is left aside", file=sys.stderr)
     return cls(**values)

@@ -45,11 +45,11 @@ class Comparison {
     this.items = new ItemSteps(fixed, (by) => this.chooseItem(this.item + by));
     this.items.node.hidden = fixed.batch === 1;
     this.status = make("span", "sepviz-status");
-    this.root = shield(make("div", "sepviz sepviz-compare", { tabIndex: 0, role: "group", "aria-label": `${this.runs.length} runs side by side`,
-      onkeydown: (event) => this.transport.key(event) },
+    const named = { tabIndex: 0, role: "group", "aria-label": `${this.runs.length} runs side by side` };
+    this.root = make("div", "sepviz sepviz-compare", { ...named, onkeydown: (event) => this.transport.key(event) },
       [make("div", "sepviz-header", {}, [make("strong", "sepviz-method", { textContent: `${this.runs.length} runs side by side` }), this.items.node, this.axisSelect, this.status]),
-        make("div", "sepviz-body", {}, [rows, make("div", "sepviz-curves", {}, [...this.curves.map((curve) => curve.node), this.span])]), this.transport.node]));
-    el.append(this.root);
+        make("div", "sepviz-body", {}, [rows, make("div", "sepviz-curves", {}, [...this.curves.map((curve) => curve.node), this.span])]), this.transport.node]);
+    el.append(shield(this.root));
     this.align(known[0]);
     this.chooseItem(fixed.items[0]);
   }
@@ -102,7 +102,8 @@ class Comparison {
       const later = run.at.findIndex((at) => at > here); // a run shows its last frame up to here, before its first one that
       run.now = later < 0 ? run.frames.length - 1 : Math.max(0, later - 1);
     }
-    const scale = spanOf(Math.max(...this.runs.map((run) => run.frames[run.now].scales.residual[run.place] || 0))); // one for all: they are compared
+    const largest = this.runs.map((run) => run.frames[run.now].scales.residual[run.place] || 0);
+    const scale = spanOf(Math.max(...largest)); // one for all runs: they are compared
     for (const run of this.runs) {
       const frame = run.frames[run.now];
       run.panels.forEach((panel, k) => { panel.draw(run.values(frame, "estimate", k), channels, 0, 1); panel.label(`estimate ${k + 1}`, `${run.label}: estimate ${k + 1}`); });

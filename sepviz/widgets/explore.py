@@ -16,8 +16,8 @@ from sepviz.widgets.shield import ShieldedBox
 class Explore(ShieldedBox):
     """A figure that depends on a few numbers, with a slider for each.
 
-    The picture is a trait that is set. What a callback displays is not: JupyterLab runs callbacks on a thread of their own, where
-    outputs are lost, and `ipywidgets.interactive` shows nothing that its function only returns.
+    The picture is a trait. `ipywidgets.interactive` shows nothing that its function only returns, and
+    what a callback displays is lost where callbacks run on a thread of their own, as in JupyterLab.
 
     Parameters
     ----------
@@ -28,15 +28,17 @@ class Explore(ShieldedBox):
 
     Examples
     --------
-    >>> Explore(lambda a: figures.images({"G(z)": prior.decode(a * z)}), a=(-8.0, 8.0, 0.5))  # doctest: +SKIP
+    >>> def show(a): return figures.images({"G(z)": prior.decode(a * z)})  # doctest: +SKIP
+    >>> Explore(show, a=(-8.0, 8.0, 0.5))                                  # doctest: +SKIP
     """
 
     def __init__(self, draw: Callable[..., Figure], **ranges: tuple[float, float, float]):
         if not ranges:
-            raise SepvizError("Explore without ranges: give at least one slider, a=(-8.0, 8.0, 0.5) for example")
+            raise SepvizError("Explore without ranges: give a slider, a=(-8.0, 8.0, 0.5) for example")
         self._draw = draw
-        self.sliders = {name: ipywidgets.FloatSlider(value=(low + high) / 2, min=low, max=high, step=step, description=name)
-                        for name, (low, high, step) in ranges.items()}
+        self.sliders = {
+            name: ipywidgets.FloatSlider((low + high) / 2, min=low, max=high, step=step, description=name)
+            for name, (low, high, step) in ranges.items()}
         self.picture = ipywidgets.Image(value=self._png(), format="png")
         self._says = ipywidgets.HTML()
         for slider in self.sliders.values():
@@ -44,10 +46,12 @@ class Explore(ShieldedBox):
         super().__init__([*self.sliders.values(), self.picture, self._says])
 
     def _png(self) -> bytes:
-        return figures.png_bytes(self._draw(**{name: slider.value for name, slider in self.sliders.items()}))
+        values = {name: slider.value for name, slider in self.sliders.items()}
+        return figures.png_bytes(self._draw(**values))
 
     def _redraw(self, _change: object) -> None:
         try:
             self.picture.value, self._says.value = self._png(), ""
         except Exception as error:  # nobody looks into a log
-            self._says.value = f'<div role="alert" class="sepviz-problem">{html.escape(one_line(error))}</div>'
+            line = html.escape(one_line(error))
+            self._says.value = f'<div role="alert" class="sepviz-problem">{line}</div>'

@@ -216,8 +216,8 @@ function tell(root, spec) {
 
 function render({ model, el }) {
   const spec = model.get("spec");
-  const root = shield(make("div", "sepviz sepviz-guess", { "data-kind": spec.kind }));
-  el.append(root);
+  const root = make("div", "sepviz sepviz-guess", { "data-kind": spec.kind });
+  el.append(shield(root));
   const off = "answer" in spec ? tell(root, spec) : ask(model, root, spec);
   return () => {
     off();

@@ -18,14 +18,14 @@ GUESS_JS = VIEW_JS + (FOLDER / "guess.js").read_text(encoding="utf-8")
 GUESS_CSS = VIEW_CSS + (FOLDER / "guess.css").read_text(encoding="utf-8")
 NONE_YET = "No guess yet: make one above, then run this cell again."
 CLOSE = 0.05  # of the question's range: a guess that is no further off is called close
-_given: dict[str, Any] = {}  # question -> the guess in this session, so that a cell that runs again does not discard it
+_given: dict[str, Any] = {}  # question -> guess: a cell that runs again does not discard it
 
 
 class Guess(anywidget.AnyWidget):
     """A question whose answer a later cell computes: made by `number`, `choice` or `curve`, answered by `reveal`.
 
-    A guess is kept for its question as long as the kernel runs: run the cell again, and it is still there. Reset, or ``guess = None``,
-    forgets it.
+    A guess is kept for its question as long as the kernel runs: run the cell again, and it is still
+    there. Reset, or ``guess = None``, forgets it.
 
     Attributes
     ----------

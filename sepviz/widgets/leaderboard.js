@@ -4,7 +4,7 @@ function render({ model, el }) {
   const fixed = model.get("static"), rows = model.get("rows"), runs = model.get("runs");
   const { width, height, count, items, channels } = fixed;
   const zoom = Math.max(1, Math.floor(42 / Math.max(width, height)));
-  const root = shield(make("div", "sepviz sepviz-leaderboard", { role: "group", "aria-label": "Leaderboard" }));
+  const root = make("div", "sepviz sepviz-leaderboard", { role: "group", "aria-label": "Leaderboard" });
   const stage = make("div", "sepviz-stage");
   let open = null;
   const watch = (i) => {
@@ -41,7 +41,7 @@ function render({ model, el }) {
   root.append(make("div", "sepviz-scroll", { tabIndex: 0, role: "region", "aria-label": "Scores" }, [make("table", "sepviz-table", {}, [
     make("caption", "", { textContent: rows[0].n === 1 ? "one mixture" : `${rows[0].n} mixtures, mean PSNR with its 95% interval` }),
     make("thead", "", {}, [make("tr", "", {}, head.map((text) => (text ? make("th", "", { scope: "col", textContent: text }) : make("td"))))]), make("tbody", "", {}, body)])]), stage);
-  el.append(root);
+  el.append(shield(root));
   return () => {
     if (open) open.view.close();
     root.remove();

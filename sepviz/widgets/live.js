@@ -70,7 +70,8 @@ function render({ model, el }) {
   const more = make("details", "", {}, [make("summary", "sepviz-more", { textContent: `${rest.length} more` }), grid(rest)]);
   more.hidden = !rest.length;
   const run = make("div", "sepviz-run", {}, [
-    make("div", "sepviz-run-buttons", {}, [start, pause, one, reset, fork, state, branch]), error, grid(knobs.slice(0, KNOBS)), more, text.node]);
+    make("div", "sepviz-run-buttons", {}, [start, pause, one, reset, fork, state, branch]), error,
+    grid(knobs.slice(0, KNOBS)), more, text.node]);
   view.root.firstChild.after(run);
   pause.addEventListener("click", () => { state.textContent = "pausing after this step"; });
 
@@ -115,7 +116,8 @@ function render({ model, el }) {
   for (const [name, action] of Object.entries(events)) model.on(name, action);
   const unwatch = watchKernel(model, view.root, () => { // what is recorded can still be scrubbed
     view.onShow = () => {};
-    for (const control of run.querySelectorAll(":is(.sepviz-run-buttons, .sepviz-knobs) :is(button, input, select)")) control.disabled = true;
+    const controls = ":is(.sepviz-run-buttons, .sepviz-knobs) :is(button, input, select)";
+    for (const control of run.querySelectorAll(controls)) control.disabled = true;
     view.root.dataset.state = "gone";
     state.textContent = "";
   });

@@ -300,7 +300,7 @@ class LiveRun(anywidget.AnyWidget):
             self._changed.notify_all()
         for thread in threads:  # not with the lock held: they may be waiting for it
             if thread is not None and thread is not threading.current_thread():
-                thread.join(PATIENCE)  # a step that never ends is left behind: its thread touches nothing any more
+                thread.join(PATIENCE)  # one whose step never ends is left behind, and touches nothing
 
     def _work(self) -> None:
         """The thread: whatever is raised in it ends the run, with a message."""
@@ -354,16 +354,18 @@ class LiveRun(anywidget.AnyWidget):
                 time.sleep(0.002)
 
     def _check(self, step: Any) -> None:
-        """Refuse what is no step of this problem, before it is kept: nothing that reads it could."""
+        """Refuse what is no step of this problem before it is kept: nothing could read it."""
         if not isinstance(step, Step):
             raise SepvizError(f"{self._method} yields a {type(step).__name__}: want a Step")
         mixtures = self._problem.mixtures
         want = (len(mixtures), self._problem.mixing.count, *mixtures.shape[1:])
         found = tuple(getattr(step.sources, "shape", ()))
         if found != want:
-            raise SepvizError(f"step {step.index} has sources of shape {found}: this problem's are {want}")
+            raise SepvizError(f"step {step.index} has sources of shape {found}: "
+                              f"this problem's are {want}")
         if not bool(torch.isfinite(step.sources).any()):
-            raise SepvizError(f"step {step.index} has no finite pixel: the run diverged; take smaller steps")
+            raise SepvizError(f"step {step.index} has no finite pixel: the run diverged; "
+                              "take smaller steps")
 
     def _take(self, step: Step, seconds: float) -> None:
         branch = self._branch
@@ -374,8 +376,12 @@ class LiveRun(anywidget.AnyWidget):
                 branch.changes.append({"before_step": step.index, **change})
             branch.used = self._separator
         branch.seconds += seconds
-        step = timed(step, branch.seconds)
-        branch.recorder.add(step)
+        step, last = timed(step, branch.seconds), branch.recorder.last
+        try:
+            branch.recorder.add(step)
+        except BaseException:
+            branch.recorder.last = last  # what cannot be kept is not what a run goes on from
+            raise
         self._budget = max(0, self._budget - 1)  # paused meanwhile, it is 0 already
         if time.perf_counter() - self._sent >= self._interval:
             self._publish(step)

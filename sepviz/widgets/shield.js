@@ -1,10 +1,12 @@
-// Keys that are pressed in a widget stay in it. JupyterLab listens on the document and looks from the focused element upwards, so an
-// attribute on the widget's root (data-lm-suppress-shortcuts) does not reach it; letters would edit cells and arrows leave the cell.
-// What belongs to the page goes on: chords (Ctrl+S), Tab, Escape, Shift+Enter and the function keys.
+// Keys that are pressed in a widget stay in it: letters would edit cells, arrows go to another one.
+// JupyterLab listens on the document and looks from the focused element upwards, so it finds its
+// shortcuts' elements before it comes to an attribute of the widget's root (data-lm-suppress-shortcuts).
+// What belongs to the page goes on: chords (Ctrl+S), Tab, Escape, Shift+Enter, the function keys.
 function shield(root) {
   root.addEventListener("keydown", (event) => {
-    const chord = event.ctrlKey || event.altKey || event.metaKey || (event.shiftKey && event.key === "Enter");
-    if (!chord && !/^(Tab|Escape|F\d+)$/.test(event.key)) event.stopPropagation();
+    const { key, ctrlKey, altKey, metaKey, shiftKey } = event;
+    const chord = ctrlKey || altKey || metaKey || (shiftKey && key === "Enter");
+    if (!chord && !/^(Tab|Escape|F\d+)$/.test(key)) event.stopPropagation();
   });
   return root;
 }

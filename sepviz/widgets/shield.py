@@ -1,4 +1,4 @@
-"""Boxes of plain ipywidgets that keep their keys: JupyterLab would move on to the next cell, or delete this one."""
+"""Boxes of plain ipywidgets that keep their keys: JupyterLab would go to another cell or edit it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sepviz.widgets.player import SHIELD_JS
 
 
 class Shield(anywidget.AnyWidget):
-    """Nothing to see: it guards the keys of the box that it lies in, as `shield` does in our own widgets."""
+    """Nothing to see: it guards the keys of its box, as `shield` does in our own widgets."""
 
     _esm = SHIELD_JS + """
 export default { render({ el }) {
@@ -28,7 +28,7 @@ export default { render({ el }) {
 
 
 class ShieldedBox(ipywidgets.VBox):
-    """A VBox whose keys stay in it; the shield is the last of its children, whatever they are set to."""
+    """A VBox whose keys stay in it; the shield stays the last of its children."""
 
     def __init__(self, children: Sequence[ipywidgets.Widget]):
         self._shield = Shield()

@@ -109,7 +109,7 @@ class SketchPad(anywidget.AnyWidget):
 
     @property
     def blank(self) -> Problem:
-        """A mixture of dots, with the weights and options as they are: for what asks what kind it is before anything is drawn."""
+        """A mixture of dots with the options as they are: its kind, before anything is drawn."""
         return self._state([encode([[[14.0, 14.0]]])] * len(self.sources)).problem()[0]
 
     @property
@@ -128,7 +128,8 @@ class SketchPad(anywidget.AnyWidget):
         """
         empty = [str(i + 1) for i, source in enumerate(self.sources) if not source]
         if empty:
-            pads = f"pad {empty[0]} is" if len(empty) == 1 else f"pads {', '.join(empty[:-1])} and {empty[-1]} are"
+            first, last = ", ".join(empty[:-1]), empty[-1]
+            pads = f"pads {first} and {last} are" if first else f"pad {last} is"
             raise SepvizError(f"{pads} empty: draw something there, or pick an image")
         return self._state(self.sources)
 
@@ -139,7 +140,8 @@ class SketchPad(anywidget.AnyWidget):
         plain = {"weights": "+".join(map(_word, options["weights"])), "pen": _word(options["pen"]), "taps": options["taps"],
                  "noise": _word(options["noise"]), "visible": options["visible"], "seed": str(options["seed"])}
         usual = {"weights": "+".join(["1"] * len(self.sources)), "pen": f"{PEN:g}", "taps": "", "noise": "0", "visible": "all", "seed": "0"}
-        return State("drawn", {"sources": "+".join(sources), **{name: word for name, word in plain.items() if word != usual[name]}})
+        unusual = {name: word for name, word in plain.items() if word != usual[name]}
+        return State("drawn", {"sources": "+".join(sources), **unusual})
 
     def _put(self, pad: int, source: str) -> None:
         if not 0 <= pad < len(self.sources):

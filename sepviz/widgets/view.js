@@ -3,7 +3,7 @@
 const TARGET = 148; // screen pixels of a panel, at most, in whole steps of the image's size
 const WHOLE = 8; // seconds that a whole run takes to play, unless another speed is chosen
 const LINGER = 1500; // milliseconds at the end before it plays again
-const RATES = ["whole", "2", "5", "10", "25", "50", "0"]; // frames per second; 0: one per screen refresh
+const RATES = ["whole", "2", "5", "10", "25", "50", "0"]; // frames per second; 0: one a refresh
 const CURVES = {
   residual: { label: "residual (RMS)", log: true },
   sigma: { label: "sigma", log: true },
@@ -12,7 +12,7 @@ const CURVES = {
 };
 
 const FINEST = 0.01; // no signed picture's scale is finer, in pixel values
-const ROUNDING = 1e-3; // frames are float16, and so are sums of them: a signed pixel below this is 0
+const ROUNDING = 1e-3; // of frames in float16 and of sums of them: a signed pixel below this is 0
 const FORCES = ["prior_force", "data_force", "noise"]; // what moved the sources in a step; they add up
 const MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 
@@ -84,19 +84,22 @@ function stateRow(label) {
   return { node, show: (text, what = "state") => { node.hidden = !text; says.textContent = what; if (field.value !== text) field.value = text; } };
 }
 
-// Where Python is gone (the kernel was restarted or stopped, the notebook opened anew) the widget says so, once, and calls `stop`.
-// JupyterLab marks the views of dead models; of a kernel that died by itself only its status tells.
+// Where Python is gone (kernel restarted or stopped, notebook opened anew) the widget says so, once, and
+// calls `stop`. JupyterLab marks the views of dead models; of a kernel that died only its status tells.
 function watchKernel(model, root, stop = () => {}) {
   if (model.offline) return () => {};
   const kernel = model.widget_manager && model.widget_manager.kernel;
   const gone = () => {
     if (root.dataset.kernel === "gone") return;
     root.dataset.kernel = "gone";
-    root.prepend(make("div", "sepviz-error", { role: "alert", textContent: "The kernel was restarted or stopped: run this cell again." }));
+    const textContent = "The kernel was restarted or stopped: run this cell again.";
+    root.prepend(make("div", "sepviz-error", { role: "alert", textContent }));
     stop();
   };
-  const look = () => setTimeout(() => { if (root.closest(".jupyter-widgets-disconnected")) gone(); }, 0);
-  const status = (_, now) => { if (["restarting", "autorestarting", "terminating", "dead"].includes(now)) gone(); };
+  const dead = () => root.closest(".jupyter-widgets-disconnected");
+  const look = () => setTimeout(() => { if (dead()) gone(); }, 0);
+  const ends = ["restarting", "autorestarting", "terminating", "dead"];
+  const status = (_, now) => { if (ends.includes(now)) gone(); };
   model.on("comm_live_update", look);
   if (kernel && kernel.statusChanged) kernel.statusChanged.connect(status);
   look();
@@ -125,7 +128,7 @@ const DIVERGING = (() => {
   });
 })();
 
-// What is painted in full colour: the largest value, but nothing finer than can be told from rounding.
+// What is painted in full colour: the largest value, but nothing as fine as rounding.
 function spanOf(largest) {
   return Math.max(FINEST, largest || 0);
 }
@@ -141,7 +144,8 @@ class Panel {
     this.caption = make("figcaption", "sepviz-caption");
     this.caption.style.width = `${width * zoom}px`;
     this.marker = make("div", "sepviz-pixel", { hidden: true });
-    Object.assign(this.marker.style, { width: `${100 / width}%`, height: `${100 / height}%` }); // the picture may be drawn smaller
+    // in percent: the picture may be drawn smaller
+    Object.assign(this.marker.style, { width: `${100 / width}%`, height: `${100 / height}%` });
     this.node = make("figure", "sepviz-panel", {}, [make("div", "sepviz-picture", {}, [this.canvas, this.marker]), this.caption]);
   }
 
@@ -159,11 +163,12 @@ class Panel {
   mark(pixel) {
     this.marker.hidden = !pixel;
     if (!pixel) return;
-    const { width, height } = this.canvas;
-    Object.assign(this.marker.style, { top: `${100 * pixel[0] / height}%`, left: `${100 * pixel[1] / width}%` });
+    this.marker.style.top = `${100 * pixel[0] / this.canvas.height}%`;
+    this.marker.style.left = `${100 * pixel[1] / this.canvas.width}%`;
   }
 
-  // Values `valueAt(i)` from `low` (black) to `high` (white); signed, from -high (blue) to high (orange): orange adds everywhere.
+  // Values `valueAt(i)` from `low` (black) to `high` (white); signed, from -high (blue) to high (orange):
+  // orange adds, everywhere.
   draw(valueAt, channels, low, high, signed = false) {
     const { data, width, height } = this.image;
     const top = signed ? spanOf(high) : high || 1;
@@ -176,6 +181,7 @@ class Panel {
         data[4 * i + c] = signed && channels === 1 ? DIVERGING[3 * value + c] : value;
       }
     }
+    this.canvas.classList.toggle("sepviz-signed", signed && channels === 1);
     this.context.putImageData(this.image, 0, 0);
   }
 
@@ -280,11 +286,14 @@ class Transport {
     this.slider = make("input", "sepviz-slider", { type: "range", min: 0, max: 0, value: 0, step: 1, "aria-label": "Step",
       oninput: () => { this.dragging = true; this.pause(); this.host.show(Number(this.slider.value)); },
       onchange: () => { this.dragging = false; this.host.rest(); } });
-    const nameOf = (rate) => ({ whole: `whole run in ${WHOLE} s`, 0: "fastest" }[rate] || `${rate} frames/s`);
-    const rates = RATES.map((rate) => make("option", "", { value: rate, textContent: nameOf(rate) }));
+    const names = { whole: `whole run in ${WHOLE} s`, 0: "fastest" };
+    const rates = RATES.map((value) => make("option", "", { value, textContent: names[value] || `${value} frames/s` }));
     this.rateSelect = make("select", "sepviz-rate", { "aria-label": "Speed" }, rates);
-    this.loopButton = make("button", "sepviz-loop", { type: "button", textContent: "Loop", title: "Play again and again", "aria-pressed": this.loop,
-      onclick: () => { this.loop = !this.loop; this.loopButton.setAttribute("aria-pressed", this.loop); } });
+    this.loopButton = make("button", "sepviz-loop", { type: "button", textContent: "Loop",
+      title: "Play again and again", "aria-pressed": this.loop, onclick: () => {
+        this.loop = !this.loop;
+        this.loopButton.setAttribute("aria-pressed", this.loop);
+      } });
     this.node = make("div", "sepviz-transport", {}, [
       button("first", "first", "First step (Home)", () => this.go(0)),
       button("back", "back", "Step back (left arrow)", () => this.move(-1)),
@@ -522,14 +531,15 @@ class View extends Frames {
       onchange: () => { this.wholeRun = this.scaleSelect.value === "run"; this.show(this.cursor); } }, [
       make("option", "", { value: "step", textContent: "colours scaled to this step" }),
       make("option", "", { value: "run", textContent: "colours scaled to the whole run" })]);
-    this.ramp = make("span", "sepviz-legend", {}, fixed.channels === 3 ? ["gray is 0, darker takes away, brighter adds"]
-      : ["blue − takes away", make("span", "sepviz-ramp", { role: "img", "aria-label": "blue below zero, white zero, orange above zero" }), "orange + adds"]);
+    const ramp = make("span", "sepviz-ramp", { role: "img", "aria-label": "blue below zero, orange above zero" });
+    this.ramp = make("span", "sepviz-legend", {}, fixed.channels === 3
+      ? ["gray is 0, darker takes away, brighter adds"] : ["blue − takes away", ramp, "orange + adds"]);
     this.layerRow = make("div", "sepviz-layers", {}, [this.layerButtons, this.ramp, this.scaleSelect]);
 
-    this.root = shield(make("div", count > 4 ? "sepviz sepviz-many" : "sepviz", { tabIndex: 0, role: "group", "aria-label": `${fixed.method}: separation step by step`,
-      onkeydown: (event) => this.key(event) },
-      [header, make("div", "sepviz-body", {}, [columns, curves]), this.transport.node, this.layerRow, this.why]));
-    el.append(this.root);
+    const named = { tabIndex: 0, role: "group", "aria-label": `${fixed.method}: separation step by step` };
+    this.root = make("div", count > 4 ? "sepviz sepviz-many" : "sepviz", { ...named, onkeydown: (event) => this.key(event) },
+      [header, make("div", "sepviz-body", {}, [columns, curves]), this.transport.node, this.layerRow, this.why]);
+    el.append(shield(this.root));
     this.chooseItem(this.item);
   }
 

@@ -53,9 +53,10 @@ def _smallest(label: str) -> Any:
 
 
 @functools.lru_cache(2000)
-def _takes(label: str, shape: tuple[int, ...], weights: tuple[float, ...], filter_size: int | None, visible: bytes | None) -> bool:
+def _takes(label: str, shape: tuple[int, ...], weights: tuple[float, ...], filter_size: int | None,
+           visible: bytes | None) -> bool:
     """Whether a method takes mixtures of this kind: it is asked for its first step of a black one."""
-    seen = None if visible is None else torch.tensor(list(visible), dtype=torch.bool).reshape(shape[1:])
+    seen = None if visible is None else torch.tensor(list(visible)).bool().reshape(shape[1:])
     problem = Problem(torch.zeros(1, *shape), Mixing(weights, filter_size, seen))
     separator = _smallest(label)
     try:
@@ -70,8 +71,8 @@ def fitting(problem: Problem) -> list[str]:
     """Those of `choices` that take these mixtures."""
     mixing = problem.mixing
     visible = None if mixing.visible is None else bytes(mixing.visible.flatten().tolist())
-    return [label for label in choices()
-            if _takes(label, tuple(problem.mixtures.shape[1:]), mixing.weights, mixing.filter_size, visible)]
+    kind = tuple(problem.mixtures.shape[1:]), mixing.weights, mixing.filter_size, visible
+    return [label for label in choices() if _takes(label, *kind)]
 
 
 class Workbench(ShieldedBox):
@@ -223,17 +224,18 @@ class Workbench(ShieldedBox):
         self._says.value = f"<div {look}>{html.escape(line)}</div>"
 
     def _drawn(self, _change: Any) -> None:
-        """Who draws wants the drawing, not what was restored; what was said was of the mixture before."""
+        """Who draws wants the drawing, not what was restored, nor what was said of it."""
         self._restored = None
         self._says.value = ""
         with contextlib.suppress(SepvizError):  # the pad shows what is wrong with its options
             self._offer(self.pad.blank)
 
     def _offer(self, problem: Problem) -> None:
-        """Let only methods be chosen that take such mixtures; the one that is chosen stays, if it does."""
+        """Let only methods be chosen that take such mixtures; the chosen one stays, if it does."""
         labels, chosen = fitting(problem), self._method_widget.value
         if labels == list(self._method_widget.options):
             return
-        first = next((label for label in labels if label.startswith(FIRST) and label.endswith(NAMES[0])), labels[0])
+        usual = f"{FIRST}, score-{NAMES[0]}"
+        first = usual if usual in labels else labels[0]
         self._method_widget.options = labels
         self._method_widget.value = chosen if chosen in labels else first
