@@ -17,7 +17,7 @@ from sepviz.trace import Trace
 
 FOLDER = Path(__file__).parent / "zoo"
 KINDS: dict[str, type] = {"cnn": CnnRegressor, "dictionary": DictionaryPrior, "gan": GanPrior, "mask": MaskNetwork, "score": ScorePrior}
-OFFERS: dict[Any, str] = {ScoreModel: "denoise", LatentModel: "decode"}  # what tells who keeps a protocol
+OFFERS: dict[Any, str] = {ScoreModel: "denoise", LatentModel: "decode"}  # what tells them apart
 
 
 def names() -> list[str]:
@@ -76,7 +76,7 @@ def kind(name: str) -> type:
 
 
 def names_for(method: str, wanted: Any) -> list[str]:
-    """The shipped priors that a method can use: those named after it, else all that it could take."""
+    """The shipped priors that a method can use: those named after it, else all that it takes."""
     kinds = {name: kind(name) for name in names()}
     able = [name for name, cls in kinds.items()
             if (hasattr(cls, OFFERS[wanted]) if wanted in OFFERS else issubclass(cls, wanted))]

@@ -212,7 +212,8 @@ def test_reveal(show):
     for guess, value in zip(guesses, (12, "half swap", [38, 30, 20, 12, 5]), strict=True):
         guess.guess = value
     answers = 31.2, "average", ([0.1, 0.3, 1, 2], [30, 25, 18, 15])
-    revealed = [guess.reveal(answer, "Why it is so.") for guess, answer in zip(guesses, answers, strict=True)]
+    pairs = zip(guesses, answers, strict=True)
+    revealed = [guess.reveal(answer, "Why it is so.") for guess, answer in pairs]
     page = show(*revealed, Guess.number("Not asked before?", low=0, high=40).reveal(55))
     page.locator(".sepviz-says").nth(3).wait_for()
     text = page.locator("body").inner_text()

@@ -243,7 +243,8 @@ def test_orange_adds_and_rounding_is_white_in_figures_too():
     assert min(shown(4e-4)) > 0.9 and min(shown(-1e-7)) > 0.9
     problem, truth = tasks.mix(torch.rand(1, 2, 1, 6, 6) / 2)
     sheet = figures.separation(problem, truth.sources - 0.1)
-    drawn = next(axes.images[0] for axes in sheet.axes if axes.images and axes.images[0].get_cmap().name != "gray")
+    pictures = [axes.images[0] for axes in sheet.axes if axes.images]
+    drawn = next(picture for picture in pictures if picture.get_cmap().name != "gray")
     red, _, blue = drawn.cmap(drawn.norm(0.2))[:3]
     assert red > blue + 0.3, "what the estimates lack is orange"
 
@@ -295,11 +296,13 @@ def test_from_the_pad_to_a_run_and_back_from_its_text():
 
 MASKS = {"mask, egg-strokes-high", "mask, remix-mnist", "average", "constant", "rpca"}
 GIBBS, CNN = "split-gibbs, score-strokes", "cnn, cnn-mnist"
-OPTIONS = {  # name: the pad's options, some of the methods that take such mixtures, some that do not
+OPTIONS = {  # name: the pad's options, some methods that take such mixtures, some that do not
     "as it is": ({}, {GIBBS, "synthesis, gan-mnist", "nmf, nmf-strokes", *MASKS}, {CNN}),
     "unequal": ({"weights": [1.0, 0.5]}, {GIBBS, "average"}, {CNN, *MASKS} - {"average"}),
-    "filters": ({"taps": "1" * 25}, {"synthesis, gan-mnist", "conv-nmf, conv-nmf-strokes"}, {GIBBS, *MASKS}),
-    "half seen": ({"visible": "top-half"}, {"synthesis, gan-strokes", "nmf, nmf-mnist"}, {GIBBS, *MASKS}),
+    "filters": ({"taps": "1" * 25}, {"synthesis, gan-mnist", "conv-nmf, conv-nmf-strokes"},
+                {GIBBS, *MASKS}),
+    "half seen": ({"visible": "top-half"}, {"synthesis, gan-strokes", "nmf, nmf-mnist"},
+                  {GIBBS, *MASKS}),
 }
 
 
@@ -323,7 +326,8 @@ def test_what_is_offered_goes_by_the_number_of_sources(count, able, unable):
     bench = Workbench(count=count)
     offered = set(bench._method_widget.options)
     assert able <= offered and not unable & offered
-    for label in sorted(offered - {"synthesis, gan-mnist", "synthesis, gan-strokes"}):  # seconds each
+    slow = {"synthesis, gan-mnist", "synthesis, gan-strokes"}
+    for label in sorted(offered - slow):
         for pad in range(count):
             bench.pad.ink(pad, SEVEN)
         bench._method_widget.value = label

@@ -321,7 +321,8 @@ def raises(error):
 
 
 WRONG = [
-    (wrong_shape, "step 3 has sources of shape (3, 1, 1, 6, 5): this problem's are (3, 2, 1, 6, 5)"),
+    (wrong_shape, "step 3 has sources of shape (3, 1, 1, 6, 5): this problem's are "
+     "(3, 2, 1, 6, 5)"),
     (no_pixel, "step 3 has no finite pixel: the run diverged; take smaller steps"),
     (lambda step: step._replace(sources=None), "step 3 has sources of shape (): this problem's are "
      "(3, 2, 1, 6, 5)"),
@@ -339,7 +340,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("spoil", "says"), WRONG)
 def test_a_run_ends_whatever_its_method_does(task, spoil, says):  # noqa: F811
-    """It fails with a message, what was recorded before is there, and after a reset it runs again."""
+    """It fails with a message, what was recorded is there, and after a reset it runs again."""
     @dataclass(frozen=True)
     class Spoilt(Toy):
         spoilt: bool = parameter(True, "Whether step 3 is spoilt.")

@@ -11,5 +11,5 @@ from sepviz.widgets.posterior import Posterior
 from sepviz.widgets.sketch_pad import SketchPad
 from sepviz.widgets.workbench import Workbench
 
-__all__ = ["Compare", "Explore", "Guess", "KernelPad", "Leaderboard", "LiveRun", "Player", "Posterior",
-           "SketchPad", "Workbench"]
+__all__ = ["Compare", "Explore", "Guess", "KernelPad", "Leaderboard", "LiveRun", "Player",
+           "Posterior", "SketchPad", "Workbench"]

@@ -45,8 +45,9 @@ class Comparison {
     this.items = new ItemSteps(fixed, (by) => this.chooseItem(this.item + by));
     this.items.node.hidden = fixed.batch === 1;
     this.status = make("span", "sepviz-status");
-    const named = { tabIndex: 0, role: "group", "aria-label": `${this.runs.length} runs side by side` };
-    this.root = make("div", "sepviz sepviz-compare", { ...named, onkeydown: (event) => this.transport.key(event) },
+    this.root = make("div", "sepviz sepviz-compare", { tabIndex: 0, role: "group",
+      "aria-label": `${this.runs.length} runs side by side`,
+      onkeydown: (event) => this.transport.key(event) },
       [make("div", "sepviz-header", {}, [make("strong", "sepviz-method", { textContent: `${this.runs.length} runs side by side` }), this.items.node, this.axisSelect, this.status]),
         make("div", "sepviz-body", {}, [rows, make("div", "sepviz-curves", {}, [...this.curves.map((curve) => curve.node), this.span])]), this.transport.node]);
     el.append(shield(this.root));

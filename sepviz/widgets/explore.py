@@ -16,8 +16,8 @@ from sepviz.widgets.shield import ShieldedBox
 class Explore(ShieldedBox):
     """A figure that depends on a few numbers, with a slider for each.
 
-    The picture is a trait. `ipywidgets.interactive` shows nothing that its function only returns, and
-    what a callback displays is lost where callbacks run on a thread of their own, as in JupyterLab.
+    The picture is a trait. `ipywidgets.interactive` shows nothing that its function only returns,
+    and what a callback displays is lost where callbacks have their own thread, as in JupyterLab.
 
     Parameters
     ----------
@@ -34,10 +34,11 @@ class Explore(ShieldedBox):
 
     def __init__(self, draw: Callable[..., Figure], **ranges: tuple[float, float, float]):
         if not ranges:
-            raise SepvizError("Explore without ranges: give a slider, a=(-8.0, 8.0, 0.5) for example")
+            raise SepvizError("Explore without ranges: give one, a=(-8.0, 8.0, 0.5) for example")
         self._draw = draw
         self.sliders = {
-            name: ipywidgets.FloatSlider((low + high) / 2, min=low, max=high, step=step, description=name)
+            name: ipywidgets.FloatSlider((low + high) / 2, min=low, max=high, step=step,
+                                         description=name)
             for name, (low, high, step) in ranges.items()}
         self.picture = ipywidgets.Image(value=self._png(), format="png")
         self._says = ipywidgets.HTML()

@@ -300,7 +300,7 @@ class LiveRun(anywidget.AnyWidget):
             self._changed.notify_all()
         for thread in threads:  # not with the lock held: they may be waiting for it
             if thread is not None and thread is not threading.current_thread():
-                thread.join(PATIENCE)  # one whose step never ends is left behind, and touches nothing
+                thread.join(PATIENCE)  # one whose step never ends is left behind
 
     def _work(self) -> None:
         """The thread: whatever is raised in it ends the run, with a message."""

@@ -28,8 +28,9 @@ class Chains extends Frames {
     this.status = make("span", "sepviz-status");
     const summary = make("section", "sepviz-mode", {}, [make("div", "sepviz-mode-head", { textContent: "together" }), make("div", "sepviz-chains", {}, [
       stack("given", [this.mixture]), ...(this.truths.length ? [stack("truth", this.truths)] : []), stack("mean", this.means), stack("spread", this.spreads)])]);
-    const named = { tabIndex: 0, role: "group", "aria-label": `${mode.length} chains of one mixture` };
-    this.root = make("div", "sepviz sepviz-posterior", { ...named, onkeydown: (event) => this.transport.key(event) },
+    this.root = make("div", "sepviz sepviz-posterior", { tabIndex: 0, role: "group",
+      "aria-label": `${mode.length} chains of one mixture`,
+      onkeydown: (event) => this.transport.key(event) },
       [make("div", "sepviz-header", {}, [make("strong", "sepviz-method", { textContent: fixed.method }), this.buttons, this.status]),
         make("div", "sepviz-modes", {}, [summary, ...groups]), this.transport.node]);
     el.append(shield(this.root));

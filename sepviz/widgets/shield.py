@@ -1,4 +1,4 @@
-"""Boxes of plain ipywidgets that keep their keys: JupyterLab would go to another cell or edit it."""
+"""Boxes of plain ipywidgets that keep their keys: JupyterLab would go to another cell."""
 
 from __future__ import annotations
 

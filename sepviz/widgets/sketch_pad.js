@@ -138,7 +138,8 @@ class Pad {
 
 function render({ model, el }) {
   const count = model.get("sources").length;
-  const node = make("div", "sepviz sepviz-sketchpad", { role: "group", "aria-label": "Sketch pad" });
+  const named = { role: "group", "aria-label": "Sketch pad" };
+  const node = make("div", "sepviz sepviz-sketchpad", named);
   let sending = null;
   const send = () => {
     clearTimeout(sending);

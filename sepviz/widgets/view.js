@@ -84,8 +84,8 @@ function stateRow(label) {
   return { node, show: (text, what = "state") => { node.hidden = !text; says.textContent = what; if (field.value !== text) field.value = text; } };
 }
 
-// Where Python is gone (kernel restarted or stopped, notebook opened anew) the widget says so, once, and
-// calls `stop`. JupyterLab marks the views of dead models; of a kernel that died only its status tells.
+// Where Python is gone (kernel restarted or stopped, notebook opened anew) the widget says so once
+// and calls `stop`. JupyterLab marks views of dead models; a kernel that died only says so itself.
 function watchKernel(model, root, stop = () => {}) {
   if (model.offline) return () => {};
   const kernel = model.widget_manager && model.widget_manager.kernel;
@@ -167,8 +167,8 @@ class Panel {
     this.marker.style.left = `${100 * pixel[1] / this.canvas.width}%`;
   }
 
-  // Values `valueAt(i)` from `low` (black) to `high` (white); signed, from -high (blue) to high (orange):
-  // orange adds, everywhere.
+  // Values `valueAt(i)` from `low` (black) to `high` (white); signed, from -high (blue) to high
+  // (orange): orange adds, everywhere.
   draw(valueAt, channels, low, high, signed = false) {
     const { data, width, height } = this.image;
     const top = signed ? spanOf(high) : high || 1;
@@ -287,7 +287,8 @@ class Transport {
       oninput: () => { this.dragging = true; this.pause(); this.host.show(Number(this.slider.value)); },
       onchange: () => { this.dragging = false; this.host.rest(); } });
     const names = { whole: `whole run in ${WHOLE} s`, 0: "fastest" };
-    const rates = RATES.map((value) => make("option", "", { value, textContent: names[value] || `${value} frames/s` }));
+    const rates = RATES.map((value) => make("option", "",
+      { value, textContent: names[value] || `${value} frames/s` }));
     this.rateSelect = make("select", "sepviz-rate", { "aria-label": "Speed" }, rates);
     this.loopButton = make("button", "sepviz-loop", { type: "button", textContent: "Loop",
       title: "Play again and again", "aria-pressed": this.loop, onclick: () => {
@@ -531,13 +532,15 @@ class View extends Frames {
       onchange: () => { this.wholeRun = this.scaleSelect.value === "run"; this.show(this.cursor); } }, [
       make("option", "", { value: "step", textContent: "colours scaled to this step" }),
       make("option", "", { value: "run", textContent: "colours scaled to the whole run" })]);
-    const ramp = make("span", "sepviz-ramp", { role: "img", "aria-label": "blue below zero, orange above zero" });
+    const ramp = make("span", "sepviz-ramp", { "aria-hidden": "true" }); // the words say it
     this.ramp = make("span", "sepviz-legend", {}, fixed.channels === 3
-      ? ["gray is 0, darker takes away, brighter adds"] : ["blue − takes away", ramp, "orange + adds"]);
+      ? ["gray is 0, darker takes away, brighter adds"]
+      : ["blue − takes away", ramp, "orange + adds"]);
     this.layerRow = make("div", "sepviz-layers", {}, [this.layerButtons, this.ramp, this.scaleSelect]);
 
-    const named = { tabIndex: 0, role: "group", "aria-label": `${fixed.method}: separation step by step` };
-    this.root = make("div", count > 4 ? "sepviz sepviz-many" : "sepviz", { ...named, onkeydown: (event) => this.key(event) },
+    this.root = make("div", count > 4 ? "sepviz sepviz-many" : "sepviz", {
+      tabIndex: 0, role: "group", "aria-label": `${fixed.method}: separation step by step`,
+      onkeydown: (event) => this.key(event) },
       [header, make("div", "sepviz-body", {}, [columns, curves]), this.transport.node, this.layerRow, this.why]);
     el.append(shield(this.root));
     this.chooseItem(this.item);

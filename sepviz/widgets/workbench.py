@@ -55,7 +55,7 @@ def _smallest(label: str) -> Any:
 @functools.lru_cache(2000)
 def _takes(label: str, shape: tuple[int, ...], weights: tuple[float, ...], filter_size: int | None,
            visible: bytes | None) -> bool:
-    """Whether a method takes mixtures of this kind: it is asked for its first step of a black one."""
+    """Whether a method takes mixtures of this kind: it is asked for the first step of one."""
     seen = None if visible is None else torch.tensor(list(visible)).bool().reshape(shape[1:])
     problem = Problem(torch.zeros(1, *shape), Mixing(weights, filter_size, seen))
     separator = _smallest(label)
