@@ -33,12 +33,11 @@ if "google.colab" in sys.modules:  # elsewhere this cell does nothing
 import tempfile
 from itertools import islice
 
-import ipywidgets
 import torch
 from IPython.display import display
 
 import sepviz
-from sepviz import Guess, Synthesis, exercises, figures, metrics, tasks
+from sepviz import Explore, Guess, Synthesis, exercises, figures, metrics, tasks
 from sepviz.data import load
 from sepviz.priors.gan import gan_steps
 
@@ -100,7 +99,7 @@ def show(**amounts):
     return figures.images({"G(z)": prior.decode(moved)[None]})
 
 
-ipywidgets.interactive(show, **{name: (-8.0, 8.0, 0.5) for name in "abcd"})
+Explore(show, **{name: (-8.0, 8.0, 0.5) for name in "abcd"})
 
 # %% [markdown]
 # ## 2. The length of z

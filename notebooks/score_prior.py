@@ -181,8 +181,8 @@ figures.arrows({f"sigma {sigma:g}": (grid, move) for sigma, move in moves.items(
 # pulls in its surroundings.
 # That is why methods start at large sigma, where they can still go anywhere, and end at small sigma, where they must have decided.
 #
-# The same force as a picture. We hand the prior an image that is *not* one: the average of A and B. Orange is ink that it would take
-# away, purple is ink it would add.
+# The same force as a picture. We hand the prior an image that is *not* one: the average of A and B.
+# Orange is ink that it would add, purple is ink it would take away.
 
 # %%
 between = (corners[0] + corners[1]) / 2

@@ -26,7 +26,8 @@ _HOMES = {
     "MaskNetwork": "priors", "ScorePrior": "priors",
     "State": "state", "restore": "state",
     "Trace": "trace", "record": "trace",
-    "Compare": "widgets", "Guess": "widgets", "KernelPad": "widgets", "Leaderboard": "widgets",
+    "Compare": "widgets", "Explore": "widgets", "Guess": "widgets", "KernelPad": "widgets",
+    "Leaderboard": "widgets",
     "LiveRun": "widgets", "Player": "widgets",
     "Posterior": "widgets", "SketchPad": "widgets", "Workbench": "widgets",
 }

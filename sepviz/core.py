@@ -25,7 +25,7 @@ class SepvizError(ValueError):
     """An error of the user's input: one line that names the value and the mend."""
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """An error as a widget shows it: on one line, with its kind if it is not ours."""
     text = " ".join(str(error).split())
     return text if isinstance(error, SepvizError) and text else f"{type(error).__name__}: {text}"

@@ -21,7 +21,8 @@ from sepviz import metrics
 from sepviz.core import Problem, SepvizError, Truth
 from sepviz.trace import Trace
 
-RESIDUAL_COLORS = "PuOr"  # two hues that every kind of colour vision tells apart, white at 0
+RESIDUAL_COLORS = "PuOr_r"  # purple below 0, white, orange above: as in the widgets, orange adds
+FINEST = 0.01  # no scale of signed pictures is finer: rounding would be painted in full colours
 # inches
 CELL, SPACE, GAP, LINE, TOP, SIDE, CAPTION = 1.0, 0.05, 0.3, 0.24, 0.5, 0.55, 0.24
 
@@ -177,7 +178,8 @@ def separation(problem: Problem, sources: Tensor | Trace, truth: Truth | None = 
     -------
     matplotlib.figure.Figure
         Sources are drawn from 0 (black) to 1 (white), mixtures over the range that their weights allow, residuals
-        (mixture minus remix; the mean over colours) from orange (negative) over white to purple, on the scale at the side.
+        (mixture minus remix; the mean over colours) from purple (negative) over white to orange, on
+        the scale at the side.
     """
     sources, permutation = _matched(problem, sources, truth)
     if filters is not None:  # in the order that `_check` brings the sources to
@@ -244,14 +246,15 @@ def images(rows: Mapping[str, Tensor], *, columns: Sequence[str] | None = None, 
     columns : sequence of str, optional
         A heading for each column.
     signed : bool
-        Draw forces, residuals and the like: orange below 0, white at 0, purple above, one scale for the whole sheet.
+        Draw forces, residuals and the like: purple below 0, white at 0, orange above, one scale for
+        the whole sheet, no finer than 0.01.
     high : float
         What is white, where ``signed`` is not set; 0 is black.
     """
     if not rows or any(row.ndim != 4 or len(row) == 0 for row in rows.values()):
         raise SepvizError("rows: give at least one name with its images (N, C, H, W)")
     drawn = {name: row.detach().cpu().float() for name, row in rows.items()}
-    scale = max(1e-6, max(float(row.abs().max()) for row in drawn.values())) if signed else high
+    scale = max(FINEST, max(float(row.abs().max()) for row in drawn.values())) if signed else high
     group = _Group("", next(iter(drawn.values())), -scale if signed else 0.0, scale, None, RESIDUAL_COLORS if signed else "gray")
     across, (height, width) = max(map(len, drawn.values())), next(iter(drawn.values())).shape[-2:]
     if columns is not None and len(columns) != across:

@@ -31,7 +31,7 @@ from sepviz.core import (
     parameters_of,
     shown,
 )
-from sepviz.suggest import choose
+from sepviz.suggest import choose, unknown
 
 LARGEST = 2**31  # of seeds in a state
 MOST = 100_000  # of its other whole numbers: what a text that was sent may make a machine compute
@@ -259,11 +259,18 @@ def separator_of(method: str, preset: str | None, settings: Sequence[str], prior
             raise SepvizError(f"--set {setting}: {method} has no fields to set")
         values[name] = _value(fields[choose(f"field of {method}", name, fields)], hints[name], text)
     if needs_prior:
+        able = zoo.names_for(method, hints["prior"])
         if prior is None:
-            raise SepvizError(f"{method} needs a prior: give --prior, one of {', '.join(zoo.names()) or 'your own .safetensors files'}")
+            known = ", ".join(able) or "your own .safetensors files"
+            raise SepvizError(f"{method} needs a prior: give --prior, one of {known}")
+        if prior not in zoo.names() and not prior.endswith(".safetensors"):
+            near = unknown("prior", prior, able)
+            raise SepvizError(f"{near} Or give the path of a .safetensors file")
         values["prior"] = load_prior(prior, device)
         if not isinstance(values["prior"], hints["prior"]):
-            raise SepvizError(f"--prior {prior}: {method} needs {WANTED[hints['prior'].__name__]}, this is none")
+            wanted = WANTED[hints["prior"].__name__]
+            raise SepvizError(f"--prior {prior}: {method} needs {wanted}, this is none; "
+                              f"choose one of {', '.join(able)}")
     elif prior is not None:
         print(f"sepviz: {method} uses no prior, {prior} is left aside", file=sys.stderr)
     return cls(**values)

@@ -10,13 +10,14 @@ from typing import Any
 import torch
 
 from sepviz import files
-from sepviz.core import SepvizError, Truth
+from sepviz.core import LatentModel, ScoreModel, SepvizError, Truth
 from sepviz.priors import CnnRegressor, DictionaryPrior, GanPrior, MaskNetwork, ScorePrior
 from sepviz.suggest import nearest
 from sepviz.trace import Trace
 
 FOLDER = Path(__file__).parent / "zoo"
 KINDS: dict[str, type] = {"cnn": CnnRegressor, "dictionary": DictionaryPrior, "gan": GanPrior, "mask": MaskNetwork, "score": ScorePrior}
+OFFERS: dict[Any, str] = {ScoreModel: "denoise", LatentModel: "decode"}  # what tells them apart
 
 
 def names() -> list[str]:
@@ -72,6 +73,14 @@ def kind(name: str) -> type:
 
     with safe_open(FOLDER / f"{_known(name)}.safetensors", "pt") as file:
         return KINDS[file.metadata().get("kind", "score")]
+
+
+def names_for(method: str, wanted: Any) -> list[str]:
+    """The shipped priors that a method can use: those named after it, else all that it takes."""
+    kinds = {name: kind(name) for name in names()}
+    able = [name for name, cls in kinds.items()
+            if (hasattr(cls, OFFERS[wanted]) if wanted in OFFERS else issubclass(cls, wanted))]
+    return [name for name in able if name.startswith(f"{method}-")] or able
 
 
 def save(prior: torch.nn.Module, path: str | Path, facts: dict[str, Any]) -> Path:

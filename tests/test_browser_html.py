@@ -82,6 +82,7 @@ def test_page_plays_and_scrubs_offline(browser, task, tmp_path, capsys):  # noqa
     expect(root).to_have_attribute("data-pixel", f"{problem.mixtures.shape[-2] // 2} {problem.mixtures.shape[-1] // 2}")
 
     page.locator(".sepviz-rate").select_option("0")
+    page.locator(".sepviz-loop").click()  # once, not again and again
     page.locator(".sepviz-play").click()
     expect(root).to_have_attribute("data-playing", "true")
     expect(root).to_have_attribute("data-frame", "50")  # it plays to the end, and stops there

@@ -40,6 +40,13 @@ live""",
     """guess = sepviz.Guess.number("How many?", unit="dB", low=0, high=40)
 guess""",
     """guess.reveal(10.0, why="So it is.")""",
+    """import torch
+from sepviz import figures
+def gray(a):
+    return figures.images({"G(z)": torch.full((1, 1, 8, 8), a)})
+sepviz.Explore(gray, a=(0.0, 1.0, 0.125))""",
+    """display(sepviz.KernelPad(3), sepviz.Guess.choice("Which?", ["one", "other"]),
+    sepviz.Guess.curve("How?", x="x", y="y", at=[1, 2, 3], low=0, high=1), sepviz.SketchPad())""",
 ]
 
 # The course: draw, separate, compare, restore.
@@ -220,12 +227,13 @@ def draw_and_separate(tab, address):
 
     # --- an empty drawing is told, where the button is
     page.get_by_role("button", name="Separate").click()
-    expect(page.locator(".sepviz-problem")).to_contain_text("pad 1 and 2 is empty")
+    expect(page.locator(".sepviz-problem")).to_contain_text("pads 1 and 2 are empty")
 
     # --- draw one digit, pick the other; the mixture is there at once
     first = page.locator(".sepviz-pen").first
     draw(page, first, [(50, 40), (140, 40), (90, 165)])
     expect(first).to_have_attribute("data-empty", "false")
+    expect(page.locator(".sepviz-problem")).to_have_count(0)  # it is no longer so
     page.get_by_role("button", name="Pick an image for drawing 2").click()
     expect(pad).to_have_attribute("data-mixed", "true")
     page.get_by_role("slider", name="weight 2").fill("0.8")
@@ -333,8 +341,7 @@ def run_all(tab, address, whole=True):
     sync_api.expect(indicator).to_have_attribute("data-status", "idle")
     if not whole:
         return indicator
-    page.locator(".lm-MenuBar-item", has_text=re.compile("^Run$")).click()
-    page.locator(".lm-Menu-item", has_text="Run All Cells").first.click()
+    run_from_menu(page, "Run", "Run All Cells")
     return indicator
 
 
@@ -424,8 +431,88 @@ def follow(tab, lab):
     # --- a question: its reveal knows the guess when its cell is run again
     expect(page.locator(".sepviz-verdict")).to_contain_text("No guess yet")
     page.get_by_label("your guess (dB)", exact=True).fill("9")
-    expect(page.locator(".sepviz-guess-state")).to_contain_text("9 dB")
+    expect(page.locator(".sepviz-guess-state").first).to_contain_text("9 dB")
     tab.run_cell(6, "Your guess 9 dB: close, 1 dB too low.*So it is")
+
+    # --- sliders over a picture: it is there at once, and another one when a slider moves
+    picture = page.locator(".jp-CodeCell").nth(7).locator("img")
+    expect(picture).to_be_visible()
+    before = picture.get_attribute("src")
+    page.locator(".jp-CodeCell").nth(7).locator(".noUi-handle").focus()
+    page.keyboard.press("ArrowRight")
+    expect(picture).not_to_have_attribute("src", before)
+
+    # --- all cells are run again: the question keeps its guess, and the reveal knows it
+    run_from_menu(page, "Run", "Run All Cells")
+    expect(page.locator(".sepviz-verdict")).to_contain_text("Your guess 9 dB", timeout=PATIENCE)
+    expect(live).to_have_attribute("data-state", "ready")
+    expect(page.locator(".sepviz-guess-state").first).to_contain_text("9 dB")
+    expect(indicator).to_have_attribute("data-status", "idle")
+
+    keys_stay_in_the_widgets(tab)
+
+    # --- the kernel is restarted in mid-run: nothing pretends to go on
+    click("start")
+    expect(live).to_have_attribute("data-index", re.compile(r"\d"))
+    run_from_menu(page, "Kernel", "Restart Kernel…")
+    page.locator(".jp-Dialog-footer .jp-mod-accept").click()
+    expect(live).to_have_attribute("data-state", "gone")
+    expect(live.locator(".sepviz-error").first).to_contain_text("run this cell again")
+    for name in ("start", "pause", "one", "reset", "fork"):
+        expect(live.locator(f".sepviz-{name}")).to_be_disabled()
+    live.locator(".sepviz-first").click()  # what there is can still be looked at
+    expect(live).to_have_attribute("data-frame", "0")
+    expect(page.locator(".sepviz-guess").first).to_have_attribute("data-kernel", "gone")
+    expect(page.locator(".sepviz-sketchpad")).to_have_attribute("data-kernel", "gone")
+    expect(player).not_to_have_attribute("data-kernel", "gone")  # it needs no kernel
+
+
+def run_from_menu(page, menu, item):
+    page.locator(".lm-MenuBar-item", has_text=re.compile(f"^{menu}$")).click()
+    page.locator(".lm-Menu-item", has_text=item).first.click()
+
+
+FOCUSABLE = """() => {
+  const kinds = new Set();
+  let count = 0;
+  const cells = [...document.querySelectorAll(".jp-Cell")];
+  const focusable = ":is(button, input, select, summary, [tabindex='0'])";
+  for (const node of document.querySelectorAll(`.jp-OutputArea-output ${focusable}`)) {
+    const cell = cells.indexOf(node.closest(".jp-Cell"));
+    const kind = [node.tagName, node.className, node.type, cell].join(" ");
+    if (node.disabled || !node.offsetParent || kinds.has(kind)) continue;
+    kinds.add(kind);
+    node.dataset.probe = count++;
+  }
+  return count;
+}"""
+ACTIVE = """() => {
+  const cells = [...document.querySelectorAll(".jp-Notebook .jp-Cell")];
+  const active = cells.findIndex((cell) => cell.classList.contains("jp-mod-active"));
+  return `${active} of ${cells.length}`;
+}"""
+
+
+def keys_stay_in_the_widgets(tab):
+    """No plain key, in whatever part of a widget, moves on to another cell or edits cells.
+
+    A chord reaches JupyterLab.
+    """
+    page = tab.page
+    count = page.evaluate(FOCUSABLE)
+    assert count >= 40
+    for probe in range(count):
+        part = page.locator(f"[data-probe='{probe}']")
+        if not part.count():
+            continue  # a key before it has redrawn this part
+        part.focus()
+        before = page.evaluate(ACTIVE)
+        for key in ("ArrowDown", "ArrowUp", "ArrowLeft", "Shift+ArrowDown", "j", "d", "d", "x"):
+            page.keyboard.press(key)
+        assert page.evaluate(ACTIVE) == before, part.evaluate("(node) => node.outerHTML")[:200]
+    page.locator(".sepviz-slider").first.focus()
+    with page.expect_request(lambda sent: sent.method == "PUT" and "/api/contents/" in sent.url):
+        page.keyboard.press("Control+s")
 
 
 def wait_until(tab, condition):

@@ -9,8 +9,8 @@ import torch
 from test_trace import Toy, task  # noqa: F401 (task is a fixture)
 
 from sepviz import metrics, sketch, tasks
-from sepviz.core import Truth
-from sepviz.trace import record
+from sepviz.core import Step, Truth
+from sepviz.trace import Trace, record
 from sepviz.widgets import Compare, Guess, Leaderboard, LiveRun, Player, Posterior, SketchPad
 from sepviz.widgets.player import page_of
 
@@ -25,11 +25,13 @@ def show(browser, tmp_path):
     """Open a widget's page; nothing may go wrong in its console, nor be asked of the network."""
     opened, faults = [], []
 
-    def open_page(widget, dark=False):
+    def open_page(widget, dark=False, width=1200, **options):
         state = {name: getattr(widget, name) for name in widget.traits(sync=True) if not PRIVATE.match(name)}
         path = tmp_path / f"{type(widget).__name__}.html"
         path.write_text(page_of(widget._esm, state, type(widget).__name__), encoding="utf-8")
-        context = browser.new_context(offline=True, viewport={"width": 1200, "height": 1000}, color_scheme="dark" if dark else "light")
+        context = browser.new_context(
+            offline=True, viewport={"width": width, "height": 844 if width < 600 else 1000},
+            color_scheme="dark" if dark else "light", **options)
         context.set_default_timeout(90_000)
         page = context.new_page()
         page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
@@ -201,3 +203,158 @@ def test_a_picture_of_one_pixel(show):
     page, root = show(Player(record(Toy(), problem, every=10, progress=False), truth))
     page.locator(".sepviz-of-source .sepviz-canvas").first.hover()
     sync_api.expect(root).to_have_attribute("data-pixel", "0 0")
+
+
+HEARD = """() => {
+  window.heard = [];
+  document.addEventListener("keydown", (event) => window.heard.push(event.key));
+}"""
+PARTS = """() => {
+  for (const details of document.querySelectorAll("details")) details.open = true;
+  const all = document.querySelectorAll("button, input, select, summary, [tabindex='0']");
+  const parts = [...all].filter((part) => !part.disabled && part.offsetParent);
+  parts.forEach((part, i) => { part.dataset.part = i; });
+  return parts.length;
+}"""
+
+
+@pytest.mark.parametrize("make", WIDGETS, ids=lambda make: make.__name__)
+def test_plain_keys_stay_in_the_widget(show, task, make):  # noqa: F811
+    """From whatever part has the focus: the document hears chords and Tab alone."""
+    page, root = show(make(*task))
+    sync_api.expect(root).to_be_visible()
+    page.evaluate(HEARD)
+    count = page.evaluate(PARTS)
+    assert count
+    for i in range(count):
+        page.locator(f"[data-part='{i}']").evaluate("""(part) => {
+          const press = (key, ctrlKey = false) => part.dispatchEvent(
+            new KeyboardEvent("keydown", { key, ctrlKey, bubbles: true, cancelable: true }));
+          for (const key of ["ArrowDown", "ArrowUp", "ArrowLeft", "Home", "d", "Enter"]) press(key);
+          press("s", true);
+          press("Tab");
+        }""")
+        assert page.evaluate("window.heard.splice(0)") == ["s", "Tab"], i
+
+
+def colours(panel):
+    """The colours (pixels, 3) of a panel's canvas."""
+    return torch.tensor(panel.evaluate("""(canvas) => {
+      const { width, height } = canvas;
+      return [...canvas.getContext("2d").getImageData(0, 0, width, height).data];
+    }""")).reshape(-1, 4)[:, :3]
+
+
+def exact(shift):
+    """A run of one step whose residual is ``shift`` everywhere but for 5e-4 of rounding."""
+    sources = torch.rand((1, 2, 1, 6, 5), generator=torch.Generator().manual_seed(0)) / 2
+    problem, truth = tasks.mix(sources)
+    noise = torch.rand((1, 2, 1, 6, 5), generator=torch.Generator().manual_seed(1))
+    rounding = 5e-4 * (noise - 0.5)
+    step = Step(0, "known", sources - shift / 2 + rounding, {}, {})
+    return Trace(problem, [step], "Known"), truth
+
+
+def test_rounding_is_white_and_what_is_left_over_is_not(show):
+    """An exact residual is no picture of its rounding.
+
+    One of 0.2 is orange where the estimates lack ink, blue where they have too much.
+    """
+    (known, truth), (short, _), (over, _) = exact(0.0), exact(0.2), exact(-0.2)
+    page, _ = show(Player(known, truth))
+    panel = page.locator(".sepviz-of-mixture canvas").nth(2)
+    assert bool((colours(panel) == 247).all())
+    caption = page.locator(".sepviz-of-mixture figcaption").nth(2)
+    sync_api.expect(caption).to_have_text("residual ±0.010")
+    page, _ = show(Compare({"known": known, "short": short, "over": over}, truth))
+    rows = page.locator(".sepviz-compare-row").all()[1:]
+    panels = [colours(row.locator("canvas").last).float().mean(dim=0).tolist() for row in rows]
+    assert panels[0] == [247, 247, 247], "one scale for all runs"
+    (red, _, blue), (red_over, _, blue_over) = panels[1:]
+    assert red > blue + 50 and blue_over > red_over + 50
+    captions = {row.locator("figcaption").last.text_content() for row in rows}
+    assert captions == {"residual ±0.20"}
+    page, _ = show(Player(short, truth))
+    legend = page.locator(".sepviz-legend").text_content()
+    assert legend.startswith("blue \u2212 takes away") and legend.endswith("orange + adds")
+
+
+def test_a_run_of_few_frames_plays_for_eight_seconds_and_again(show, task):  # noqa: F811
+    """By the page's own clock; without motion where that is asked for, it plays once."""
+    trace = record(Toy(count=15), task[0], every=1, progress=False)
+    page, root = show(Player(trace, task[1]))
+    expect = sync_api.expect
+    expect(page.locator(".sepviz-rate")).to_have_value("whole")
+    expect(page.locator(".sepviz-loop")).to_have_attribute("aria-pressed", "true")
+    page.evaluate("""() => {
+      window.turns = [];
+      const root = document.querySelector(".sepviz");
+      new MutationObserver(() => {
+        const frame = Number(root.dataset.frame), last = window.turns.at(-1);
+        if (!last || last[0] !== frame) window.turns.push([frame, performance.now()]);
+      }).observe(root, { attributes: true, attributeFilter: ["data-frame"] });
+    }""")
+    page.locator(".sepviz-play").click()
+    page.wait_for_function("""() => window.turns.some(([frame]) => frame === 15)
+      && window.turns.at(-1)[0] < 15""", timeout=60_000)
+    turns = page.evaluate("window.turns")
+    frames = [frame for frame, _ in turns]
+    end = frames.index(15)
+    seconds = (turns[end][1] - turns[0][1]) / 1000
+    assert 0.5 <= seconds / (8 * 14 / 15) <= 2  # generous: the machine may be shared
+    assert frames[end + 1] == 0 and turns[end + 1][1] - turns[end][1] >= 1400
+    expect(root).to_have_attribute("data-playing", "true")
+    page, root = show(Player(trace, task[1]), reduced_motion="reduce")
+    expect(page.locator(".sepviz-loop")).to_have_attribute("aria-pressed", "false")
+    page.locator(".sepviz-rate").select_option("0")
+    page.locator(".sepviz-play").click()
+    expect(root).to_have_attribute("data-frame", "15")
+    expect(root).to_have_attribute("data-playing", "false")
+
+
+@pytest.mark.parametrize("make", (player, live, compare, posterior), ids=lambda make: make.__name__)
+def test_on_a_phone_pictures_and_slider_are_seen_together(show, make):
+    problem, truth = tasks.separate("strokes", count=3)
+    widget = make(problem, truth)
+    if isinstance(widget, LiveRun):
+        widget.start()
+        assert widget.wait(60)
+        widget.close()
+    page, root = show(widget, width=390)
+    sync_api.expect(root).to_have_attribute("data-frame", re.compile(r"\d"))
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.evaluate("""() => {
+      const inside = (node) => {
+        const box = node.getBoundingClientRect();
+        return box.top >= 0 && box.bottom <= innerHeight && box.width >= 50;
+      };
+      const pictures = [...document.querySelectorAll(".sepviz-canvas")].slice(0, 3);
+      return [document.querySelector(".sepviz-slider"), ...pictures].every(inside);
+    }""")
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["ready", "run"])
+def test_on_paper_there_are_pictures_and_nothing_to_press(show, task, begun):  # noqa: F811
+    widget = live(*task)
+    if begun:
+        widget.start()
+        assert widget.wait(60)
+    widget.close()
+    page, _ = show(widget, dark=True)
+    page.emulate_media(media="print")
+    sizes = page.locator(".sepviz-panel").evaluate_all("""(panels) => panels.map((panel) => {
+      const box = panel.getBoundingClientRect(), style = getComputedStyle(panel);
+      return [box.height > 0, style.visibility]; })""")
+    assert sizes.count([True, "visible"]) == (9 if begun else 1) and [True, "hidden"] not in sizes
+    pressed = page.locator("button:visible, input[type=range]:visible")
+    assert pressed.count() == (3 if begun else 0)  # they tell which layer is shown
+    method = page.locator(".sepviz-method")
+    assert method.evaluate("(node) => getComputedStyle(node).color") == "rgb(0, 0, 0)"
+
+
+def test_signed_pictures_are_dark_where_the_page_is(show, task):  # noqa: F811
+    for dark in (False, True):
+        page, _ = show(player(*task), dark=dark)
+        filters = page.locator(".sepviz-of-mixture canvas").evaluate_all(
+            "(panels) => panels.map((panel) => getComputedStyle(panel).filter)")
+        assert ["invert" in text for text in filters] == [False, False, dark]

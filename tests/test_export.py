@@ -259,6 +259,7 @@ def check_player(expect, page, place):
     place.locator(".sepviz-slider").fill("3")
     expect(root).to_have_attribute("data-frame", "3")
     place.locator(".sepviz-rate").select_option("0")
+    place.locator(".sepviz-loop").click()
     place.locator(".sepviz-play").click()
     expect(root).to_have_attribute("data-frame", str(last))
     expect(root).to_have_attribute("data-playing", "false")

@@ -8,7 +8,14 @@ import torch
 
 from sepviz.core import SepvizError
 from sepviz.widgets import Guess
+from sepviz.widgets import guess as guess_module
 from sepviz.widgets.guess import GUESS_CSS, GUESS_JS, NONE_YET
+
+
+@pytest.fixture(autouse=True)
+def nothing_guessed():
+    """Each test begins without the guesses of the one before."""
+    guess_module._given.clear()
 
 
 def number():
@@ -33,6 +40,20 @@ def test_without_a_guess_the_answer_is_shown(make, answer, says):
     revealed = make().reveal(answer, why="Because.")
     assert (revealed.spec["says"], revealed.spec["verdict"], revealed.spec["why"]) == (says, NONE_YET, ["Because."])
     assert says in repr(revealed) and NONE_YET in repr(revealed)
+
+
+@pytest.mark.parametrize(("make", "value", "answer"), [
+    (number, 12.0, 1.0), (choice, "half swap", "average"),
+    (curve, [38.0, 30.0, 20.0, 12.0, 5.0], ([0.1, 2], [1, 2]))])
+def test_a_cell_that_runs_again_keeps_the_guess(make, value, answer):
+    """Run All makes the question again: it begins with the guess, until that is taken back."""
+    first = make()
+    first.set_state({"guess": value})  # as the browser does
+    again = make()
+    assert again.guess == value and again.reveal(answer).spec["guess"] == value
+    assert Guess.number("Another question?", low=0, high=40).guess is None
+    again.set_state({"guess": None})  # Reset
+    assert make().guess is None
 
 
 def test_the_question_does_not_hold_the_answer():
@@ -191,7 +212,9 @@ def test_reveal(show):
     for guess, value in zip(guesses, (12, "half swap", [38, 30, 20, 12, 5]), strict=True):
         guess.guess = value
     answers = 31.2, "average", ([0.1, 0.3, 1, 2], [30, 25, 18, 15])
-    page = show(*[guess.reveal(answer, "Why it is so.") for guess, answer in zip(guesses, answers, strict=True)], number().reveal(55))
+    pairs = zip(guesses, answers, strict=True)
+    revealed = [guess.reveal(answer, "Why it is so.") for guess, answer in pairs]
+    page = show(*revealed, Guess.number("Not asked before?", low=0, high=40).reveal(55))
     page.locator(".sepviz-says").nth(3).wait_for()
     text = page.locator("body").inner_text()
     for words in ("The answer is 31.2 dB.", "19.2 dB too low", "average (the answer)", "half swap (your guess)", "Why it is so.", NONE_YET):

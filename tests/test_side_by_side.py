@@ -12,6 +12,7 @@ from test_trace import Toy, task  # noqa: F401 (task is a fixture)
 
 from sepviz import figures, metrics, tasks
 from sepviz.core import Problem, SepvizError, Step, Truth
+from sepviz.state import separator_of
 from sepviz.trace import Trace, record
 from sepviz.widgets import Compare, Leaderboard, LiveRun, Player, Posterior, SketchPad, Workbench
 from sepviz.widgets.compare import names_of
@@ -152,10 +153,14 @@ def test_modes_of_one_and_of_a_chain_that_diverged():
 
 def test_the_pad_mixes_what_the_browser_draws():
     pad = SketchPad()
-    with pytest.raises(SepvizError, match="pad 1 and 2 is empty"):
+    with pytest.raises(SepvizError, match=r"^pads 1 and 2 are empty"):
         _ = pad.problem
     pad.set_state({"strokes": [SEVEN, []]})  # as the browser does while the pen moves
     assert pad.sources[0].startswith("ink:") and not pad.sources[1] and not pad.shown["mixture"]
+    with pytest.raises(SepvizError, match=r"^pad 2 is empty"):
+        _ = pad.problem
+    with pytest.raises(SepvizError, match=r"^pads 1, 2 and 3 are empty"):
+        _ = SketchPad(3).problem
     pad._handle_custom_msg({"do": "pick", "pad": 1, "set": "strokes"}, [])
     assert pad.sources[1].startswith("strokes:") and pad.shown["error"] == ""
     assert np.array_equal(np.frombuffer(pad.shown["mixture"], np.float16).reshape(1, 1, 28, 28), pad.problem.mixtures.half().numpy())
@@ -207,11 +212,51 @@ def test_every_method_without_examples_can_be_chosen():
     assert not [label for label in labels if label.startswith(("egg", "remix,", "supervised"))]
 
 
+@pytest.mark.parametrize(("method", "able", "unable"), [
+    ("split-gibbs", "score-mnist", "gan-mnist"), ("synthesis", "gan-strokes", "score-mnist"),
+    ("nmf", "nmf-mnist", "egg-mnist-low"), ("conv-nmf", "conv-nmf-mnist", " nmf-mnist"),
+    ("mask", "egg-mnist-low", "score-mnist"), ("cnn", "cnn-mnist", "score-mnist")])
+@pytest.mark.parametrize("prior", [None, "nothing-like-it", "of another kind"])
+def test_only_priors_that_a_method_can_use_are_suggested(method, able, unable, prior):
+    if prior == "of another kind":
+        prior = "gan-mnist" if method != "synthesis" else "score-mnist"
+    with pytest.raises(SepvizError) as caught:
+        separator_of(method, None, [], prior, torch.device("cpu"))
+    said = str(caught.value).replace(f"--prior {prior}:", "")
+    assert able in said and unable not in said
+
+
+def test_a_misspelt_prior_is_taken_for_one_that_fits():
+    with pytest.raises(SepvizError, match="did you mean gan-mnist"):
+        separator_of("synthesis", None, [], "score-gan-mnist", torch.device("cpu"))
+
+
+def test_orange_adds_and_rounding_is_white_in_figures_too():
+    """One sign convention in figures and widgets; nothing is scaled finer than 0.01."""
+    def shown(value):
+        sheet = figures.images({"x": torch.full((1, 1, 4, 4), value)}, signed=True)
+        drawn = sheet.axes[0].images[0]
+        return [round(float(part), 2) for part in drawn.cmap(drawn.norm(value))[:3]]
+
+    red, _, blue = shown(0.3)
+    assert red > blue + 0.3, "orange above 0"
+    red, _, blue = shown(-0.3)
+    assert blue > red + 0.1, "purple below 0"
+    assert min(shown(4e-4)) > 0.9 and min(shown(-1e-7)) > 0.9
+    problem, truth = tasks.mix(torch.rand(1, 2, 1, 6, 6) / 2)
+    sheet = figures.separation(problem, truth.sources - 0.1)
+    pictures = [axes.images[0] for axes in sheet.axes if axes.images]
+    drawn = next(picture for picture in pictures if picture.get_cmap().name != "gray")
+    red, _, blue = drawn.cmap(drawn.norm(0.2))[:3]
+    assert red > blue + 0.3, "what the estimates lack is orange"
+
+
 def test_from_the_pad_to_a_run_and_back_from_its_text():
     bench = Workbench()
     bench._send_widget.click()
-    assert "pad 1 and 2 is empty" in bench._says.value
+    assert "pads 1 and 2 are empty" in bench._says.value
     bench.pad.ink(0, SEVEN)
+    assert bench._says.value == "", "what was said of the mixture before is gone"
     bench.pad.pick(1)
     bench._method_widget.value = "average"
     bench._send_widget.click()
@@ -228,7 +273,8 @@ def test_from_the_pad_to_a_run_and_back_from_its_text():
     bench.live.start()
     assert bench.live.wait(60) and not bench._compare_widget.disabled
     bench._compare_widget.click()
-    assert isinstance(bench.children[-1], Compare) and set(bench.children[-1].traces) == {"Average", "Constant"}
+    view = next(child for child in bench.children if isinstance(child, Compare))
+    assert set(view.traces) == {"Average", "Constant"}
     other = Workbench(text)
     other.live.start()
     assert other.live.wait(60)
@@ -250,11 +296,56 @@ def test_from_the_pad_to_a_run_and_back_from_its_text():
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("sepviz ")]
 
 
+MASKS = {"mask, egg-strokes-high", "mask, remix-mnist", "average", "constant", "rpca"}
+GIBBS, CNN = "split-gibbs, score-strokes", "cnn, cnn-mnist"
+OPTIONS = {  # name: the pad's options, some methods that take such mixtures, some that do not
+    "as it is": ({}, {GIBBS, "synthesis, gan-mnist", "nmf, nmf-strokes", *MASKS}, {CNN}),
+    "unequal": ({"weights": [1.0, 0.5]}, {GIBBS, "average"}, {CNN, *MASKS} - {"average"}),
+    "filters": ({"taps": "1" * 25}, {"synthesis, gan-mnist", "conv-nmf, conv-nmf-strokes"},
+                {GIBBS, *MASKS}),
+    "half seen": ({"visible": "top-half"}, {"synthesis, gan-strokes", "nmf, nmf-mnist"},
+                  {GIBBS, *MASKS}),
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_only_methods_that_take_the_mixture_are_offered(name):
+    options, able, unable = OPTIONS[name]
+    bench = Workbench()
+    bench.pad.set_state({"options": {**bench.pad.options, **options}})
+    offered = set(bench._method_widget.options)
+    assert able <= offered and not unable & offered and bench._method_widget.value in offered
+    plain = {"weights": [1.0, 1.0], "taps": "", "visible": "all"}
+    bench.pad.set_state({"options": {**bench.pad.options, **plain}})
+    assert set(bench._method_widget.options) == set(Workbench()._method_widget.options)
+    bench.close()
+
+
+@pytest.mark.parametrize(("count", "able", "unable"), [
+    (1, {CNN, GIBBS}, MASKS - {"average"}), (3, {GIBBS}, {CNN, *MASKS} - {"average"})])
+def test_what_is_offered_goes_by_the_number_of_sources(count, able, unable):
+    """And each that is offered runs: nothing that can be chosen is refused at its first step."""
+    bench = Workbench(count=count)
+    offered = set(bench._method_widget.options)
+    assert able <= offered and not unable & offered
+    slow = {"synthesis, gan-mnist", "synthesis, gan-strokes"}
+    for label in sorted(offered - slow):
+        for pad in range(count):
+            bench.pad.ink(pad, SEVEN)
+        bench._method_widget.value = label
+        bench.send().one_step()
+        assert bench.live.wait(60) and not bench.live.status["error"], label
+        assert bench.live.status["state"] in ("paused", "finished")
+    bench.close()
+
+
 def test_a_method_that_cannot_take_the_mixture_says_so():
-    bench = Workbench("task=drawn,sources=strokes:1+strokes:2,taps=0000001110011100111000000")
-    bench._method_widget.value = "average"
-    bench._send_widget.click()
+    bench = Workbench()
+    taps = "0000001110011100111000000"
+    bench._field_widget.value = f"task=drawn,sources=strokes:1+strokes:2,taps={taps},method=average"
+    bench._restore_widget.click()
     assert "filter" in bench._says.value and bench.live is None
+    assert bench._method_widget.value.startswith("conv-nmf")
 
 
 def test_a_state_of_one_source():

@@ -12,11 +12,11 @@ import torch
 from ipywidgets.embed import embed_data
 from test_trace import Toy, stream, task  # noqa: F401 (task is a fixture)
 
-from sepviz import metrics
+from sepviz import figures, metrics
 from sepviz.core import Problem, SepvizError, Truth, parameter
 from sepviz.mixing import Mixing
 from sepviz.trace import record
-from sepviz.widgets import KernelPad, LiveRun, Player
+from sepviz.widgets import Explore, KernelPad, LiveRun, Player
 from sepviz.widgets.packing import make_view, pack_frames, thin
 
 
@@ -306,9 +306,125 @@ def test_pause_change_and_reset_in_mid_run(task):  # noqa: F811
     assert not [thread for thread in threading.enumerate() if thread.name == "sepviz Slow"]
 
 
+def wrong_shape(step):
+    return step._replace(sources=step.sources[:, :1])
+
+
+def no_pixel(step):
+    return step._replace(sources=torch.full_like(step.sources, torch.nan))
+
+
+def raises(error):
+    def spoil(_step):
+        raise error
+    return spoil
+
+
+WRONG = [
+    (wrong_shape, "step 3 has sources of shape (3, 1, 1, 6, 5): this problem's are "
+     "(3, 2, 1, 6, 5)"),
+    (no_pixel, "step 3 has no finite pixel: the run diverged; take smaller steps"),
+    (lambda step: step._replace(sources=None), "step 3 has sources of shape (): this problem's are "
+     "(3, 2, 1, 6, 5)"),
+    (lambda step: None, "Spoilt yields a NoneType: want a Step"),
+    (lambda step: tuple(step), "Spoilt yields a tuple: want a Step"),
+    (lambda step: step._replace(extras={"filters": torch.zeros(1)}), None),
+    (lambda step: step._replace(extras=None), None),
+    (lambda step: step._replace(info={"seconds": "long", "sigma": "s"}), None),
+    (raises(SystemExit(3)), "SystemExit: 3"),
+    (raises(KeyboardInterrupt("stop")), "KeyboardInterrupt: stop"),
+    (raises(GeneratorExit("gone")), "GeneratorExit: gone"),
+    (raises(SepvizError("too many")), "too many"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "says"), WRONG)
+def test_a_run_ends_whatever_its_method_does(task, spoil, says):  # noqa: F811
+    """It fails with a message, what was recorded is there, and after a reset it runs again."""
+    @dataclass(frozen=True)
+    class Spoilt(Toy):
+        spoilt: bool = parameter(True, "Whether step 3 is spoilt.")
+
+        def steps(self, problem, rng, start=None):
+            for step in super().steps(problem, rng, start):
+                yield spoil(step) if self.spoilt and step.index == 3 else step
+
+    live = LiveRun(Spoilt(), *task)
+    for _ in range(3):
+        live.one_step()
+        assert live.wait(60) and live.status["state"] == "paused"
+    live.one_step()
+    assert live.wait(60) and live.status["state"] == "failed" and live.status["error"]
+    assert says is None or live.status["error"] == says
+    assert live.trace[2].index == 2
+    live.reset()
+    live.set(spoilt=False)
+    live.start()
+    assert live.wait(60) and live.status["state"] == "finished" and live.trace.final.index == 50
+    live.close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "sepviz Spoilt"]
+
+
+def test_a_step_that_never_ends_is_left_behind(task, monkeypatch):  # noqa: F811
+    begun, ended = threading.Event(), threading.Event()
+
+    @dataclass(frozen=True)
+    class Blocks(Toy):
+        blocks: bool = parameter(True, "Whether it blocks.")
+
+        def steps(self, problem, rng, start=None):
+            if self.blocks:
+                begun.set()
+                ended.wait(60)
+            yield from super().steps(problem, rng, start)
+
+    monkeypatch.setattr("sepviz.widgets.live.PATIENCE", 0.1)
+    live = LiveRun(Blocks(), *task)
+    live.start()
+    assert begun.wait(60)
+    live.pause()
+    assert not live.wait(0.2)  # it pauses after this step, which does not end
+    live.reset()
+    assert live.status["state"] == "ready" and live.wait(1)
+    live.set(blocks=False)
+    live.start()
+    assert live.wait(60) and live.status["state"] == "finished"
+    ended.set()  # what was left behind ends, and changes nothing
+    for thread in [thread for thread in threading.enumerate() if thread.name == "sepviz Blocks"]:
+        thread.join(10)
+    assert live.status["state"] == "finished" and live.trace.final.index == 50
+    live.close()
+
+
 def test_a_class_is_not_a_separator(task):  # noqa: F811
     with pytest.raises(SepvizError, match="instance"):
         LiveRun(Toy, task[0])
+
+
+def test_sliders_set_a_picture():
+    """It is there before anything is moved, and another one after, whatever thread that is on."""
+    drawn = []
+
+    def draw(a, b):
+        drawn.append((a, b))
+        if a > 4:
+            raise SepvizError("too far")
+        return figures.images({"x": torch.full((1, 1, 4, 4), b / 4)})
+
+    view = Explore(draw, a=(0, 8, 0.5), b=(0, 4, 1))
+    first = bytes(view.picture.value)
+    assert first.startswith(b"\x89PNG") and drawn == [(4, 2)]
+    moved = {"value": 3.0}
+    worker = threading.Thread(target=lambda: view.sliders["b"].set_state(moved))  # by the browser
+    worker.start()
+    worker.join()
+    second = bytes(view.picture.value)
+    assert drawn[-1] == (4, 3) and second != first
+    assert second == figures.png_bytes(figures.images({"x": torch.full((1, 1, 4, 4), 0.75)}))
+    view.sliders["a"].value = 5
+    assert "too far" in view._says.value and bytes(view.picture.value) == second
+    view.sliders["a"].value = 3
+    assert view._says.value == ""
 
 
 class TestKernelPad:

@@ -45,11 +45,12 @@ class Comparison {
     this.items = new ItemSteps(fixed, (by) => this.chooseItem(this.item + by));
     this.items.node.hidden = fixed.batch === 1;
     this.status = make("span", "sepviz-status");
-    this.root = make("div", "sepviz sepviz-compare", { tabIndex: 0, role: "group", "aria-label": `${this.runs.length} runs side by side`, "data-lm-suppress-shortcuts": "true",
+    this.root = make("div", "sepviz sepviz-compare", { tabIndex: 0, role: "group",
+      "aria-label": `${this.runs.length} runs side by side`,
       onkeydown: (event) => this.transport.key(event) },
       [make("div", "sepviz-header", {}, [make("strong", "sepviz-method", { textContent: `${this.runs.length} runs side by side` }), this.items.node, this.axisSelect, this.status]),
         make("div", "sepviz-body", {}, [rows, make("div", "sepviz-curves", {}, [...this.curves.map((curve) => curve.node), this.span])]), this.transport.node]);
-    el.append(this.root);
+    el.append(shield(this.root));
     this.align(known[0]);
     this.chooseItem(fixed.items[0]);
   }
@@ -101,9 +102,12 @@ class Comparison {
     for (const run of this.runs) {
       const later = run.at.findIndex((at) => at > here); // a run shows its last frame up to here, before its first one that
       run.now = later < 0 ? run.frames.length - 1 : Math.max(0, later - 1);
+    }
+    const largest = this.runs.map((run) => run.frames[run.now].scales.residual[run.place] || 0);
+    const scale = spanOf(Math.max(...largest)); // one for all runs: they are compared
+    for (const run of this.runs) {
       const frame = run.frames[run.now];
       run.panels.forEach((panel, k) => { panel.draw(run.values(frame, "estimate", k), channels, 0, 1); panel.label(`estimate ${k + 1}`, `${run.label}: estimate ${k + 1}`); });
-      const scale = frame.scales.residual[run.place];
       run.residual.draw(run.values(frame, "residual"), channels, 0, scale, true);
       run.residual.label(`residual ±${number(scale, 2)}`, `${run.label}: residual`);
       const psnr = run.value(frame, "psnr");

@@ -148,7 +148,11 @@ function ask(model, root, spec) {
   };
   model.on("change:guess", show);
   show();
-  return () => model.off("change:guess", show);
+  const unwatch = watchKernel(model, root);
+  return () => {
+    unwatch();
+    model.off("change:guess", show);
+  };
 }
 
 // --- revealing: each gives the picture of guess and answer ---
@@ -267,9 +271,10 @@ function tellOffline(model, root, spec) {
 
 function render({ model, el }) {
   const spec = model.get("spec");
-  const root = make("div", "sepviz sepviz-guess", { "data-kind": spec.kind, "data-lm-suppress-shortcuts": "true" });
-  el.append(root);
-  const off = "answer" in spec ? (model.offline ? tellOffline(model, root, spec) : tell(root, spec)) : ask(model, root, spec);
+  const root = make("div", "sepviz sepviz-guess", { "data-kind": spec.kind });
+  el.append(shield(root));
+  const told = model.offline ? tellOffline : (_, ...rest) => tell(...rest);
+  const off = "answer" in spec ? told(model, root, spec) : ask(model, root, spec);
   return () => {
     off();
     root.remove();

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,10 +19,14 @@ GUESS_JS = VIEW_JS + (FOLDER / "guess.js").read_text(encoding="utf-8")
 GUESS_CSS = VIEW_CSS + (FOLDER / "guess.css").read_text(encoding="utf-8")
 NONE_YET = "No guess yet: make one above, then run this cell again."
 CLOSE = 0.05  # of the question's range: a guess that is no further off is called close
+_given: dict[str, Any] = {}  # question -> guess: a cell that runs again does not discard it
 
 
 class Guess(Still, anywidget.AnyWidget):
     """A question whose answer a later cell computes: made by `number`, `choice` or `curve`, answered by `reveal`.
+
+    A guess is kept for its question as long as the kernel runs: run the cell again, and it is still
+    there. Reset, or ``guess = None``, forgets it.
 
     Attributes
     ----------
@@ -38,6 +43,11 @@ class Guess(Still, anywidget.AnyWidget):
     _css = GUESS_CSS
     spec = traitlets.Dict().tag(sync=True)  # the question; never the answer, which a look at the page's source would give away
     guess = traitlets.Any(None, allow_none=True).tag(sync=True)
+
+    def __init__(self, spec: dict[str, Any]):
+        self._key = json.dumps(spec, sort_keys=True)
+        super().__init__(spec=spec, guess=_given.get(self._key))
+        self.observe(lambda change: _given.update({self._key: change["new"]}), "guess")
 
     @classmethod
     def number(cls, question: str, *, low: float, high: float, unit: str = "", step: float = 1) -> Guess:

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from sepviz.core import SepvizError
+from sepviz.widgets.shield import ShieldedBox
 from sepviz.widgets.still import Still
 
 
-class KernelPad(Still, ipywidgets.VBox):
+class KernelPad(Still, ShieldedBox):
     """Click the taps of a filter; ``kernel`` is what was painted, divided by its sum.
 
     Parameters

@@ -41,7 +41,7 @@ function render({ model, el }) {
   root.append(make("div", "sepviz-scroll", { tabIndex: 0, role: "region", "aria-label": "Scores" }, [make("table", "sepviz-table", {}, [
     make("caption", "", { textContent: rows[0].n === 1 ? "one mixture" : `${rows[0].n} mixtures, mean PSNR with its 95% interval` }),
     make("thead", "", {}, [make("tr", "", {}, head.map((text) => (text ? make("th", "", { scope: "col", textContent: text }) : make("td"))))]), make("tbody", "", {}, body)])]), stage);
-  el.append(root);
+  el.append(shield(root));
   return () => {
     if (open) open.view.close();
     root.remove();

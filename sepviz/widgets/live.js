@@ -69,8 +69,11 @@ function render({ model, el }) {
   const rest = knobs.slice(KNOBS);
   const more = make("details", "", {}, [make("summary", "sepviz-more", { textContent: `${rest.length} more` }), grid(rest)]);
   more.hidden = !rest.length;
-  view.root.firstChild.after(make("div", "sepviz-run", {}, [
-    make("div", "sepviz-run-buttons", {}, [start, pause, one, reset, fork, state, branch]), error, grid(knobs.slice(0, KNOBS)), more, text.node]));
+  const run = make("div", "sepviz-run", {}, [
+    make("div", "sepviz-run-buttons", {}, [start, pause, one, reset, fork, state, branch]), error,
+    grid(knobs.slice(0, KNOBS)), more, text.node]);
+  view.root.firstChild.after(run);
+  pause.addEventListener("click", () => { state.textContent = "pausing after this step"; });
 
   const showStatus = () => {
     const status = model.get("status");
@@ -111,7 +114,15 @@ function render({ model, el }) {
   showStatus();
   const events = { "change:status": showStatus, "change:controls": showStatus, "change:history": showHistory, "change:frame": showFrame };
   for (const [name, action] of Object.entries(events)) model.on(name, action);
+  const unwatch = watchKernel(model, view.root, () => { // what is recorded can still be scrubbed
+    view.onShow = () => {};
+    const controls = ":is(.sepviz-run-buttons, .sepviz-knobs) :is(button, input, select)";
+    for (const control of run.querySelectorAll(controls)) control.disabled = true;
+    view.root.dataset.state = "gone";
+    state.textContent = "";
+  });
   return () => {
+    unwatch();
     for (const [name, action] of Object.entries(events)) model.off(name, action);
     view.close();
   };

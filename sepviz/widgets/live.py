@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import threading
@@ -23,6 +24,10 @@ from sepviz.widgets.still import Still
 BRANCHES = 8  # kept; the oldest goes first
 INTERVAL = 1 / 15  # seconds between frames that are sent, at least
 BANDWIDTH = 4e6  # bytes per second of frames, at most
+PATIENCE = 5  # seconds that a reset or a close waits for the step that is being computed
+
+
+_END = object()  # what `next` gives when a method has no more steps: None would be a wrong step
 
 
 @dataclasses.dataclass(eq=False)
@@ -293,13 +298,24 @@ class LiveRun(Still, anywidget.AnyWidget):
             self._thread = self._spent = None
             self._budget = 0
             self._stream = None
+            self._busy = False
             self._changed.notify_all()
         for thread in threads:  # not with the lock held: they may be waiting for it
             if thread is not None and thread is not threading.current_thread():
-                thread.join()
+                thread.join(PATIENCE)  # one whose step never ends is left behind
 
     def _work(self) -> None:
-        """The thread: one step at a time, without the lock while it is computed."""
+        """The thread: whatever is raised in it ends the run, with a message."""
+        try:
+            self._run()
+        except BaseException as error:
+            with self._changed:
+                if self._thread is threading.current_thread():
+                    self._fail(error)
+                    self._changed.notify_all()
+
+    def _run(self) -> None:
+        """One step at a time, without the lock while it is computed."""
         while True:
             with self._changed:
                 while self._budget == 0 and self._thread is threading.current_thread():
@@ -309,23 +325,27 @@ class LiveRun(Still, anywidget.AnyWidget):
                     return
                 branch, separator, stream = self._branch, self._separator, self._stream
                 self._busy = True
-            step: Step | None = None
-            error: Exception | None = None
+            step: Any = None
+            error: BaseException | None = None
             begun = time.perf_counter()
             try:
                 if stream is None:
                     last = branch.recorder.last
                     start = None if last is None else in_full(last, self._problem.mixtures.device)
                     stream = iter(separator.steps(self._problem, branch.rng, start))
-                step = next(stream, None)
-            except Exception as caught:  # shown in the widget, by _fail
+                step = next(stream, _END)
+                if step is not _END:
+                    self._check(step)
+            except BaseException as caught:  # SystemExit too: shown in the widget, by _fail
                 error = caught
             with self._changed:
+                if self._thread is not threading.current_thread():
+                    return
                 self._busy = False
-                if self._thread is threading.current_thread() and branch is self._branch and separator is self._separator:
+                if branch is self._branch and separator is self._separator:
                     if error is not None:
                         self._fail(error)
-                    elif step is None:
+                    elif step is _END:
                         self._finish()
                     else:
                         self._stream = stream
@@ -334,6 +354,20 @@ class LiveRun(Still, anywidget.AnyWidget):
                 sent = self._sent
             if sent >= begun:  # locks are not fair: let a button or a slider have its turn
                 time.sleep(0.002)
+
+    def _check(self, step: Any) -> None:
+        """Refuse what is no step of this problem before it is kept: nothing could read it."""
+        if not isinstance(step, Step):
+            raise SepvizError(f"{self._method} yields a {type(step).__name__}: want a Step")
+        mixtures = self._problem.mixtures
+        want = (len(mixtures), self._problem.mixing.count, *mixtures.shape[1:])
+        found = tuple(getattr(step.sources, "shape", ()))
+        if found != want:
+            raise SepvizError(f"step {step.index} has sources of shape {found}: "
+                              f"this problem's are {want}")
+        if not bool(torch.isfinite(step.sources).any()):
+            raise SepvizError(f"step {step.index} has no finite pixel: the run diverged; "
+                              "take smaller steps")
 
     def _take(self, step: Step, seconds: float) -> None:
         branch = self._branch
@@ -344,8 +378,12 @@ class LiveRun(Still, anywidget.AnyWidget):
                 branch.changes.append({"before_step": step.index, **change})
             branch.used = self._separator
         branch.seconds += seconds
-        step = timed(step, branch.seconds)
-        branch.recorder.add(step)
+        step, last = timed(step, branch.seconds), branch.recorder.last
+        try:
+            branch.recorder.add(step)
+        except BaseException:
+            branch.recorder.last = last  # what cannot be kept is not what a run goes on from
+            raise
         self._budget = max(0, self._budget - 1)  # paused meanwhile, it is 0 already
         if time.perf_counter() - self._sent >= self._interval:
             self._publish(step)
@@ -368,12 +406,14 @@ class LiveRun(Still, anywidget.AnyWidget):
         self._publish_history()
         self._say("finished", self.status["error"])
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BaseException) -> None:
         self._budget = 0
         self._stream = None
+        self._busy = False
         self._spent, self._thread = self._thread, None  # it leaves as soon as the lock is free
         used = self._branch.used
-        self._publish_history()
+        with contextlib.suppress(Exception):  # what made it fail may be what cannot be sent
+            self._publish_history()
         if used is not None and used is not self._separator:
             self._separator = used
             self.controls = _controls(used)

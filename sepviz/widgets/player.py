@@ -19,7 +19,8 @@ from sepviz.widgets.packing import make_view, pack, pack_for_page
 from sepviz.widgets.still import STILL_CSS, Still
 
 FOLDER = Path(__file__).parent
-VIEW_JS = (FOLDER / "view.js").read_text(encoding="utf-8")  # shared by the player, the live run and the HTML page
+SHIELD_JS = (FOLDER / "shield.js").read_text(encoding="utf-8")
+VIEW_JS = SHIELD_JS + (FOLDER / "view.js").read_text(encoding="utf-8")  # shared by all widgets
 VIEW_CSS = (FOLDER / "view.css").read_text(encoding="utf-8") + STILL_CSS
 SAVED_MODEL_JS = (FOLDER / "saved_model.js").read_text(encoding="utf-8")  # for a page without a kernel
 PLAYER_JS = VIEW_JS + (FOLDER / "player.js").read_text(encoding="utf-8")

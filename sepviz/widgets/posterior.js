@@ -28,11 +28,12 @@ class Chains extends Frames {
     this.status = make("span", "sepviz-status");
     const summary = make("section", "sepviz-mode", {}, [make("div", "sepviz-mode-head", { textContent: "together" }), make("div", "sepviz-chains", {}, [
       stack("given", [this.mixture]), ...(this.truths.length ? [stack("truth", this.truths)] : []), stack("mean", this.means), stack("spread", this.spreads)])]);
-    this.root = make("div", "sepviz sepviz-posterior", { tabIndex: 0, role: "group", "aria-label": `${mode.length} chains of one mixture`, "data-lm-suppress-shortcuts": "true",
+    this.root = make("div", "sepviz sepviz-posterior", { tabIndex: 0, role: "group",
+      "aria-label": `${mode.length} chains of one mixture`,
       onkeydown: (event) => this.transport.key(event) },
       [make("div", "sepviz-header", {}, [make("strong", "sepviz-method", { textContent: fixed.method }), this.buttons, this.status]),
         make("div", "sepviz-modes", {}, [summary, ...groups]), this.transport.node]);
-    el.append(this.root);
+    el.append(shield(this.root));
     this.mixture.draw(this.mixed(), fixed.channels, fixed.low, fixed.high);
     this.mixture.label("mixture");
     this.truths.forEach((panel, k) => { panel.draw(this.true(k), fixed.channels, 0, 1); panel.label(`source ${k + 1}`); });

@@ -138,7 +138,8 @@ class Pad {
 
 function render({ model, el }) {
   const count = model.get("sources").length;
-  const node = make("div", "sepviz sepviz-sketchpad", { role: "group", "aria-label": "Sketch pad", "data-lm-suppress-shortcuts": "true" });
+  const named = { role: "group", "aria-label": "Sketch pad" };
+  const node = make("div", "sepviz sepviz-sketchpad", named);
   let sending = null;
   const send = () => {
     clearTimeout(sending);
@@ -190,7 +191,7 @@ function render({ model, el }) {
   node.append(make("div", "sepviz-pads", {}, [...pads.map((pad) => pad.node), make("div", "sepviz-pad", {}, [make("strong", "", { textContent: "mixture" }), mixture.node])]),
     make("div", "sepviz-knobs", {}, sliders.map((each) => each.node)),
     make("div", "sepviz-transport", {}, [make("label", "sepviz-check", {}, [hidden, " hide the lower half"]), reset]), filter, error, text.node);
-  el.append(node);
+  el.append(shield(node));
 
   const showOptions = () => {
     const options = model.get("options");
@@ -223,7 +224,9 @@ function render({ model, el }) {
   model.on("change:strokes", showStrokes);
   model.on("change:options", showOptions);
   model.on("change:shown", showImages);
+  const unwatch = watchKernel(model, node);
   return () => {
+    unwatch();
     clearTimeout(sending);
     model.off("change:strokes", showStrokes);
     model.off("change:options", showOptions);

@@ -109,6 +109,11 @@ class SketchPad(Still, anywidget.AnyWidget):
         return self.state.problem()[0]
 
     @property
+    def blank(self) -> Problem:
+        """A mixture of dots with the options as they are: its kind, before anything is drawn."""
+        return self._state([encode([[[14.0, 14.0]]])] * len(self.sources)).problem()[0]
+
+    @property
     def truth(self) -> Truth:
         """What was mixed."""
         return self.state.problem()[1]
@@ -124,14 +129,20 @@ class SketchPad(Still, anywidget.AnyWidget):
         """
         empty = [str(i + 1) for i, source in enumerate(self.sources) if not source]
         if empty:
-            raise SepvizError(f"pad {' and '.join(empty)} is empty: draw something there, or pick an image")
+            first, last = ", ".join(empty[:-1]), empty[-1]
+            pads = f"pads {first} and {last} are" if first else f"pad {last} is"
+            raise SepvizError(f"{pads} empty: draw something there, or pick an image")
+        return self._state(self.sources)
+
+    # --- inside ---
+
+    def _state(self, sources: Sequence[str]) -> State:
         options = self.options
         plain = {"weights": "+".join(map(_word, options["weights"])), "pen": _word(options["pen"]), "taps": options["taps"],
                  "noise": _word(options["noise"]), "visible": options["visible"], "seed": str(options["seed"])}
         usual = {"weights": "+".join(["1"] * len(self.sources)), "pen": f"{PEN:g}", "taps": "", "noise": "0", "visible": "all", "seed": "0"}
-        return State("drawn", {"sources": "+".join(self.sources), **{name: word for name, word in plain.items() if word != usual[name]}})
-
-    # --- inside ---
+        unusual = {name: word for name, word in plain.items() if word != usual[name]}
+        return State("drawn", {"sources": "+".join(sources), **unusual})
 
     def _put(self, pad: int, source: str) -> None:
         if not 0 <= pad < len(self.sources):

@@ -1,7 +1,9 @@
 // What the player and the live run share: panels, curves, transport. No dependencies.
 
 const TARGET = 148; // screen pixels of a panel, at most, in whole steps of the image's size
-const RATES = [2, 5, 10, 25, 50, 0]; // frames per second; 0: one per screen refresh
+const WHOLE = 8; // seconds that a whole run takes to play, unless another speed is chosen
+const LINGER = 1500; // milliseconds at the end before it plays again
+const RATES = ["whole", "2", "5", "10", "25", "50", "0"]; // frames per second; 0: one a refresh
 const CURVES = {
   residual: { label: "residual (RMS)", log: true },
   sigma: { label: "sigma", log: true },
@@ -9,6 +11,8 @@ const CURVES = {
   psnr: { label: "PSNR (dB)", log: false },
 };
 
+const FINEST = 0.01; // no signed picture's scale is finer, in pixel values
+const ROUNDING = 1e-3; // of frames in float16 and of sums of them: a signed pixel below this is 0
 const FORCES = ["prior_force", "data_force", "noise"]; // what moved the sources in a step; they add up
 const MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 
@@ -80,6 +84,31 @@ function stateRow(label) {
   return { node, show: (text, what = "state") => { node.hidden = !text; says.textContent = what; if (field.value !== text) field.value = text; } };
 }
 
+// Where Python is gone (kernel restarted or stopped, notebook opened anew) the widget says so once
+// and calls `stop`. JupyterLab marks views of dead models; a kernel that died only says so itself.
+function watchKernel(model, root, stop = () => {}) {
+  if (model.offline) return () => {};
+  const kernel = model.widget_manager && model.widget_manager.kernel;
+  const gone = () => {
+    if (root.dataset.kernel === "gone") return;
+    root.dataset.kernel = "gone";
+    const textContent = "The kernel was restarted or stopped: run this cell again.";
+    root.prepend(make("div", "sepviz-error", { role: "alert", textContent }));
+    stop();
+  };
+  const dead = () => root.closest(".jupyter-widgets-disconnected");
+  const look = () => setTimeout(() => { if (dead()) gone(); }, 0);
+  const ends = ["restarting", "autorestarting", "terminating", "dead"];
+  const status = (_, now) => { if (ends.includes(now)) gone(); };
+  model.on("comm_live_update", look);
+  if (kernel && kernel.statusChanged) kernel.statusChanged.connect(status);
+  look();
+  return () => {
+    model.off("comm_live_update", look);
+    if (kernel && kernel.statusChanged) kernel.statusChanged.disconnect(status);
+  };
+}
+
 // A pixel's value or what was added to it, three decimals unless that would say 0.
 function pixelNumber(value) {
   const sign = value < 0 ? "−" : "";
@@ -99,6 +128,11 @@ const DIVERGING = (() => {
   });
 })();
 
+// What is painted in full colour: the largest value, but nothing as fine as rounding.
+function spanOf(largest) {
+  return Math.max(FINEST, largest || 0);
+}
+
 class Panel {
   constructor(width, height, zoom) {
     this.canvas = make("canvas", "sepviz-canvas", { width, height, role: "img" });
@@ -109,9 +143,9 @@ class Panel {
     this.image.data.fill(255);
     this.caption = make("figcaption", "sepviz-caption");
     this.caption.style.width = `${width * zoom}px`;
-    this.zoom = zoom;
     this.marker = make("div", "sepviz-pixel", { hidden: true });
-    this.marker.style.width = this.marker.style.height = `${zoom}px`;
+    // in percent: the picture may be drawn smaller
+    Object.assign(this.marker.style, { width: `${100 / width}%`, height: `${100 / height}%` });
     this.node = make("figure", "sepviz-panel", {}, [make("div", "sepviz-picture", {}, [this.canvas, this.marker]), this.caption]);
   }
 
@@ -128,21 +162,26 @@ class Panel {
 
   mark(pixel) {
     this.marker.hidden = !pixel;
-    if (pixel) [this.marker.style.top, this.marker.style.left] = pixel.map((place) => `${place * this.zoom}px`);
+    if (!pixel) return;
+    this.marker.style.top = `${100 * pixel[0] / this.canvas.height}%`;
+    this.marker.style.left = `${100 * pixel[1] / this.canvas.width}%`;
   }
 
-  // Values `valueAt(i)` from `low` (black) to `high` (white); signed, from -high (blue) to high (orange).
+  // Values `valueAt(i)` from `low` (black) to `high` (white); signed, from -high (blue) to high
+  // (orange): orange adds, everywhere.
   draw(valueAt, channels, low, high, signed = false) {
     const { data, width, height } = this.image;
-    const top = high || 1; // a layer that is 0 everywhere has no scale
+    const top = signed ? spanOf(high) : high || 1;
     const size = width * height, from = signed ? -top : low, span = top - from;
     for (let i = 0; i < size; i++) {
       for (let c = 0; c < 3; c++) {
-        const part = (valueAt((channels === 3 ? c * size : 0) + i) - from) / span;
+        const pixel = valueAt((channels === 3 ? c * size : 0) + i);
+        const part = ((signed && Math.abs(pixel) < ROUNDING ? 0 : pixel) - from) / span;
         const value = signed ? Math.max(1, Math.min(255, Math.round(part * 254) + 1)) : Math.max(0, Math.min(255, Math.round(part * 255)));
         data[4 * i + c] = signed && channels === 1 ? DIVERGING[3 * value + c] : value;
       }
     }
+    this.canvas.classList.toggle("sepviz-signed", signed && channels === 1);
     this.context.putImageData(this.image, 0, 0);
   }
 
@@ -239,7 +278,7 @@ class Transport {
   constructor(host) {
     this.host = host;
     this.count = 0;
-    this.rate = 25;
+    this.loop = !matchMedia("(prefers-reduced-motion: reduce)").matches;
     this.playing = false;
     this.dragging = false;
     const button = pictureButton;
@@ -247,15 +286,28 @@ class Transport {
     this.slider = make("input", "sepviz-slider", { type: "range", min: 0, max: 0, value: 0, step: 1, "aria-label": "Step",
       oninput: () => { this.dragging = true; this.pause(); this.host.show(Number(this.slider.value)); },
       onchange: () => { this.dragging = false; this.host.rest(); } });
-    const rates = RATES.map((rate) => make("option", "", { value: rate, textContent: rate ? `${rate} frames/s` : "fastest", selected: rate === this.rate }));
-    this.rateSelect = make("select", "sepviz-rate", { "aria-label": "Speed", onchange: () => { this.rate = Number(this.rateSelect.value); } }, rates);
+    const names = { whole: `whole run in ${WHOLE} s`, 0: "fastest" };
+    const rates = RATES.map((value) => make("option", "",
+      { value, textContent: names[value] || `${value} frames/s` }));
+    this.rateSelect = make("select", "sepviz-rate", { "aria-label": "Speed" }, rates);
+    this.loopButton = make("button", "sepviz-loop", { type: "button", textContent: "Loop",
+      title: "Play again and again", "aria-pressed": this.loop, onclick: () => {
+        this.loop = !this.loop;
+        this.loopButton.setAttribute("aria-pressed", this.loop);
+      } });
     this.node = make("div", "sepviz-transport", {}, [
       button("first", "first", "First step (Home)", () => this.go(0)),
       button("back", "back", "Step back (left arrow)", () => this.move(-1)),
       this.playButton,
       button("forward", "forward", "Step forward (right arrow)", () => this.move(1)),
       button("last", "last", "Last step (End)", () => this.go(this.count - 1)),
-      this.slider, this.rateSelect]);
+      this.slider, this.rateSelect, this.loopButton]);
+  }
+
+  // Frames per second; 0: one per screen refresh.
+  get rate() {
+    const { value } = this.rateSelect;
+    return value === "whole" ? (this.count - 1) / WHOLE : Number(value);
   }
 
   resize(count) {
@@ -289,11 +341,14 @@ class Transport {
     const tick = (now) => {
       if (!this.playing) return;
       if (!this.host.root.isConnected) { this.pause(); return; }
-      const due = this.rate ? Math.floor((now - before) * this.rate / 1000) : 1;
-      if (due > 0) {
-        before = this.rate ? before + due * 1000 / this.rate : now;
-        this.host.show(Math.min(this.count - 1, this.host.cursor + due));
-        if (this.host.cursor === this.count - 1) { this.pause(); return; }
+      const { rate } = this, end = this.count - 1;
+      const due = rate ? Math.floor((now - before) * rate / 1000) : 1;
+      if (this.host.cursor >= end) { // it lingers, then begins again
+        if (!this.loop) { this.pause(); return; }
+        if (now - before > LINGER) { before = now; this.host.show(0); }
+      } else if (due > 0) {
+        before = rate ? before + due * 1000 / rate : now;
+        this.host.show(Math.min(end, this.host.cursor + due));
       }
       this.request = requestAnimationFrame(tick);
     };
@@ -477,13 +532,17 @@ class View extends Frames {
       onchange: () => { this.wholeRun = this.scaleSelect.value === "run"; this.show(this.cursor); } }, [
       make("option", "", { value: "step", textContent: "colours scaled to this step" }),
       make("option", "", { value: "run", textContent: "colours scaled to the whole run" })]);
-    this.ramp = make("span", "sepviz-legend", {}, fixed.channels === 3 ? ["gray is 0"] : ["−", make("span", "sepviz-ramp", { role: "img", "aria-label": "blue below zero, white zero, orange above zero" }), "+"]);
+    const ramp = make("span", "sepviz-ramp", { "aria-hidden": "true" }); // the words say it
+    this.ramp = make("span", "sepviz-legend", {}, fixed.channels === 3
+      ? ["gray is 0, darker takes away, brighter adds"]
+      : ["blue − takes away", ramp, "orange + adds"]);
     this.layerRow = make("div", "sepviz-layers", {}, [this.layerButtons, this.ramp, this.scaleSelect]);
 
-    this.root = make("div", count > 4 ? "sepviz sepviz-many" : "sepviz", { tabIndex: 0, role: "group", "aria-label": `${fixed.method}: separation step by step`,
-      "data-lm-suppress-shortcuts": "true", onkeydown: (event) => this.key(event) },
+    this.root = make("div", count > 4 ? "sepviz sepviz-many" : "sepviz", {
+      tabIndex: 0, role: "group", "aria-label": `${fixed.method}: separation step by step`,
+      onkeydown: (event) => this.key(event) },
       [header, make("div", "sepviz-body", {}, [columns, curves]), this.transport.node, this.layerRow, this.why]);
-    el.append(this.root);
+    el.append(shield(this.root));
     this.chooseItem(this.item);
   }
 
@@ -616,7 +675,7 @@ class View extends Frames {
     for (const layer of frame.layers) {
       const scale = layer.signed ? frame.scales[layer.name][place] : null;
       const largest = this.wholeRun ? this.largest[layer.name] : scale;
-      const range = layer.signed ? ` ±${number(largest, 2)}` : "";
+      const range = layer.signed ? ` ±${number(spanOf(largest), 2)}` : "";
       const limits = layer.signed ? [0, largest, true] : [0, 1];
       const draw = (panel, k, text) => {
         panel.draw(this.values(frame, layer.name, k), channels, ...limits);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import html
@@ -9,26 +10,27 @@ import typing
 from typing import Any
 
 import ipywidgets
+import torch
 
 from sepviz import zoo
-from sepviz.core import LatentModel, Problem, ScoreModel, Truth, one_line
+from sepviz.core import Problem, SepvizError, Truth, one_line
 from sepviz.data import NAMES
+from sepviz.mixing import Mixing
 from sepviz.separators import METHODS
-from sepviz.state import State, check_fits, restore
+from sepviz.state import State, check_fits, restore, separator_of
 from sepviz.trace import Trace
 from sepviz.widgets.compare import RUNS, Compare
 from sepviz.widgets.live import LiveRun
+from sepviz.widgets.shield import ShieldedBox
 from sepviz.widgets.sketch_pad import SketchPad
 from sepviz.widgets.still import Still
 
-OFFERS: dict[Any, str] = {ScoreModel: "denoise", LatentModel: "decode"}  # what tells a class that keeps these protocols
 FIRST = "split-gibbs"  # the method that is chosen at the beginning
 
 
 @functools.cache
 def choices() -> dict[str, tuple[str, str | None]]:
     """Every method that needs no examples, with every shipped prior that it can use: label -> (method, prior)."""
-    kinds = {name: zoo.kind(name) for name in zoo.names()}
     found: dict[str, tuple[str, str | None]] = {}
     for method, cls in METHODS.items():
         if hasattr(cls, "learns"):
@@ -37,13 +39,44 @@ def choices() -> dict[str, tuple[str, str | None]]:
         if wanted is None:
             found[method] = (method, None)
             continue
-        able = [name for name, kind in kinds.items() if (hasattr(kind, OFFERS[wanted]) if wanted in OFFERS else issubclass(kind, wanted))]
-        own = [name for name in able if name.startswith(f"{method}-")]
-        found |= {f"{method}, {name}": (method, name) for name in own or able}
+        found |= {f"{method}, {name}": (method, name) for name in zoo.names_for(method, wanted)}
     return found
 
 
-class Workbench(Still, ipywidgets.VBox):
+@functools.cache
+def _smallest(label: str) -> Any:
+    """One of the choices, as cheap as its parameters allow."""
+    method, prior = choices()[label]
+    separator: Any = separator_of(method, None, [], prior, torch.device("cpu"))
+    low = {item.name: item.metadata["low"] for item in dataclasses.fields(separator)
+           if type(item.default) is int and item.metadata.get("low") is not None}
+    return dataclasses.replace(separator, **low)
+
+
+@functools.lru_cache(2000)
+def _takes(label: str, shape: tuple[int, ...], weights: tuple[float, ...], filter_size: int | None,
+           visible: bytes | None) -> bool:
+    """Whether a method takes mixtures of this kind: it is asked for the first step of one."""
+    seen = None if visible is None else torch.tensor(list(visible)).bool().reshape(shape[1:])
+    problem = Problem(torch.zeros(1, *shape), Mixing(weights, filter_size, seen))
+    separator = _smallest(label)
+    try:
+        check_fits(separator, problem)
+        next(iter(separator.steps(problem, torch.Generator().manual_seed(0))), None)
+    except SepvizError:
+        return False
+    return True
+
+
+def fitting(problem: Problem) -> list[str]:
+    """Those of `choices` that take these mixtures."""
+    mixing = problem.mixing
+    visible = None if mixing.visible is None else bytes(mixing.visible.flatten().tolist())
+    kind = tuple(problem.mixtures.shape[1:]), mixing.weights, mixing.filter_size, visible
+    return [label for label in choices() if _takes(label, *kind)]
+
+
+class Workbench(Still, ShieldedBox):
     """A sketch pad, a choice of method, and the live run that the mixture on the pad is sent to.
 
     Parameters
@@ -76,8 +109,7 @@ class Workbench(Still, ipywidgets.VBox):
         self._view: Compare | None = None
         self._truth: Truth | None = None
         wide = ipywidgets.Layout(width="auto", flex="1 1 240px")
-        first = next((label for label, (method, prior) in choices().items() if method == FIRST and str(prior).endswith(NAMES[0])), None)
-        self._method_widget = ipywidgets.Dropdown(options=list(choices()), value=first, description="method", layout=wide)
+        self._method_widget = ipywidgets.Dropdown(description="method", layout=wide)
         self._send_widget = ipywidgets.Button(description="Separate", button_style="primary", tooltip="Send the mixture to this method")
         self._compare_widget = ipywidgets.Button(description="Compare runs", tooltip="All runs of this mixture side by side", disabled=True)
         self._field_widget = ipywidgets.Text(placeholder="paste a state: task=...,method=...,run=...", description="state", layout=wide,
@@ -92,6 +124,7 @@ class Workbench(Still, ipywidgets.VBox):
         self._head = [self.pad, ipywidgets.HBox([self._method_widget, self._send_widget, self._compare_widget], layout=row),
                       ipywidgets.HBox([self._field_widget, self._restore_widget], layout=row), self._says]
         super().__init__(self._head)
+        self._offer(self.pad.blank)
         if state is not None:
             self.restore(state)
 
@@ -122,8 +155,9 @@ class Workbench(Still, ipywidgets.VBox):
         else:
             self._restored = dataclasses.replace(state, method="", prior=None, parameters={})
             self._tell("Separate now takes the restored mixture, until you draw.", error=False)
+            self._offer(made[0])
         label = next((label for label, known in choices().items() if known == (state.method, state.prior)), None)
-        if label is not None:
+        if label in self._method_widget.options:
             self._method_widget.value = label
         if not state.method and not self._restored:
             return None  # a drawing is there to be seen, and to be sent
@@ -191,7 +225,18 @@ class Workbench(Still, ipywidgets.VBox):
         self._says.value = f"<div {look}>{html.escape(line)}</div>"
 
     def _drawn(self, _change: Any) -> None:
-        """Who draws wants the drawing, not what was restored."""
-        if self._restored is not None:
-            self._restored = None
-            self._says.value = ""
+        """Who draws wants the drawing, not what was restored, nor what was said of it."""
+        self._restored = None
+        self._says.value = ""
+        with contextlib.suppress(SepvizError):  # the pad shows what is wrong with its options
+            self._offer(self.pad.blank)
+
+    def _offer(self, problem: Problem) -> None:
+        """Let only methods be chosen that take such mixtures; the chosen one stays, if it does."""
+        labels, chosen = fitting(problem), self._method_widget.value
+        if labels == list(self._method_widget.options):
+            return
+        usual = f"{FIRST}, score-{NAMES[0]}"
+        first = usual if usual in labels else labels[0]
+        self._method_widget.options = labels
+        self._method_widget.value = chosen if chosen in labels else first
