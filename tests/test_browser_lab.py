@@ -140,7 +140,7 @@ class Page:
         cell = self.page.locator(".jp-CodeCell").nth(number)
         cell.locator(".cm-content").click()
         self.page.keyboard.press("Control+Enter")
-        sync_api.expect(cell.locator(".jp-OutputArea-output")).to_have_text(re.compile(pattern), timeout=PATIENCE)
+        sync_api.expect(cell.locator(".jp-OutputArea-output").first).to_have_text(re.compile(pattern), timeout=PATIENCE)
 
 
 def message_type(payload):
