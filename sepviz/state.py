@@ -17,6 +17,7 @@ import types
 import typing
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -263,6 +264,9 @@ def separator_of(method: str, preset: str | None, settings: Sequence[str], prior
         if prior is None:
             known = ", ".join(able) or "your own .safetensors files"
             raise SepvizError(f"{method} needs a prior: give --prior, one of {known}")
+        if prior.endswith(".safetensors") and not Path(prior).is_file():
+            raise SepvizError(f"no weights at {prior}: check the path, "
+                              f"or choose one of {', '.join(able)}")
         if prior not in zoo.names() and not prior.endswith(".safetensors"):
             near = unknown("prior", prior, able)
             raise SepvizError(f"{near} Or give the path of a .safetensors file")

@@ -12,6 +12,7 @@ from test_trace import Toy, task  # noqa: F401 (task is a fixture)
 
 from sepviz import figures, metrics, tasks
 from sepviz.core import Problem, SepvizError, Step, Truth
+from sepviz.mixing import Mixing
 from sepviz.state import separator_of
 from sepviz.trace import Trace, record
 from sepviz.widgets import Compare, Leaderboard, LiveRun, Player, Posterior, SketchPad, Workbench
@@ -216,7 +217,7 @@ def test_every_method_without_examples_can_be_chosen():
     ("split-gibbs", "score-mnist", "gan-mnist"), ("synthesis", "gan-strokes", "score-mnist"),
     ("nmf", "nmf-mnist", "egg-mnist-low"), ("conv-nmf", "conv-nmf-mnist", " nmf-mnist"),
     ("mask", "egg-mnist-low", "score-mnist"), ("cnn", "cnn-mnist", "score-mnist")])
-@pytest.mark.parametrize("prior", [None, "nothing-like-it", "of another kind"])
+@pytest.mark.parametrize("prior", [None, "nothing-like-it", "of another kind", "no/such.safetensors"])
 def test_only_priors_that_a_method_can_use_are_suggested(method, able, unable, prior):
     if prior == "of another kind":
         prior = "gan-mnist" if method != "synthesis" else "score-mnist"
@@ -337,6 +338,19 @@ def test_what_is_offered_goes_by_the_number_of_sources(count, able, unable):
         assert bench.live.wait(60) and not bench.live.status["error"], label
         assert bench.live.status["state"] in ("paused", "finished")
     bench.close()
+
+
+def test_a_mixture_that_no_method_takes_is_told():
+    """Colours through filters: average knows no filters, the priors know gray images of 28x28."""
+    bench = Workbench()
+    bench._offer(Problem(torch.zeros(1, 3, 9, 9), Mixing((1.0, 1.0), filter_size=5)))
+    assert bench._method_widget.value is None and not bench._method_widget.options
+    for pad in (0, 1):
+        bench.pad.sources[pad] = "strokes:1"  # unseen by the widget, which would offer anew
+    bench._send_widget.click()
+    assert "takes this mixture" in bench._says.value
+    bench.pad.pick(0)
+    assert bench._method_widget.value == GIBBS
 
 
 def test_a_method_that_cannot_take_the_mixture_says_so():

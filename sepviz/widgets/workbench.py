@@ -187,6 +187,8 @@ class Workbench(Still, ShieldedBox):
 
     def _chosen(self, state: State) -> State:
         """The same mixture with the method that is chosen."""
+        if self._method_widget.value is None:
+            raise SepvizError("no method with a shipped prior takes this mixture: draw another")
         method, prior = choices()[self._method_widget.value]
         return dataclasses.replace(state, method=method, prior=prior, parameters={})
 
@@ -237,6 +239,6 @@ class Workbench(Still, ShieldedBox):
         if labels == list(self._method_widget.options):
             return
         usual = f"{FIRST}, score-{NAMES[0]}"
-        first = usual if usual in labels else labels[0]
+        first = usual if usual in labels else next(iter(labels), None)
         self._method_widget.options = labels
         self._method_widget.value = chosen if chosen in labels else first
