@@ -76,7 +76,7 @@ def write(path: str | Path, writer: Callable[[BinaryIO], Any], overwrite: bool =
 
 def write_all(writers: Mapping[Path, Callable[[BinaryIO], Any]], overwrite: bool = False) -> list[Path]:
     """`write` for files that belong together, as weights and their card: all of them, or none."""
-    with contextlib.ExitStack() as temporaries, together(*writers):
+    with contextlib.ExitStack() as temporaries, together() as made:
         staged = []
         for path, writer in writers.items():
             check_target(path, overwrite)
@@ -98,19 +98,19 @@ def write_all(writers: Mapping[Path, Callable[[BinaryIO], Any]], overwrite: bool
                 os.replace(temporary, path)
             except OSError as error:
                 raise SepvizError(f"cannot write {path}: {error.strerror or error}") from None
-    return list(writers)
+            made.append(path)
+    return made
 
 
 @contextlib.contextmanager
-def together(*paths: Path) -> Iterator[None]:
-    """If the block fails, remove those of these files that it made: a part of them would block the next run."""
-    before = {path for path in paths if path.exists()}
+def together() -> Iterator[list[Path]]:
+    """A list for the files that a block makes; if it fails, they are removed: a part of them would block the next run."""
+    made: list[Path] = []
     try:
-        yield
+        yield made
     except BaseException:
-        for path in paths:
-            if path not in before and path.is_file():
-                path.unlink()
+        for path in made:
+            path.unlink(missing_ok=True)
         raise
 
 
@@ -246,7 +246,7 @@ def digest(images: Tensor) -> str:
 
 
 def _save(path: str | Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], overwrite: bool) -> Path:
-    arrays = {**arrays, "meta": np.array(to_json({"format": FORMAT, **meta}))}
+    arrays = {**arrays, "meta": np.array(json.dumps({"format": FORMAT, **meta}))}
     return write(path, lambda file: np.savez(file, **arrays), overwrite)  # type: ignore[arg-type]
 
 
@@ -583,13 +583,9 @@ def load_partial(path: str | Path) -> Partial:
         head, step, rng_state = meta["step"], None, None
         if head is not None:
             extras = {name: torch.from_numpy(arrays[f"step/extras/{name}"]) for name in head["extras"]}
-            info = {name: math.nan if value is None else float(value) for name, value in head["info"].items()}
-            step = Step(int(head["index"]), str(head["stage"]), torch.from_numpy(arrays["step/sources"]), extras, info)
+            step = Step(head["index"], head["stage"], torch.from_numpy(arrays["step/sources"]), extras, head["info"])
             rng_state = torch.from_numpy(arrays["step/rng"])
         extras = {name: torch.from_numpy(arrays[f"done/{name}"]) for name in meta.get("extras", [])}
-        partial = Partial(torch.from_numpy(arrays["done"]), step, rng_state, meta["run"], extras)
-        if not all(bool(torch.isfinite(sources).all()) for sources in (partial.done, *([] if step is None else [step.sources]))):
-            raise ValueError("not finite")
-        return partial
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError):
+        return Partial(torch.from_numpy(arrays["done"]), step, rng_state, meta["run"], extras)
+    except (KeyError, TypeError):
         raise SepvizError(f"{path} is not the partial result of a stopped run: move it away, or choose another --out") from None

@@ -121,6 +121,11 @@ def _read_json(text: str) -> Any:
     return json.loads(text, parse_constant=refuse)
 
 
+def path_of(name: str) -> Path:
+    """Where the weights of a name of the zoo, or of a path, are."""
+    return Path(name) if name.endswith(".safetensors") else FOLDER / f"{name}.safetensors"
+
+
 def load(name: str, device: str | torch.device = "cpu") -> Any:
     """A trained prior, ready to use: a name of the zoo or the path of a ``.safetensors`` file.
 
@@ -128,7 +133,7 @@ def load(name: str, device: str | torch.device = "cpu") -> Any:
     """
     from safetensors import SafetensorError, safe_open
 
-    path = Path(name) if name.endswith(".safetensors") else FOLDER / f"{_known(name)}.safetensors"
+    path = path_of(name if name.endswith(".safetensors") else _known(name))
     if not path.is_file():
         raise SepvizError(f"no weights at {path}: check the path, or choose one of {', '.join(names())}")
     beside = path.with_suffix(".json")

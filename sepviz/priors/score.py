@@ -307,6 +307,8 @@ def train_score(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, min
     """
     from tqdm.auto import tqdm
 
+    if images.ndim == 4:  # a size that no image of this set can have is said first
+        shape_of_images(images.shape[1:], 4, "the network halves them twice")
     check_images(images, batch, held_out)
     device = images.device
     torch.manual_seed(seed)
