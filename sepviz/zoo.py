@@ -151,7 +151,7 @@ def load(name: str, device: str | torch.device = "cpu") -> Any:
             kind, settings = file.metadata().get("kind", "score"), _read_json(file.metadata()["settings"])
             weights = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
         with torch.device("meta"):  # sizes alone: settings of another network could ask for any memory
-            KINDS[kind](**settings).load_state_dict(weights)
+            KINDS[kind](**settings).load_state_dict(weights, assign=True)
         prior = KINDS[kind](**settings)
         prior.load_state_dict(weights)
     except (SafetensorError, KeyError, TypeError, RuntimeError, ValueError, AttributeError, IndexError, OverflowError) as error:
