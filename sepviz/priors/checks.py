@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from sepviz.core import SepvizError
 
+MOST = 65_536  # pixels on a side, or features: more is an error of the file or of the caller
+
 
 def whole_numbers(what: str, values: Iterable[Any], count: int | None = None, multiple_of: int = 1) -> tuple[int, ...]:
-    """Positive whole numbers, ``count`` of them; an error that names ``what`` else."""
-    wanted = f"want {count or 'some'} whole number{'' if count == 1 else 's'} above 0"
+    """``count`` whole numbers from 1 to `MOST`; an error that names ``what`` else."""
+    wanted = f"want {count or 'some'} whole number{'' if count == 1 else 's'} from 1 to {MOST}"
     wanted += f", divisible by {multiple_of}" if multiple_of > 1 else ""
     try:
         given = tuple(values)
@@ -22,7 +24,7 @@ def whole_numbers(what: str, values: Iterable[Any], count: int | None = None, mu
     except TypeError:
         raise SepvizError(f"{what} {values!r}: {wanted}") from None
     if not numbers or len(numbers) != len(given) or len(numbers) != (count or len(numbers)) \
-            or any(number < 1 or number % multiple_of for number in numbers):
+            or any(not 1 <= number <= MOST or number % multiple_of for number in numbers):
         raise SepvizError(f"{what} {given}: {wanted}")
     return numbers
 
