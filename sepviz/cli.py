@@ -633,8 +633,8 @@ def _train(arguments: argparse.Namespace) -> int:
             instead = instead if arguments.model in MASKS or option == "minutes" else ""
             raise SepvizError(f"--{option} is not for {arguments.model}: leave it out{instead}")
     if arguments.minutes and arguments.iterations:
-        raise SepvizError(f"--minutes {arguments.minutes:g} and --iterations {arguments.iterations}: "
-                          "give one of them")
+        raise SepvizError(f"--minutes {arguments.minutes:g} and --iterations "
+                          f"{arguments.iterations}: give one of them")
     name = f"{arguments.model}-{Path(arguments.dataset or 'strokes').name}" if arguments.model in TRAINERS else arguments.model
     out: Path = arguments.out or Path(f"{name}.safetensors")
     out = out.with_name(out.name + ".safetensors") if not out.suffix else out
@@ -694,7 +694,7 @@ def _learn_prior(arguments: argparse.Namespace, name: str, checkpoint: Path) -> 
 
 
 def _learn_mask(arguments: argparse.Namespace, name: str, checkpoint: Path) -> tuple[Any, ...]:
-    """What learns from mixtures: a mask network, by the steps of a method; and how to write these steps, if asked."""
+    """What learns from mixtures: a mask network, by a method's steps; how to write these, if asked."""
     from sepviz import files, learning, metrics, tasks
     from sepviz.core import Problem, Truth, parameters_of
     from sepviz.state import separator_of
@@ -728,7 +728,8 @@ def _learn_mask(arguments: argparse.Namespace, name: str, checkpoint: Path) -> t
             "seed": arguments.seed, "minutes": round(done.minutes, 1), "iterations": step.index,
             "parameters": sum(weight.numel() for weight in found.parameters()), "device": problem.mixtures.device.type,
             "held_out": tasks.HELD_OUT_IS, "unseen_psnr": figure}
-    return found, card, [f"{what}, {scored.n} held-out mixtures: {scored.mean:.1f} dB, SSIM {scored.ssim:.3f}"], *beside
+    said = f"{what}, {scored.n} held-out mixtures: {scored.mean:.1f} dB, SSIM {scored.ssim:.3f}"
+    return found, card, [said], *beside
 
 
 def _train_score(learned: Dataset, held_out: Tensor, checkpoint: Path, name: str,

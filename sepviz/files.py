@@ -74,7 +74,8 @@ def write(path: str | Path, writer: Callable[[BinaryIO], Any], overwrite: bool =
     return write_all({Path(path): writer}, overwrite)[0]
 
 
-def write_all(writers: Mapping[Path, Callable[[BinaryIO], Any]], overwrite: bool = False) -> list[Path]:
+def write_all(writers: Mapping[Path, Callable[[BinaryIO], Any]],
+              overwrite: bool = False) -> list[Path]:
     """`write` for files that belong together, as weights and their card: all of them, or none."""
     with contextlib.ExitStack() as temporaries, together() as made:
         staged = []
@@ -104,7 +105,7 @@ def write_all(writers: Mapping[Path, Callable[[BinaryIO], Any]], overwrite: bool
 
 @contextlib.contextmanager
 def together() -> Iterator[list[Path]]:
-    """A list for the files that a block makes; if it fails, they are removed: a part of them would block the next run."""
+    """A list for the files that a block makes; they are removed if it fails, to block no other run."""
     made: list[Path] = []
     try:
         yield made
@@ -115,7 +116,7 @@ def together() -> Iterator[list[Path]]:
 
 
 def patiently(save: Callable[[], Any], told: list[str]) -> bool:
-    """Save in the middle of a run: a save that fails is told on stderr, once, and does not end the run.
+    """Save in mid-run: a save that fails is told on stderr, once, and does not end the run.
 
     Parameters
     ----------
@@ -163,8 +164,8 @@ def lock(path: Path) -> Iterator[None]:
     except OSError as error:
         if not isinstance(error, FileExistsError | BlockingIOError) and os.name != "nt":
             raise SepvizError(f"cannot write {place}: {error.strerror or error}") from None
-        raise SepvizError(f"{path} is being made by another run, which holds {place}: wait for it, or choose another name; "
-                          "if there is no such run, remove that file") from None
+        raise SepvizError(f"{path} is being made by another run, which holds {place}: wait for it, "
+                          "or choose another name; if there is no such run, remove that file") from None
     try:
         yield
     finally:
@@ -191,7 +192,7 @@ def _locked(fcntl: Any, handle: int, place: Path) -> bool:
 
 
 def free_name(path: Path, *beside: str) -> Path:
-    """``path``, or NAME-2, NAME-3, ... where it or a file of its stem with one of these suffixes is there."""
+    """``path``, or NAME-2, NAME-3, ... where it, or its like with one of these suffixes, is there."""
     number, free = 1, path
     while any(one.exists() for one in (free, *map(free.with_suffix, beside))):
         number += 1
@@ -208,17 +209,21 @@ def check_apart(outputs: Iterable[Path], inputs: Iterable[Path] = ()) -> None:
         Before anything is written: an input that is written over is lost.
     """
     def same(one: Path, other: Path) -> bool:
-        both_there = one.exists() and other.exists()
-        return os.path.realpath(one) == os.path.realpath(other) or (both_there and os.path.samefile(one, other))
+        if os.path.realpath(one) == os.path.realpath(other):
+            return True
+        return one.exists() and other.exists() and os.path.samefile(one, other)
 
     outputs, inputs = list(outputs), list(inputs)
     for number, output in enumerate(outputs):
         for other in inputs:
             if same(output, other):
-                raise SepvizError(f"{output} would be written over {other}, which this command reads: give another name")
+                raise SepvizError(f"{output} would be written over {other}, "
+                                  "which this command reads: "
+                                  "give another name")
         for other in outputs[:number]:
             if same(output, other):
-                raise SepvizError(f"{output} and {other} are one file: all outputs need names of their own")
+                raise SepvizError(f"{output} and {other} are one file: "
+                                  "all outputs need names of their own")
 
 
 def to_json(value: Any, **options: Any) -> str:
@@ -282,16 +287,17 @@ def save_problem(path: str | Path, problem: Problem, truth: Truth | None = None,
 
 
 def check_finite(sources: Tensor, first: int = 0) -> None:
-    """Refuse the sources (B, K, C, H, W) of a run that diverged, whose mixtures are numbered from ``first``."""
+    """Refuse sources (B, K, C, H, W) of a run that diverged; mixtures are numbered from ``first``."""
     bad = ~torch.isfinite(sources)
     if bool(bad.any()):
-        raise SepvizError(f"sources of mixture {first + int(bad.nonzero()[0, 0])} hold {float(sources[bad][0])}: the run diverged; "
-                          "take smaller steps (--set) or another --preset, prior or method")
+        item = first + int(bad.nonzero()[0, 0])
+        raise SepvizError(f"sources of mixture {item} hold {float(sources[bad][0])}: "
+                          "the run diverged; take smaller steps (--set) or another --preset, prior or method")
 
 
 def save_separation(path: str | Path, sources: Tensor, meta: Mapping[str, Any], extras: Mapping[str, Tensor] | None = None, *,
                     overwrite: bool = False) -> Path:
-    """Write separated sources (B, K, C, H, W), what else the method found (filters, ...) and how it came about, in a .npz.
+    """Write separated sources (B, K, C, H, W), what else was found (filters, ...) and how, in a .npz.
 
     Raises
     ------
@@ -304,11 +310,12 @@ def save_separation(path: str | Path, sources: Tensor, meta: Mapping[str, Any], 
 
 
 def save_partial(path: str | Path, partial: Partial) -> Path:
-    """Write a stopped run, over the earlier state of the same run; without its last step, if that diverged."""
+    """Write a stopped run over its earlier state; without its last step, if that diverged."""
     arrays = {"done": _numpy(partial.done)} | {f"done/{name}": _numpy(extra) for name, extra in partial.extras.items()}
     head = None
     step = partial.step
-    if step is not None and partial.rng_state is not None and bool(torch.isfinite(step.sources).all()):
+    if (step is not None and partial.rng_state is not None
+            and bool(torch.isfinite(step.sources).all())):
         arrays |= {"step/sources": step.sources.cpu().numpy(), "step/rng": partial.rng_state.cpu().numpy()}
         arrays |= {f"step/extras/{name}": extra.detach().cpu().numpy() for name, extra in step.extras.items()}
         info = {name: float(value) for name, value in step.info.items()}

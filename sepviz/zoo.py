@@ -98,10 +98,12 @@ def save(prior: torch.nn.Module, path: str | Path, facts: dict[str, Any]) -> Pat
     for key, value in prior.state_dict().items():
         _check_finite(path, key, value)
         half = value.detach().half()
-        weights[key] = (half if bool(torch.isfinite(half).all()) else value.detach().float()).cpu().contiguous()
+        fits = bool(torch.isfinite(half).all())
+        weights[key] = (half if fits else value.detach().float()).cpu().contiguous()
     path.parent.mkdir(parents=True, exist_ok=True)
     data = to_bytes(weights, metadata={"kind": kind_of(prior), "settings": json.dumps(prior.settings())})  # type: ignore[operator]
-    text = files.to_json({**facts, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}, indent=1) + "\n"
+    facts = {**facts, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    text = files.to_json(facts, indent=1) + "\n"
     return files.write_all({path: lambda file: file.write(data),
                             path.with_suffix(".json"): lambda file: file.write(text.encode())})[0]
 
@@ -109,8 +111,9 @@ def save(prior: torch.nn.Module, path: str | Path, facts: dict[str, Any]) -> Pat
 def _check_finite(path: Path, name: str, value: torch.Tensor) -> None:
     bad = ~torch.isfinite(value)
     if bool(bad.any()):
-        raise SepvizError(f"{path}: weights {name} hold {float(value[bad][0])}: the training diverged; "
-                          "train again with another --seed or a smaller learning rate")
+        raise SepvizError(f"{path}: weights {name} hold {float(value[bad][0])}: "
+                          "the training diverged; train again with another --seed or "
+                          "a smaller learning rate")
 
 
 def _read_json(text: str) -> Any:
@@ -129,7 +132,8 @@ def path_of(name: str) -> Path:
 def load(name: str, device: str | torch.device = "cpu") -> Any:
     """A trained prior, ready to use: a name of the zoo or the path of a ``.safetensors`` file.
 
-    The file's hash is compared with its card's; a mismatch is an error, and so are weights that are not finite.
+    The file's hash is compared with its card's; a mismatch is an error, and so are weights that are
+    not finite.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -148,13 +152,15 @@ def load(name: str, device: str | torch.device = "cpu") -> Any:
                               "the file is damaged or another; fetch it again")
     try:
         with safe_open(path, "pt") as file:
-            kind, settings = file.metadata().get("kind", "score"), _read_json(file.metadata()["settings"])
+            kind = file.metadata().get("kind", "score")
+            settings = _read_json(file.metadata()["settings"])
             weights = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
-        with torch.device("meta"):  # sizes alone: settings of another network could ask for any memory
+        with torch.device("meta"):  # sizes alone: settings could ask for any memory
             KINDS[kind](**settings).load_state_dict(weights, assign=True)
         prior = KINDS[kind](**settings)
         prior.load_state_dict(weights)
-    except (SafetensorError, KeyError, TypeError, RuntimeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+    except (SafetensorError, KeyError, TypeError, RuntimeError, ValueError, AttributeError,
+            IndexError, OverflowError) as error:
         reason = str(error).splitlines()[0]
         raise SepvizError(f"{path} holds no weights of a prior ({reason}): train them with sepviz train") from None
     for key, value in weights.items():

@@ -116,9 +116,11 @@ def evaluate(methods: dict[str, Separator], problem: Problem, truth: Truth, *, s
                     found = separate_chunk(separator, part, seed + number)
                     if file is not None:
                         file.parent.mkdir(parents=True, exist_ok=True)
-                        arrays = {name: np.asarray(value) for name, value in found._asdict().items() if value is not None}
-                        save = functools.partial(np.savez_compressed, **arrays)  # type: ignore[arg-type]
-                        files.patiently(functools.partial(files.write, file, save, overwrite=True), told)
+                        arrays: dict[str, Any] = {name: np.asarray(value) for name, value
+                                                  in found._asdict().items() if value is not None}
+                        save = functools.partial(np.savez_compressed, **arrays)
+                        whole = functools.partial(files.write, file, save, overwrite=True)
+                        files.patiently(whole, told)
                 store = figures[label]
                 store["found"].append(found)
                 store["residual"].append(part._replace(mixtures=part.mixtures.cpu()).residuals(found.sources, found.filters))

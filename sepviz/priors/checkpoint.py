@@ -1,4 +1,4 @@
-"""A training run: what it learns from, how far it has come, and its file, which only the same run goes on from."""
+"""A training run: what it learns from, how far it is, and its file, for the same run alone."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def check_images(images: Tensor, batch: int, held_out: Tensor | None = None) -> 
     """Refuse what nothing can be learned from: not uint8 (N, C, H, W), too few, or all alike."""
     for what, some, least in (("training", images, batch), ("held-out", held_out, 1)):
         if some is not None and (some.ndim != 4 or some.dtype != torch.uint8 or len(some) < least):
-            raise SepvizError(f"{what} images {tuple(some.shape)} {some.dtype}: want at least {least} "
-                              "uint8 images (N, C, H, W); take a larger set")
+            raise SepvizError(f"{what} images {tuple(some.shape)} {some.dtype}: want at least "
+                              f"{least} uint8 images (N, C, H, W); take a larger set")
     if held_out is not None and held_out.shape[1:] != images.shape[1:]:
         raise SepvizError(f"held-out images of (C, H, W) = {tuple(held_out.shape[1:])}: "
                           f"the training images are {tuple(images.shape[1:])}")
@@ -41,7 +41,7 @@ def check_images(images: Tensor, batch: int, held_out: Tensor | None = None) -> 
 
 
 def digest(*tensors: Tensor) -> str:
-    """The first 16 digits of the sha256 of what tensors hold: tells one set of images, or weights, from another."""
+    """The first 16 digits of the sha256 of what tensors hold: tells images, or weights, apart."""
     total = hashlib.sha256()
     for tensor in tensors:
         total.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -59,8 +59,9 @@ def is_finite(state: Any) -> bool:
     """Whether every number of every tensor in it is."""
     if isinstance(state, Tensor):
         return not state.is_floating_point() or bool(torch.isfinite(state).all())
-    parts = state.values() if isinstance(state, Mapping) else state if isinstance(state, list | tuple) else ()
-    return all(map(is_finite, parts))
+    if isinstance(state, Mapping):
+        state = list(state.values())
+    return not isinstance(state, list | tuple) or all(map(is_finite, state))
 
 
 def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -78,8 +79,9 @@ def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     except Exception:  # torch raises whatever the damage makes of the file
         state = None
     if isinstance(state, dict) and "settings" in state and state.get("format") != FORMAT:
-        raise SepvizError(f"{path} is a checkpoint of format {state.get('format', 1)}, this sepviz goes on from {FORMAT}: "
-                          "finish it with the sepviz that wrote it, or remove it")
+        raise SepvizError(f"{path} is a checkpoint of format {state.get('format', 1)}, "
+                          f"this sepviz goes on from {FORMAT}: finish it with the sepviz that wrote it, "
+                          "or remove it")
     whole = (isinstance(state, dict) and set(state) >= PARTS and isinstance(state["settings"], dict)
              and isinstance(state["parts"], dict) and isinstance(state["rng"], Tensor)
              and isinstance(state["iteration"], int) and isinstance(state["elapsed"], float)
@@ -104,8 +106,8 @@ def take_up(path: Path, settings: dict[str, Any], device: torch.device) -> dict[
     unlike = [name for name in now | then if then.get(name) != now.get(name)]
     if unlike:
         changes = ", ".join(f"{name} {then.get(name)} (here {now.get(name)})" for name in unlike)
-        raise SepvizError(f"{path} is of a run with {changes}: give that command again, remove the file, "
-                          "or choose another --out")
+        raise SepvizError(f"{path} is of a run with {changes}: give that command again, "
+                          "remove the file, or choose another --out")
     return state
 
 
@@ -121,11 +123,12 @@ def kept(path: Path) -> str:
     """What there is to go on from, for messages."""
     if not path.exists():
         return "nothing was kept"
-    return f"{path} keeps the run up to iteration {read(path)['iteration']}; the same command goes on from there"
+    iteration = read(path)["iteration"]
+    return f"{path} keeps the run up to iteration {iteration}; the same command goes on from there"
 
 
 class Run:
-    """The iterations of one training: counted, timed, kept once a minute and when it stops, and refused where they diverge.
+    """The iterations of one training: counted, timed, kept once a minute, stopped where they diverge.
 
         with Run(checkpoint, settings, rng, prior=prior, optimizer=optimizer) as run:
             while run.iteration < iterations:
@@ -138,7 +141,8 @@ class Run:
     path : path
         The checkpoint; the run goes on from it if it is there.
     settings : dict
-        All that decides how the training goes: images, seed, options. A checkpoint of others is refused.
+        All that decides how the training goes: images, seed, options.
+        A checkpoint of others is refused.
     rng : Generator
     parts : modules and optimisers
         What the iterations change.
@@ -158,7 +162,8 @@ class Run:
                     part.load_state_dict(state["parts"][name])
                 rng.set_state(state["rng"].cpu())
             except (RuntimeError, KeyError, ValueError, TypeError, AttributeError):
-                raise SepvizError(f"{path} is damaged: its settings are those of this run, and its weights do not fit; "
+                raise SepvizError(f"{path} is damaged: its settings are those of this run, "
+                                  "and its weights do not fit: "
                                   "remove it, or choose another --out") from None
             self.iteration, self.elapsed = state["iteration"], state["elapsed"]
         self._drawn_from = rng.get_state()
@@ -189,22 +194,26 @@ class Run:
         bad = (~torch.isfinite(losses)).any(dim=1)
         if bool(bad.any()):
             first = int(bad.nonzero()[0, 0])
-            self._diverged(f"loss {losses[first].tolist()[0]:g}", self.iteration - len(losses) + 1 + first)
-        self._least, self._most = min(self._least, float(losses.min())), max(self._most, float(losses.max()))
+            value = float(losses[first][~torch.isfinite(losses[first])][0])
+            self._diverged(f"loss {value:g}", self.iteration - len(losses) + 1 + first)
+        self._least = min(self._least, float(losses.min()))
+        self._most = max(self._most, float(losses.max()))
         self._seen += len(losses)
         self._losses = []
 
     def _diverged(self, what: str, iteration: int) -> None:
         left = kept(self.path).partition(";")[0] if self.path.exists() else "no checkpoint was made"
-        raise Diverged(f"{what} at iteration {iteration}: the training diverged, and no weights are written; {left}; "
-                       "look at the images, or give another --seed and --out")
+        raise Diverged(f"{what} at iteration {iteration}: the training diverged, "
+                       f"and no weights are written; {left}; look at the images, "
+                       "or give another --seed and --out")
 
     def _keep(self) -> None:
         state = {name: part.state_dict() for name, part in self.parts.items()}
         if not is_finite(state):
             self._diverged("weights that are not finite", self.iteration)
-        files.patiently(lambda: keep(self.path, self.settings, {
-            "parts": state, "rng": self._drawn_from, "iteration": self.iteration, "elapsed": self.elapsed}), self._told)
+        whole = {"parts": state, "rng": self._drawn_from, "iteration": self.iteration,
+                 "elapsed": self.elapsed}
+        files.patiently(lambda: keep(self.path, self.settings, whole), self._told)
 
     def __enter__(self) -> Run:
         return self
@@ -215,8 +224,9 @@ class Run:
         if kind is None:
             self._look()
             if self._seen >= LOOK_EVERY and self._least == self._most:
-                raise SepvizError(f"the loss stayed at {self._most:g} for {self._seen} iterations: nothing was learned, and no "
-                                  "weights are written; look at the images, or give another --seed and --out")
+                raise SepvizError(f"the loss stayed at {self._most:g} for {self._seen} iterations: "
+                                  "nothing was learned, and no weights are written; look at the images, "
+                                  "or give another --seed and --out")
         self._keep()
 
 

@@ -39,7 +39,8 @@ class CnnRegressor(nn.Module):
     def regress(self, images: Tensor) -> Tensor:
         """The clean images that these (N, C, H, W) are taken for, in [0, 1] and of their type."""
         if tuple(images.shape[-3:]) != self.image_shape:
-            raise SepvizError(f"images of shape {tuple(images.shape[-3:])}: the prior {self.name} knows (C, H, W) = {self.image_shape}")
+            raise SepvizError(f"images of shape {tuple(images.shape[-3:])}: the prior {self.name} "
+                              f"knows (C, H, W) = {self.image_shape}")
         with torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16_is_fast(images.device)):
             logits = in_its_type(self, self.network, images.float())
         return logits.float().sigmoid().to(images.dtype)
@@ -75,17 +76,19 @@ def train_cnn(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, itera
     rng = Generator(device).manual_seed(seed)
     regressor = CnnRegressor(images.shape[1:], width, name).to(device)
     optimizer = torch.optim.Adam(regressor.parameters(), lr=learning_rate, fused=True)
-    settings = {"model": "cnn", "images": described(images), "seed": seed, "iterations": iterations, "width": width, "batch": batch,
-                "learning rate": learning_rate, "amplitude": amplitude}
+    settings = {"model": "cnn", "images": described(images), "seed": seed, "iterations": iterations,
+                "width": width, "batch": batch, "learning rate": learning_rate, "amplitude": amplitude}
     run = Run(checkpoint, settings, rng, prior=regressor, optimizer=optimizer)
 
     def disturbed(pictures: Tensor) -> Tensor:
         return pictures + amplitude * (2 * torch.rand(pictures.shape, generator=rng, device=device) - 1)
 
-    with tqdm(total=iterations, initial=run.iteration, unit="it", desc=f"train {name}", disable=not progress) as bar, run:
+    with tqdm(total=iterations, initial=run.iteration, unit="it", desc=f"train {name}",
+              disable=not progress) as bar, run:
         while run.iteration < iterations:
             run.begin()
-            clean = images[torch.randint(len(images), (batch,), generator=rng, device=device)].float() / 255
+            index = torch.randint(len(images), (batch,), generator=rng, device=device)
+            clean = images[index].float() / 255
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate * (1 - run.iteration / iterations)
             optimizer.zero_grad(set_to_none=True)
@@ -97,8 +100,8 @@ def train_cnn(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, itera
     regressor.eval().requires_grad_(False)
     clean = held_out[:500].to(device).float() / 255
     psnr = decibels((regressor.regress(disturbed(clean)) - clean).square().mean(dim=(1, 2, 3)))
-    card = {"seed": seed, "minutes": round(run.elapsed / 60, 1), "iterations": run.iteration, "batch": batch,
-            "parameters": sum(weight.numel() for weight in regressor.parameters()), "threads": torch.get_num_threads(),
+    card = {"seed": seed, "minutes": round(run.elapsed / 60, 1), "iterations": run.iteration,
+            "batch": batch, "parameters": sum(weight.numel() for weight in regressor.parameters()), "threads": torch.get_num_threads(),
             "device": device.type,
             "denoised_psnr": {"what": f"PSNR in dB of held-out images under noise Uniform(+-{amplitude})", "n": len(psnr),
                               "mean": round(float(psnr.mean()), 2), "tenth_percentile": round(float(psnr.quantile(0.1)), 2)}}

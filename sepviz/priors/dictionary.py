@@ -44,8 +44,10 @@ class DictionaryPrior(nn.Module):
         super().__init__()
         self.image_shape = channels, height, width = shape_of_images(image_shape)
         classes, per_class = whole_numbers("classes and per_class", (classes, per_class), 2)
-        if isinstance(reach, bool) or not isinstance(reach, int) or reach < 0 or min(height, width) <= 2 * reach:
-            raise SepvizError(f"reach {reach!r}: want a whole number of at least 0 and less than half of {height}x{width} images")
+        whole = isinstance(reach, int) and not isinstance(reach, bool)
+        if not whole or reach < 0 or min(height, width) <= 2 * reach:
+            raise SepvizError(f"reach {reach!r}: want a whole number of at least 0 and less than "
+                              f"half of {height}x{width} images")
         self.classes, self.per_class, self.reach, self.name = classes, per_class, reach, name
         self.register_buffer("bases", torch.zeros(classes, per_class, channels, height - 2 * reach, width - 2 * reach))
 
@@ -111,7 +113,12 @@ def fit_convolutive(images: Tensor, count: int, reach: int, iterations: int, rng
 
 
 def fit_plain(images: Tensor, count: int, seed: int, iterations: int = 400) -> tuple[Tensor, int]:
-    """``count`` bases for images (N, C, H, W) by scikit-learn's NMF, of sum 1 each -> (count, C, H, W), and the iterations it took."""
+    """``count`` bases for images (N, C, H, W) by scikit-learn's NMF, of sum 1 each; its iterations.
+
+    Returns
+    -------
+    Tensor (count, C, H, W), int
+    """
     from sklearn.decomposition import NMF
     from sklearn.exceptions import ConvergenceWarning
 
@@ -139,28 +146,31 @@ def train_dictionary(images: Tensor, labels: Tensor, held_out: Tensor, *, reach:
     each : int
         At most so many images of a class are learned from.
     iterations : int, optional
-        Updates for each class; 300 of the convolutive kind, at most 400 of scikit-learn's, which ends once it stands still.
+        Updates for each class; 300 of the convolutive kind, at most 400 of scikit-learn's, which
+        ends once it stands still.
 
     Returns
     -------
     prior : DictionaryPrior
     card : dict
-        Seed, minutes, the most iterations of a class, and the PSNR of held-out images rebuilt from the bases.
+        Seed, minutes, the most iterations of a class, and the PSNR of held-out images rebuilt from
+        the bases.
     """
     from tqdm.auto import tqdm
 
     check_images(images, per_class, held_out)
     if len(labels) != len(images):
-        raise SepvizError(f"{len(labels)} labels for {len(images)} training images: want one for each")
+        raise SepvizError(f"{len(labels)} labels for {len(images)} training images: "
+                          "want one for each")
     classes = labels.unique().tolist()
     for label in classes:
         found = images[labels == label][:each]
         if len(found) < per_class or found[0].numel() < per_class:
-            raise SepvizError(f"{per_class} bases for each class: class {label} has {len(found)} images of {found[0].numel()} pixels; "
-                              "take a larger set")
+            raise SepvizError(f"{per_class} bases for each class: class {label} has {len(found)} "
+                              f"images of {found[0].numel()} pixels; take a larger set")
         if not bool(found.any()):
-            raise SepvizError(f"class {label} has {len(found)} training images, all of them black: there is nothing to learn; "
-                              "take another set")
+            raise SepvizError(f"class {label} has {len(found)} training images, all of them black: "
+                              "there is nothing to learn; take another set")
     begun, rng = time.monotonic(), Generator(images.device).manual_seed(seed)
     prior = DictionaryPrior(images.shape[1:], len(classes), per_class, reach, name).to(images.device)
     iterations = iterations or (300 if reach else 400)

@@ -79,12 +79,13 @@ class GanPrior(nn.Module):
                  name: str = "gan"):
         super().__init__()
         self.image_shape = shape_of_images(image_shape)
-        (self.latent_size,), self.widths = whole_numbers("latent_size", (latent_size,), 1), whole_numbers("widths", widths, 3)
+        (self.latent_size,) = whole_numbers("latent_size", (latent_size,), 1)
+        self.widths = whole_numbers("widths", widths, 3)
         self.name = name
         self.network = generator_network(self.image_shape, self.latent_size, self.widths)
 
     def decode(self, z: Tensor) -> Tensor:
-        """``G(z)``: latents (..., latent_size) -> images (..., C, H, W) in [0, 1], of their type, with gradients."""
+        """``G(z)``: latents (..., latent_size) -> images (..., C, H, W) in [0, 1], with gradients."""
         if z.shape[-1] != self.latent_size:
             raise SepvizError(f"latents of size {z.shape[-1]}: the prior {self.name} decodes {self.latent_size}")
         with torch.autocast(z.device.type, torch.bfloat16, enabled=bfloat16_is_fast(z.device)):
@@ -152,10 +153,11 @@ def gan_steps(images: Tensor, checkpoint: str | Path, *, iterations: int = 10_00
     start_as_dcgan(critic)
     optimizers = [torch.optim.Adam(module.parameters(), lr=learning_rate, betas=(0.5, 0.999), fused=True) for module in (prior, critic)]
     latents = torch.randn((shown, latent_size), generator=rng, device=device)
-    settings = {"model": "gan", "images": described(images), "seed": seed, "iterations": iterations, "widths": prior.widths,
-                "latent size": latent_size, "batch": batch, "learning rate": learning_rate, "samples shown": shown}
-    run = Run(checkpoint, settings, rng, prior=prior, critic=critic, generator_optimizer=optimizers[0],
-              critic_optimizer=optimizers[1])
+    settings = {"model": "gan", "images": described(images), "seed": seed, "iterations": iterations,
+                "widths": prior.widths, "latent size": latent_size, "batch": batch,
+                "learning rate": learning_rate, "samples shown": shown}
+    run = Run(checkpoint, settings, rng, prior=prior, critic=critic,
+              generator_optimizer=optimizers[0], critic_optimizer=optimizers[1])
 
     def realness(pictures: Tensor) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16_is_fast(device)):
@@ -166,8 +168,8 @@ def gan_steps(images: Tensor, checkpoint: str | Path, *, iterations: int = 10_00
         with torch.no_grad():
             samples = prior.decode(latents)[None]
         means = losses.mean(dim=0).tolist() if len(losses) else (0.0, 0.0)
-        info = {"iteration": run.iteration, "iterations": iterations, "discriminator_loss": means[0], "generator_loss": means[1],
-                "seconds": run.elapsed}
+        info = {"iteration": run.iteration, "iterations": iterations,
+                "discriminator_loss": means[0], "generator_loss": means[1], "seconds": run.elapsed}
         return Step(run.iteration // every, f"iteration {run.iteration}", samples, {}, info), prior
 
     losses = torch.zeros((0, 2))
@@ -217,8 +219,9 @@ def train_gan(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, itera
             bar.set_postfix({name: f"{step.info[name + '_loss']:.2f}" for name in ("discriminator", "generator")}, refresh=False)
             bar.update(int(step.info["iteration"]) - bar.n)
     psnr = oracle(prior, held_out[:500].to(images.device).float() / 255, progress=progress)
-    card = {"seed": options.get("seed", 0), "minutes": round(step.info["seconds"] / 60, 1), "iterations": int(step.info["iteration"]),
-            "batch": options.get("batch", 128), "parameters": sum(weight.numel() for weight in prior.parameters()),
+    card = {"seed": options.get("seed", 0), "minutes": round(step.info["seconds"] / 60, 1),
+            "iterations": int(step.info["iteration"]), "batch": options.get("batch", 128),
+            "parameters": sum(weight.numel() for weight in prior.parameters()),
             "threads": torch.get_num_threads(), "device": images.device.type,
             "oracle_psnr": {"what": "PSNR in dB of the best G(z) found for clean held-out images, 8 starts of 300 Adam steps",
                             "n": len(psnr), "mean": round(float(psnr.mean()), 2), "median": round(float(psnr.median()), 2),

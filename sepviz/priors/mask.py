@@ -80,7 +80,7 @@ class MaskNetwork(nn.Module):
         self.network = layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a quarter faster
 
     def mask(self, mixtures: Tensor) -> Tensor:
-        """The last source's share of every pixel of mixtures (N, C, h, w), in [0, 1] and of their type, with gradients."""
+        """The last source's share of every pixel of mixtures (N, C, h, w), in [0, 1], with gradients."""
         channels, height, width = self.image_shape
         down, right = height - mixtures.shape[-2], width - mixtures.shape[-1]
         if mixtures.shape[1] != channels or min(down, right) < 0 or max(down, right) > 6 or down % 2 or right % 2:
@@ -88,7 +88,8 @@ class MaskNetwork(nn.Module):
                               f"{self.image_shape}, or at most 3 pixels less on each side; resize them, or train another")
         inward = functional.pad(mixtures, (right // 2, right // 2, down // 2, down // 2))
         with torch.autocast(mixtures.device.type, torch.bfloat16, enabled=bfloat16_is_fast(mixtures.device)):
-            logits = in_its_type(self, self.network, inward.float().contiguous(memory_format=torch.channels_last))
+            inward = inward.float().contiguous(memory_format=torch.channels_last)
+            logits = in_its_type(self, self.network, inward)
         shares = logits.float().sigmoid().contiguous().to(mixtures.dtype)
         return shares[..., down // 2:height - down // 2, right // 2:width - right // 2]
 

@@ -154,7 +154,8 @@ class ScorePrior(nn.Module):
         super().__init__()
         self.image_shape = shape_of_images(image_shape, 4, "the network halves them twice")
         self.mean, self.name = finite_number("mean", mean), name
-        self.deviation, self.sigma_max = finite_number("deviation", deviation, 0), finite_number("sigma_max", sigma_max, 0)
+        self.deviation = finite_number("deviation", deviation, 0)
+        self.sigma_max = finite_number("sigma_max", sigma_max, 0)
         self.widths = whole_numbers("widths", widths, 3, multiple_of=8)
         self.network = UNet(self.image_shape[0], self.widths)
 
@@ -192,7 +193,8 @@ class ScorePrior(nn.Module):
         images, sigmas = x.reshape(-1, *self.image_shape), sigma.reshape(-1)
         together = CPU_BATCH if x.device.type == "cpu" else max(1, len(images))
         parts = zip(images.split(together), sigmas.split(together), strict=True)
-        return torch.cat([in_its_type(self, self.forward, *part) for part in parts]).reshape(x.shape)
+        clean = [in_its_type(self, self.forward, *part) for part in parts]
+        return torch.cat(clean).reshape(x.shape)
 
     def variance(self, clean: Tensor, sigma: float) -> Tensor:
         """How unsure the denoised image is, pixel by pixel, of the shape of ``clean``.
@@ -315,8 +317,8 @@ def train_score(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, min
     rng = torch.Generator(device).manual_seed(seed)
     sample = images[:10_000].float() / 255
     if float(sample.std()) < 1e-3:
-        raise SepvizError(f"training images are nearly all of one value, {float(sample.mean()):.3g}: "
-                          "there is nothing to learn; take another set")
+        raise SepvizError("training images are nearly all of one value, "
+                          f"{float(sample.mean()):.3g}: there is nothing to learn; take another set")
     if start is None:
         prior = ScorePrior(images.shape[1:], float(sample.mean()), float(sample.std()), widths=widths, name=name).to(device)
     elif start.image_shape != tuple(images.shape[1:]):
@@ -328,10 +330,13 @@ def train_score(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, min
     average = ScorePrior(**prior.settings()).to(device).eval().requires_grad_(False)
     average.load_state_dict(prior.state_dict())
     optimizer = torch.optim.AdamW(prior.parameters(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=1e-2, fused=True)
-    begun_from = "random weights" if start is None else f"{start.name}, digest {digest(*start.state_dict().values())}"
-    # the learning rate falls over all of the run, so that a longer one is another from its first iteration
-    settings = {"model": "score", "images": described(images), "start": begun_from, "seed": seed, "iterations": iterations,
-                "minutes": None if iterations else minutes, "widths": prior.widths, "batch": batch, "learning rate": learning_rate}
+    begun_from = "random weights"
+    if start is not None:
+        begun_from = f"{start.name}, digest {digest(*start.state_dict().values())}"
+    # the learning rate falls over all of the run: a longer one is another from its first iteration
+    settings = {"model": "score", "images": described(images), "start": begun_from, "seed": seed,
+                "iterations": iterations, "minutes": None if iterations else minutes,
+                "widths": prior.widths, "batch": batch, "learning rate": learning_rate}
     run = Run(checkpoint, settings, rng, prior=prior, average=average, optimizer=optimizer)
     compiled = compile_network and compile_checked(prior, sample[:batch])
     if compile_network and not compiled:
@@ -342,7 +347,8 @@ def train_score(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, min
     with bar, run:
         while (done := run.iteration / iterations if iterations else run.elapsed / (60 * minutes)) < 1:
             run.begin()
-            rate = learning_rate * min(1.0, (run.iteration + 1) / 200) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+            rate = learning_rate * min(1.0, (run.iteration + 1) / 200)
+            rate *= 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))
             for group in optimizer.param_groups:
                 group["lr"] = rate
             index = torch.randint(len(images), (batch,), generator=rng, device=device)
@@ -363,8 +369,8 @@ def train_score(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, min
                 bar.set_postfix(iteration=run.iteration, loss=f"{running:.4f}", refresh=False)
             bar.update((run.iteration if iterations else round(run.elapsed)) - bar.n)
     losses = validate(average, held_out.to(device).float() / 255)
-    card = {"seed": seed, "minutes": round(run.elapsed / 60, 1), "iterations": run.iteration, "images_seen": run.iteration * batch,
-            "start": begun_from, "compiled": compiled,
+    card = {"seed": seed, "minutes": round(run.elapsed / 60, 1), "iterations": run.iteration,
+            "images_seen": run.iteration * batch, "start": begun_from, "compiled": compiled,
             "parameters": sum(weight.numel() for weight in average.parameters()), "threads": torch.get_num_threads(),
             "device": device.type, "held_out_images": len(held_out),
             "held_out_loss_per_sigma": {str(sigma): round(loss, 5) for sigma, loss in losses.items()}}
