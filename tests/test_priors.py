@@ -10,13 +10,11 @@ import torch
 from safetensors.torch import save_file
 
 from sepviz import zoo
-from sepviz.core import Problem, SepvizError
-from sepviz.mixing import Mixing
+from sepviz.core import SepvizError
 from sepviz.priors import CnnRegressor, DictionaryPrior, GanPrior, MaskNetwork, ScorePrior, checkpoint, score
 from sepviz.priors.cnn import train_cnn
 from sepviz.priors.dictionary import train_dictionary
 from sepviz.priors.score import compile_checked, train_score, validate
-from sepviz.separators import METHODS
 
 
 def test_gaussian_score_is_the_gradient_of_its_log_prob(gaussian, device):
@@ -306,25 +304,6 @@ def test_priors_answer_in_the_type_they_are_asked_in(dtype):
             found, wanted = ask(given.to(dtype)), ask(given)
         assert found.dtype == dtype
         torch.testing.assert_close(found.float(), wanted, rtol=0.05, atol=1e-6 if dtype == torch.float64 else 0.1)
-
-
-@pytest.mark.parametrize("method", ["average", "basis", "cnn", "conv-nmf", "mask", "nmf", "split-gibbs", "synthesis"])
-def test_methods_take_mixtures_of_float64(method):
-    torch.manual_seed(0)
-    priors = {"basis": ScorePrior((1, 32, 32), 0.1, 0.3, widths=(8, 8, 8)), "cnn": CnnRegressor((1, 32, 32), 4), "mask": MaskNetwork(),
-              "synthesis": GanPrior((1, 32, 32), 5, (8, 8, 8)), "nmf": DictionaryPrior((1, 32, 32), 1, 3),
-              "conv-nmf": DictionaryPrior((1, 32, 32), 1, 3, reach=1)}
-    priors["split-gibbs"] = priors["basis"]
-    for one in ("nmf", "conv-nmf"):
-        priors[one].bases.uniform_()
-    few = {"basis": {"levels": 2, "steps_per_level": 1}, "split-gibbs": {"levels": 2, "sweeps": 1, "cycles": 1, "sigma_average": 0},
-           "synthesis": {"starts": 2, "start_iterations": 1, "refine_iterations": 1},
-           "nmf": {"iterations": 2}, "conv-nmf": {"iterations": 2}}
-    given = [priors[method].eval().requires_grad_(False)] if method in priors else []
-    count = 1 if method == "cnn" else 2
-    problem = Problem(torch.rand(2, 1, 32, 32).double(), Mixing.sum(count))
-    *_, step = METHODS[method](*given, **few.get(method, {})).steps(problem, torch.Generator().manual_seed(0))
-    assert step.sources.shape == (2, count, 1, 32, 32) and bool(torch.isfinite(step.sources).all())
 
 
 def test_images_of_another_size_are_refused():

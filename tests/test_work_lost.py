@@ -151,8 +151,7 @@ def test_weights_that_cannot_be_written_leave_nothing_in_the_way(run, few_images
     code, _, err = run(*words)
     assert code == 2 and err.count("\n") == 1 and "cannot write cnn-strokes.safetensors: No space left" in err
     assert "cnn-strokes.ckpt keeps the run up to iteration 2; the same command goes on from there" in err and here() == ["cnn-strokes.ckpt"]
-    monkeypatch.undo()
-    monkeypatch.setattr(data, "load", lambda *args, **kwargs: few_images)
+    monkeypatch.setattr(files, "write_all", save)
     monkeypatch.setattr(CnnRegressor, "regress", counted := count(CnnRegressor.regress))
     assert run(*words)[0] == 0 and here() == ["cnn-strokes.json", "cnn-strokes.safetensors"]
     assert counted.calls == 1  # the held-out images alone
@@ -193,7 +192,7 @@ def small_disk(tmp_path):
             ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], capture_output=True).returncode:
         pytest.skip("cannot mount a small disk here")
     yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def test_a_disk_that_is_really_full(run, few_images, small_disk, monkeypatch, capfd):
@@ -257,7 +256,7 @@ def test_locks_with_and_without_those_of_the_system(monkeypatch, without):
 
 
 def test_a_name_that_was_taken_meanwhile_loses_no_work(run, problem, few_images, slow, monkeypatch):
-    slow(lambda mixtures, index: Path("out.npz").write_text("another's"))
+    slow(lambda mixtures, index: Path("out.npz").write_text("another's") and None)
     code, out, err = run(*SEPARATE)
     assert code == 0 and "out.npz was made by another program meanwhile: the result is out-2.npz" in err and "out-2.npz: 5 mix" in out
     assert Path("out.npz").read_text() == "another's" and files.load_separation("out-2.npz").sources.shape[0] == 5
