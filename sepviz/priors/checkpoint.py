@@ -89,7 +89,7 @@ def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
              and isinstance(state["parts"], dict) and isinstance(state["rng"], Tensor)
              and isinstance(state["iteration"], int) and isinstance(state["elapsed"], float)
              and state["iteration"] >= 0 and 0 <= state["elapsed"] < math.inf and is_finite(state))
-    if not whole:
+    if state is None or not whole:
         raise SepvizError(f"{path} is damaged or no checkpoint: remove it, or choose another --out")
     return state
 
