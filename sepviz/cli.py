@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import functools
 import hashlib
 import json
 import math
@@ -228,6 +229,9 @@ def _exercises(arguments: argparse.Namespace) -> int:
     if not known:
         raise SepvizError(f"no labs at {home}: install sepviz again")
     wanted = [choose("lab", name.removesuffix(".ipynb"), known) for name in arguments.names] or known
+    if arguments.out.is_dir() and arguments.out.samefile(home):
+        raise SepvizError(f"--out {arguments.out}: the labs themselves lie there, "
+                          "give another folder")
     for path in exercises.write(home, list(dict.fromkeys(wanted)), arguments.out, arguments.force):
         print(path)
     return 0
@@ -382,19 +386,37 @@ def _restore(arguments: argparse.Namespace) -> tuple[Problem, Truth]:
     return state.problem()
 
 
+def _read_by(arguments: argparse.Namespace) -> list[Path]:
+    """The files that `separate` reads: inputs, weights with their card, a mask."""
+    from sepviz import zoo
+
+    read = [*arguments.input, *([] if arguments.visible is None else [Path(arguments.visible)])]
+    if arguments.prior is not None:
+        weights = zoo.path_of(arguments.prior)
+        read += [weights, weights.with_suffix(".json")]
+    return read
+
+
 def _separate(arguments: argparse.Namespace) -> int:
+    from sepviz import files
+    from sepviz.core import SepvizError
+
+    targets = [path for path in (arguments.out, arguments.trace, arguments.html) if path is not None]
+    partial_path = arguments.out.with_suffix(".partial.npz")
+    if arguments.out.suffix != ".npz":
+        raise SepvizError(f"--out {arguments.out}: a result's name ends in .npz")
+    files.check_apart([*targets, partial_path], _read_by(arguments))
+    files.check_target(arguments.out, arguments.force)
+    arguments.unwritten = []  # side files, and why not
+    with files.lock(arguments.out):
+        return _separate_to(arguments, targets, partial_path)
+
+
+def _separate_to(arguments: argparse.Namespace, targets: list[Path], partial_path: Path) -> int:
     from sepviz import files, tasks, zoo
     from sepviz.core import SepvizError, parameters_of
     from sepviz.state import check_fits, separator_of
 
-    targets = [path for path in (arguments.out, arguments.trace, arguments.html) if path is not None]
-    partial_path = arguments.out.with_suffix(".partial.npz")
-    if len({path.resolve() for path in [*targets, partial_path]}) < len(targets) + 1:
-        raise SepvizError(f"{', '.join(map(str, targets))}: --out, --trace and --html need names of their own, "
-                          f"and none may be {partial_path}")
-    if arguments.out.suffix != ".npz":
-        raise SepvizError(f"--out {arguments.out}: a result's name ends in .npz")
-    files.check_target(arguments.out, arguments.force)
     partial = files.load_partial(partial_path) if partial_path.exists() else None
     side_files = [str(path.resolve()) for path in (arguments.trace, arguments.html) if path is not None]
     then = {} if partial is None else files.field(partial_path, partial.meta, "run", dict)
@@ -412,6 +434,7 @@ def _separate(arguments: argparse.Namespace) -> int:
     truth: Truth | None
     if arguments.state is not None:
         problem, truth = _restore(arguments)
+        files.check_apart(targets, _read_by(arguments))
     else:
         arguments.method = arguments.method or "split-gibbs"
         arguments.seed = 0 if arguments.seed is None else arguments.seed
@@ -451,30 +474,53 @@ def _separate(arguments: argparse.Namespace) -> int:
                               "leave them out, or move the file away")
         print(f"{partial_path}: going on after {len(partial.done)} of {len(problem.mixtures)} mixtures"
               + (f" and step {partial.step.index} of the next" if partial.step else ""))
-    results, evaluations, seconds = _run_chunks(separator, problem, truth, run, partial, partial_path, side_files, arguments, device)
-    sources = results.pop("sources")
-    meta = {**run, "preset": arguments.preset, "evaluations": evaluations, "seconds": round(seconds, 3),
-            "versions": files.versions(), "command": arguments.command_line}
-    files.save_separation(arguments.out, sources, meta, results, overwrite=arguments.force)
-    partial_path.unlink(missing_ok=True)
-    print(f"{arguments.out}: {len(sources)} mixtures of {problem.mixing.count} sources by {arguments.method}, {seconds:.1f} s")
-    if arguments.trace or arguments.html:
-        names = " and ".join(str(path) for path in (arguments.trace, arguments.html) if path is not None)
-        print(f"{names}: the steps of the first {min(arguments.chunk, len(sources))} mixtures")
+
+    def write(results: dict[str, Tensor], evaluations: float, seconds: float) -> str:
+        sources = results.pop("sources")
+        meta = {**run, "preset": arguments.preset, "evaluations": evaluations,
+                "seconds": round(seconds, 3), "versions": files.versions(),
+                "command": arguments.command_line}
+        out = arguments.out if arguments.force else _still_free(arguments.out)
+        files.save_separation(out, sources, meta, results, overwrite=arguments.force)
+        return (f"{out}: {len(sources)} mixtures of {problem.mixing.count} sources "
+                f"by {arguments.method}, {seconds:.1f} s")
+
+    print(_run_chunks(separator, problem, truth, run, partial, partial_path, side_files, arguments,
+                      device, write))
+    if side_files and not arguments.unwritten:
+        names = " and ".join(map(str, targets[1:]))
+        first = min(arguments.chunk, len(problem.mixtures))
+        print(f"{names}: the steps of the first {first} mixtures")
+    if arguments.unwritten:
+        raise SepvizError(f"{arguments.out} is written, but not its steps: "
+                          f"{'; '.join(arguments.unwritten)}")
     return 0
 
 
+def _still_free(path: Path, *beside: str) -> Path:
+    """The name of a result, or one like it where another program took that name during the run."""
+    from sepviz import files
+
+    free = files.free_name(path, *beside)
+    if free != path:
+        print(f"sepviz: note: {path} was made by another program meanwhile: the result is {free}",
+              file=sys.stderr)
+    return free
+
+
 def _run_chunks(separator: Separator, problem: Problem, truth: Truth | None, run: dict[str, Any], partial: Any, partial_path: Path,
-                side_files: list[str], arguments: argparse.Namespace, device: torch.device) -> tuple[dict[str, Tensor], float, float]:
+                side_files: list[str], arguments: argparse.Namespace, device: torch.device,
+                write: Callable[[dict[str, Tensor], float, float], str]) -> str:
     """Take the mixtures apart, ``--chunk`` at a time; whatever stops it, what is done is kept in a partial file.
 
-    Returns the sources and the extras that are results, the evaluations per source and the seconds, earlier calls' included.
+    ``write`` is given the sources and the extras that are results, the evaluations per source and
+    the seconds, earlier calls' included; what it says is returned.
     """
     import torch
     from tqdm.auto import tqdm
 
     from sepviz.core import SepvizError, Step
-    from sepviz.files import Partial, save_partial
+    from sepviz.files import Partial, check_finite, patiently, save_partial
 
     mixtures, chunk = problem.mixtures, arguments.chunk
     traced = bool(side_files)
@@ -482,12 +528,15 @@ def _run_chunks(separator: Separator, problem: Problem, truth: Truth | None, run
     # changed together, so that an interrupt anywhere finds three that fit
     state: tuple[list[dict[str, Tensor]], Step | None, Tensor | None] = [], None, None
     evaluations, earlier = 0.0, 0.0
+    told: list[str] = []  # of savings that failed
+    held = "nothing was kept"
     if partial is not None:
         finished = {"sources": partial.done, **partial.extras}
         done = [{name: value[first:first + chunk] for name, value in finished.items()} for first in range(0, len(partial.done), chunk)]
         evaluations, earlier = partial.meta["evaluations"], partial.meta["seconds"]
         # a trace needs all steps of the first chunk
         state = ([], None, None) if traced and not done else (done, partial.step, partial.rng_state)
+        held = f"{partial_path} is as it was"
     before = state
     begun = saved = time.monotonic()
 
@@ -497,10 +546,15 @@ def _run_chunks(separator: Separator, problem: Problem, truth: Truth | None, run
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def keep() -> None:
+        nonlocal held
         done, step, rng_state = state
         meta = {"run": run, "side_files": side_files, "evaluations": evaluations, "seconds": earlier + time.monotonic() - begun}
         finished = joined(done)
-        save_partial(partial_path, Partial(finished.pop("sources"), step, rng_state, meta, finished))
+        sources = finished.pop("sources")
+        newest = Partial(sources, step, rng_state, meta, finished)
+        if patiently(lambda: save_partial(partial_path, newest), told):
+            work = f" and step {step.index} of the next" if step is not None else ""
+            held = f"{partial_path} keeps {len(sources)} of {len(mixtures)} mixtures{work}"
 
     total_steps = getattr(separator, "total_steps", None)
     parts = mixtures.split(chunk)
@@ -526,22 +580,26 @@ def _run_chunks(separator: Separator, problem: Problem, truth: Truth | None, run
                         saved = time.monotonic()
                 if step is None:
                     raise SepvizError(f"{arguments.method} gave no step: its parameters ask for none")
+                check_finite(step.sources, index * chunk)
                 evaluations = float(step.info.get("evaluations", 0.0))
                 found = {"sources": step.sources, **{name: step.extras[name] for name in RESULTS if name in step.extras}}
                 state = [*done, {name: value.detach().cpu().float() for name, value in found.items()}], None, None
+                if traced and index == 0:
+                    keep()  # without it, the same command would find these steps, and be refused
+        line = write(joined(state[0]), evaluations, earlier + time.monotonic() - begun)
     except BaseException as error:
         done, step, _ = state
-        if state is before and not isinstance(error, KeyboardInterrupt):
-            raise  # the partial file stays as it is
-        if not done and (traced or step is None or step.index == 0):
-            raise
-        keep()
+        fresh = state is not before or isinstance(error, KeyboardInterrupt)  # else the partial file stays
+        if fresh and (done or (not traced and step is not None and step.index > 0)):
+            keep()
+        goes_on = "" if held == "nothing was kept" else "; the same command goes on from there"
         if isinstance(error, KeyboardInterrupt):
-            work = f" and step {step.index} of the next" if step is not None else ""
-            raise KeyboardInterrupt(f"{partial_path} keeps {sum(len(part['sources']) for part in done)} of {len(mixtures)} mixtures{work}; "
-                                    "the same command goes on from there") from None
+            raise KeyboardInterrupt(held + goes_on) from None
+        if isinstance(error, SepvizError) and goes_on:
+            raise SepvizError(f"{error}; {held}{goes_on}") from None
         raise
-    return joined(state[0]), evaluations, earlier + time.monotonic() - begun
+    partial_path.unlink(missing_ok=True)
+    return line
 
 
 def _going_on(stream: Iterator[Any], rng: torch.Generator, rng_state: Tensor,
@@ -568,7 +626,7 @@ def _to(step: Any, device: torch.device) -> Any:
 def _traced(stream: Iterator[Any], separator: Separator, problem: Problem, truth: Truth | None,
             arguments: argparse.Namespace) -> Iterator[Any]:
     """Pass the steps on, and at the end write their trace and its page."""
-    from sepviz.core import Truth, parameters_of
+    from sepviz.core import SepvizError, Truth, parameters_of
     from sepviz.trace import MAX_FRAMES, Recorder, Trace, timed
 
     steps = getattr(separator, "total_steps", lambda _: MAX_FRAMES)(problem)
@@ -579,11 +637,14 @@ def _traced(stream: Iterator[Any], separator: Separator, problem: Problem, truth
         yield step
     trace = Trace(problem, recorder.steps(), type(separator).__name__, parameters_of(separator), arguments.seed,
                   time.perf_counter() - begun)
-    if arguments.trace is not None:
-        trace.save(arguments.trace, overwrite=arguments.force)
-    if arguments.html is not None:
-        shown = None if truth is None else Truth(truth.sources[:len(problem.mixtures)])
-        trace.to_html(arguments.html, shown, overwrite=arguments.force)
+    shown = None if truth is None else Truth(truth.sources[:len(problem.mixtures)])
+    to_html = functools.partial(trace.to_html, truth=shown)
+    for path, save in ((arguments.trace, trace.save), (arguments.html, to_html)):
+        try:
+            if path is not None:
+                save(path if arguments.force else _still_free(path), overwrite=arguments.force)
+        except SepvizError as error:  # said at the end: the result must not be lost with it
+            arguments.unwritten.append(str(error))
 
 
 # --- score --------------------------------------------------------------------------------------
@@ -693,7 +754,7 @@ def _score(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from sepviz import files, zoo
+    from sepviz import files
     from sepviz.core import SepvizError
     from sepviz.suggest import choose
 
@@ -706,22 +767,48 @@ def _train(arguments: argparse.Namespace) -> int:
                        "iterations": ", and give --set"}.get(option, "")
             instead = instead if arguments.model in MASKS or option == "minutes" else ""
             raise SepvizError(f"--{option} is not for {arguments.model}: leave it out{instead}")
+    if arguments.minutes and arguments.iterations:
+        raise SepvizError(f"--minutes {arguments.minutes:g} and --iterations "
+                          f"{arguments.iterations}: give one of them")
     name = f"{arguments.model}-{Path(arguments.dataset or 'strokes').name}" if arguments.model in TRAINERS else arguments.model
     out: Path = arguments.out or Path(f"{name}.safetensors")
     out = out.with_name(out.name + ".safetensors") if not out.suffix else out
     if out.suffix != ".safetensors":
         raise SepvizError(f"--out {out}: the name of weights ends in .safetensors")
-    for target in (out, out.with_suffix(".json")):
-        files.check_target(target)
     checkpoint = out.with_suffix(".ckpt")
-    _check_checkpoint(checkpoint)
+    side_files = [arguments.trace, _problem_beside(arguments.trace)] if arguments.trace else []
+    files.check_apart([out, out.with_suffix(".json"), checkpoint, *side_files])
+    for target in (out, out.with_suffix(".json"), *side_files):
+        files.check_target(target)
+    with files.lock(out):
+        return _train_to(arguments, out, checkpoint)
+
+
+def _problem_beside(trace: Path) -> Path:
+    return trace.with_name(trace.name.removesuffix(".npz") + ".problem.npz")
+
+
+def _train_to(arguments: argparse.Namespace, out: Path, checkpoint: Path) -> int:
+    from sepviz import files, zoo
+    from sepviz.core import SepvizError
+    from sepviz.priors.checkpoint import kept, read
+
+    if checkpoint.exists():
+        read(checkpoint)  # now, not after the images are drawn
     try:
         learn = _learn_mask if arguments.model in MASKS else _learn_prior
-        prior, card, figures = learn(arguments, out.stem, checkpoint)
+        prior, card, figures, *beside = learn(arguments, out.stem, checkpoint)
+        with files.together() as made:
+            for path, save in beside:
+                made.append(save(_still_free(path)))
+            out = _still_free(out, ".json")
+            try:
+                zoo.save(prior, out, {"command": arguments.command_line, **card,
+                                      "versions": files.versions()})
+            except SepvizError as error:
+                raise SepvizError(f"{error}; {kept(checkpoint)}") from None
     except KeyboardInterrupt:
-        kept = f"{checkpoint} keeps the run; the same command goes on from there" if checkpoint.exists() else "nothing was kept"
-        raise KeyboardInterrupt(kept) from None
-    zoo.save(prior, out, {"command": arguments.command_line, **card, "versions": files.versions()})
+        raise KeyboardInterrupt(kept(checkpoint)) from None
     checkpoint.unlink(missing_ok=True)
     print(f"{out}: {card['iterations']} iterations in {card['minutes']} minutes on {card['device']}\n")
     for line in figures:
@@ -746,8 +833,8 @@ def _learn_prior(arguments: argparse.Namespace, name: str, checkpoint: Path) -> 
     return prior, {"dataset": dataset, "held_out": rule, **card}, figures
 
 
-def _learn_mask(arguments: argparse.Namespace, name: str, checkpoint: Path) -> tuple[Any, dict, list[str]]:
-    """What learns from mixtures: a mask network, by the steps of a method."""
+def _learn_mask(arguments: argparse.Namespace, name: str, checkpoint: Path) -> tuple[Any, ...]:
+    """What learns from mixtures: a mask network, by a method's steps; how to write these, if asked."""
     from sepviz import files, learning, metrics, tasks
     from sepviz.core import Problem, Truth, parameters_of
     from sepviz.state import separator_of
@@ -761,16 +848,16 @@ def _learn_mask(arguments: argparse.Namespace, name: str, checkpoint: Path) -> t
                                  training=arguments.training or (25_000 if sees == "mixtures" else 12_000),
                                  size=arguments.size, invert=arguments.invert,
                                  device=_device(arguments.device))
-    beside = arguments.trace and arguments.trace.with_name(arguments.trace.name.removesuffix(".npz") + ".problem.npz")
-    for target in (arguments.trace, beside):
-        if target:
-            files.check_target(target)
     done = learning.train(separator, problem, checkpoint, arguments.seed, (unseen, observed), progress=sys.stderr.isatty())
     step = done.step
+    beside: list[tuple[Path, Callable[[Path], Path]]] = []
     if arguments.trace:
         few = Problem(problem.mixtures[:learning.SHOWN].cpu(), problem.mixing)
-        Trace(few, done.shown, type(separator).__name__, parameters_of(separator), arguments.seed, 60 * done.minutes).save(arguments.trace)
-        files.save_problem(beside, few, Truth(truth.sources[:learning.SHOWN].cpu()))
+        true = Truth(truth.sources[:learning.SHOWN].cpu())
+        trace = Trace(few, done.shown, type(separator).__name__, parameters_of(separator),
+                      arguments.seed, 60 * done.minutes)
+        beside = [(arguments.trace, trace.save), (_problem_beside(arguments.trace),
+                                                  lambda path: files.save_problem(path, few, true))]
     found = separator.trained(step, tuple(problem.mixtures.shape[1:]), name)
     blind = separator.order == "set"  # then which is which cannot be known
     scored = (metrics.summarize(step.sources, truth.sources, order="set") if blind
@@ -782,7 +869,8 @@ def _learn_mask(arguments: argparse.Namespace, name: str, checkpoint: Path) -> t
             "seed": arguments.seed, "minutes": round(done.minutes, 1), "iterations": step.index,
             "parameters": sum(weight.numel() for weight in found.parameters()), "device": problem.mixtures.device.type,
             "held_out": tasks.HELD_OUT_IS, "unseen_psnr": figure}
-    return found, card, [f"{what}, {scored.n} held-out mixtures: {scored.mean:.1f} dB, SSIM {scored.ssim:.3f}"]
+    said = f"{what}, {scored.n} held-out mixtures: {scored.mean:.1f} dB, SSIM {scored.ssim:.3f}"
+    return found, card, [said], *beside
 
 
 def _train_score(learned: Dataset, held_out: Tensor, checkpoint: Path, name: str,
@@ -791,10 +879,6 @@ def _train_score(learned: Dataset, held_out: Tensor, checkpoint: Path, name: str
     from sepviz.core import SepvizError
     from sepviz.priors.score import train_score
 
-    height, width = held_out.shape[-2:]
-    if height % 4 or width % 4:
-        raise SepvizError(f"{arguments.dataset} has images of {height}x{width}: the network halves them twice, "
-                          "so both sides must be divisible by 4")
     start = zoo.load(arguments.start) if arguments.start else None
     if start is not None and zoo.kind_of(start) != "score":
         raise SepvizError(f"--start {arguments.start} is of kind {zoo.kind_of(start)}: give weights of a score prior")
@@ -827,7 +911,8 @@ def _train_nmf(learned: Dataset, held_out: Tensor, checkpoint: Path, name: str,
     from sepviz.priors.dictionary import train_dictionary
 
     prior, card = train_dictionary(learned.images, learned.labels, held_out, reach=2 if arguments.model == "conv-nmf" else 0,
-                                   iterations=arguments.iterations or 300, seed=arguments.seed, name=name, progress=sys.stderr.isatty())
+                                   iterations=arguments.iterations, seed=arguments.seed, name=name,
+                                   progress=sys.stderr.isatty())
     return prior, card, [_held_out(card["rebuilt_psnr"], "{n} held-out images rebuilt from the bases")]
 
 
@@ -843,25 +928,6 @@ def _train_cnn(learned: Dataset, held_out: Tensor, checkpoint: Path, name: str,
 TRAINERS: dict[str, Callable[..., tuple[Any, dict, list[str]]]] = {
     "score": _train_score, "gan": _train_gan, "nmf": _train_nmf, "conv-nmf": _train_nmf, "cnn": _train_cnn}
 MASKS = ("egg", "supervised", "adversarial-mask", "remix")  # methods whose training leaves a mask network
-
-
-def _check_checkpoint(path: Path) -> None:
-    """Refuse a file in the checkpoint's place that is none."""
-    import pickle
-
-    import torch
-
-    from sepviz.core import SepvizError
-
-    if not path.exists():
-        return
-    try:
-        state = torch.load(path, weights_only=True, map_location="cpu")
-        parts = {"settings", "seed", "prior", "rng", "iteration", "elapsed"}
-        if not isinstance(state, dict) or not parts <= set(state):
-            raise KeyError("iteration")
-    except (RuntimeError, KeyError, EOFError, ValueError, pickle.UnpicklingError):
-        raise SepvizError(f"{path} is damaged or no checkpoint: remove it, or choose another --out") from None
 
 
 # --- export, bench, data ------------------------------------------------------------------------
@@ -1012,7 +1078,8 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
                        TRACE.problem.npz""")
     train.add_argument("--minutes", type=_duration, help="score: default 60")
     train.add_argument("--iterations", type=_whole, metavar="N",
-                       help="score: in place of --minutes; the others: default 10000 (gan), 3000 (cnn) or 300 (nmf, conv-nmf)")
+                       help="""score: in place of --minutes; the others: default 10000 (gan),
+                       3000 (cnn), at most 400 (nmf) or 300 (conv-nmf) of each class""")
     train.add_argument("--preset", help="gan: paper (512, 256 and 128 features) or narrow (half of them); masks: paper or program")
     train.add_argument("--compile", action="store_true",
                        help="compile the network first: a minute, then faster; needs a C++ compiler")

@@ -16,7 +16,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 from sepviz import files
 from sepviz.core import Examples, Problem, SepvizError, Step, parameters_of
 from sepviz.mixing import Mixing
-from sepviz.priors.checkpoint import keep, take_up
+from sepviz.priors.checkpoint import Diverged, described, is_finite, keep, kept, take_up
+from sepviz.priors.checks import in_its_type
 from sepviz.priors.mask import MaskNetwork
 from sepviz.priors.score import bfloat16_is_fast
 
@@ -221,7 +222,8 @@ class Discriminator(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         with torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16_is_fast(images.device)):
-            return self.network(images.contiguous(memory_format=torch.channels_last)).float().flatten()
+            images = images.float().contiguous(memory_format=torch.channels_last)
+            return in_its_type(self, self.network, images).flatten()
 
 
 class Trained(NamedTuple):
@@ -240,32 +242,59 @@ def train(separator: Any, problem: Problem, checkpoint: Path, seed: int, data: S
     checkpoint : path
         Where the newest step is kept; a run that was killed in the middle of a step makes that step again.
     data : sequence of str
-        Names of what is learned from; a checkpoint of other data, another method or seed is refused.
+        Names of what is learned from; a checkpoint of other data, method, parameters or seed is
+        refused.
+
+    Raises
+    ------
+    SepvizError
+        If a step holds numbers that are not finite; the checkpoint stays at the step before.
     """
     from tqdm.auto import tqdm
 
     device = problem.mixtures.device
     rng = Generator(device).manual_seed(seed)
     assert problem.examples is not None
-    digests = [files.digest(images) for images in (problem.mixtures, *problem.examples) if images is not None]
-    settings = {"method": type(separator).__name__, "data": [*data, *digests], "device": device.type, **parameters_of(separator)}
-    state, step, elapsed = take_up(checkpoint, settings, seed, device), None, 0.0
+    sets = {"mixtures": problem.mixtures}
+    sets |= {f"examples: {name}": images for name, images in problem.examples._asdict().items()}
+    for name, images in sets.items():
+        if images is not None and bool((images == images.flatten()[0]).all()):
+            value = float(images.flatten()[0])
+            raise SepvizError(f"{name}: {len(images)} images all of one value, {value:g}: "
+                              "there is nothing to learn; take other sets")
+    settings = {"method": type(separator).__name__, "sets": " and ".join(data),
+                **{name: described(images) for name, images in sets.items() if images is not None},
+                "seed": seed, "device": device.type, **parameters_of(separator)}
+    state, step, elapsed = take_up(checkpoint, settings, device), None, 0.0
     shown: list[Step] = []
+    told: list[str] = []
     if state is not None:
-        elapsed = state["elapsed"]
-        shown = [one._replace(sources=one.sources.cpu()) for one in map(Step._make, state["shown"])]
-        step = Step(state["iteration"], state["stage"], state["sources"], state["prior"], state["info"])
-        rng.set_state(state["rng"].cpu())
+        try:
+            elapsed, parts = state["elapsed"], state["parts"]
+            shown = [one._replace(sources=one.sources.cpu())
+                     for one in map(Step._make, parts["shown"])]
+            step = Step(state["iteration"], parts["stage"], parts["sources"], parts["extras"],
+                        parts["info"])
+            rng.set_state(state["rng"].cpu())
+        except (RuntimeError, KeyError, TypeError, AttributeError):
+            raise SepvizError(f"{checkpoint} is damaged: remove it, "
+                              "or choose another --out") from None
     total = separator.total_steps(problem)
     with tqdm(total=total, initial=step.index if step else 0, unit="step", desc=type(separator).__name__, disable=not progress) as bar:
         tick = time.monotonic()
         for newest in separator.steps(problem, rng, step):
+            if not (is_finite(newest) and all(map(math.isfinite, newest.info.values()))):
+                raise Diverged(f"step {newest.index} ({newest.stage}) holds numbers that are not "
+                               f"finite: the training diverged; {kept(checkpoint).partition(';')[0]}; "
+                               "take a smaller learning_rate (--set), or another --seed and --out")
             step = newest
             elapsed, tick = elapsed + time.monotonic() - tick, time.monotonic()
             shown.append(step._replace(sources=step.sources[:SHOWN].cpu().half(), extras={}))
-            keep(checkpoint, settings, seed, {
-                "prior": step.extras, "sources": step.sources, "stage": step.stage, "info": step.info, "iteration": step.index,
-                "shown": [tuple(one) for one in shown], "rng": rng.get_state(), "elapsed": elapsed})
+            parts = {"extras": step.extras, "sources": step.sources, "stage": step.stage,
+                     "info": step.info, "shown": [tuple(one) for one in shown]}
+            state = {"parts": parts, "rng": rng.get_state(), "iteration": step.index,
+                     "elapsed": elapsed}
+            files.patiently(functools.partial(keep, checkpoint, settings, state), told)
             bar.set_postfix_str(step.stage, refresh=False)
             bar.update(step.index - bar.n)
     assert step is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -84,43 +84,76 @@ def names_for(method: str, wanted: Any) -> list[str]:
 
 
 def save(prior: torch.nn.Module, path: str | Path, facts: dict[str, Any]) -> Path:
-    """Write weights (float16) as safetensors and, beside them, the card with their hash; both or neither.
+    """Write weights as safetensors and, beside them, the card with their hash; both or neither.
+
+    Weights are of float16, or of float32 where a tensor is too large for that.
 
     Parameters
     ----------
     path : path
         ``NAME.safetensors``; nothing is written over.
     facts : dict
-        What the card says besides.
+        What the card says besides; a number that is not finite becomes null.
+
+    Raises
+    ------
+    SepvizError
+        If a weight is not finite, or a file is there or cannot be written.
     """
     from safetensors.torch import save as to_bytes
 
     path = Path(path).with_suffix(".safetensors")
+    weights = {}
+    for key, value in prior.state_dict().items():
+        _check_finite(path, key, value)
+        half = value.detach().half()
+        fits = bool(torch.isfinite(half).all())
+        weights[key] = (half if fits else value.detach().float()).cpu().contiguous()
     path.parent.mkdir(parents=True, exist_ok=True)
-    for target in (path, path.with_suffix(".json")):
-        files.check_target(target)
-    weights = {key: value.detach().half().cpu().contiguous() for key, value in prior.state_dict().items()}
     data = to_bytes(weights, metadata={"kind": kind_of(prior), "settings": json.dumps(prior.settings())})  # type: ignore[operator]
-    text = json.dumps({**facts, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}, indent=1) + "\n"
-    files.write(path.with_suffix(".json"), lambda file: file.write(text.encode()))
-    return files.write(path, lambda file: file.write(data))
+    facts = {**facts, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    text = files.to_json(facts, indent=1) + "\n"
+    return files.write_all({path: lambda file: file.write(data),
+                            path.with_suffix(".json"): lambda file: file.write(text.encode())})[0]
+
+
+def _check_finite(path: Path, name: str, value: torch.Tensor) -> None:
+    bad = ~torch.isfinite(value)
+    if bool(bad.any()):
+        raise SepvizError(f"{path}: weights {name} hold {float(value[bad][0])}: "
+                          "the training diverged; train again with another --seed or "
+                          "a smaller learning rate")
+
+
+def _read_json(text: str) -> Any:
+    """JSON without NaN and Infinity, which are none, though Python reads them."""
+    def refuse(word: str) -> NoReturn:
+        raise ValueError(f"{word} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def path_of(name: str) -> Path:
+    """Where the weights of a name of the zoo, or of a path, are."""
+    return Path(name) if name.endswith(".safetensors") else FOLDER / f"{name}.safetensors"
 
 
 def load(name: str, device: str | torch.device = "cpu") -> Any:
     """A trained prior, ready to use: a name of the zoo or the path of a ``.safetensors`` file.
 
-    The file's hash is compared with its card's; a mismatch is an error.
+    The file's hash is compared with its card's; a mismatch is an error, and so are weights that are
+    not finite.
     """
     from safetensors import SafetensorError, safe_open
 
-    path = Path(name) if name.endswith(".safetensors") else FOLDER / f"{_known(name)}.safetensors"
+    path = path_of(name if name.endswith(".safetensors") else _known(name))
     if not path.is_file():
         raise SepvizError(f"no weights at {path}: check the path, or choose one of {', '.join(names())}")
     beside = path.with_suffix(".json")
     if beside.is_file():
         try:
-            want = json.loads(beside.read_text(encoding="utf-8"))["sha256"]
-        except (ValueError, KeyError, TypeError):
+            want = _read_json(beside.read_text(encoding="utf-8"))["sha256"]
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise SepvizError(f"{beside} is damaged or no card: fetch it again with {path.name}, or remove it") from None
         got = hashlib.sha256(path.read_bytes()).hexdigest()
         if want != got:
@@ -128,11 +161,17 @@ def load(name: str, device: str | torch.device = "cpu") -> Any:
                               "the file is damaged or another; fetch it again")
     try:
         with safe_open(path, "pt") as file:
-            kind, settings = file.metadata().get("kind", "score"), json.loads(file.metadata()["settings"])
+            kind = file.metadata().get("kind", "score")
+            settings = _read_json(file.metadata()["settings"])
             weights = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
+        with torch.device("meta"):  # sizes alone: settings could ask for any memory
+            KINDS[kind](**settings).load_state_dict(weights, assign=True)
         prior = KINDS[kind](**settings)
         prior.load_state_dict(weights)
-    except (SafetensorError, KeyError, TypeError, RuntimeError, ValueError, AttributeError, IndexError) as error:
+    except (SafetensorError, KeyError, TypeError, RuntimeError, ValueError, AttributeError,
+            IndexError, OverflowError) as error:
         reason = str(error).splitlines()[0]
         raise SepvizError(f"{path} holds no weights of a prior ({reason}): train them with sepviz train") from None
+    for key, value in weights.items():
+        _check_finite(path, key, value)
     return prior.to(device).eval().requires_grad_(False)

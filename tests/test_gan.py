@@ -75,8 +75,10 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_been(images, tmp_path):
 
 def test_a_checkpoint_of_another_run_is_refused(images, tmp_path):
     trained(images, tmp_path / "gan.ckpt")
-    with pytest.raises(SepvizError, match="another data set, network or seed"):
+    with pytest.raises(SepvizError, match=r"seed 0 \(here 1\)"):
         trained(images, tmp_path / "gan.ckpt", seed=1)
+    with pytest.raises(SepvizError, match=r"images 300 of 1x28x28, digest .* \(here 299 of"):
+        trained(images[1:], tmp_path / "gan.ckpt")
 
 
 def test_the_oracle_finds_what_the_generator_makes(images, tmp_path):

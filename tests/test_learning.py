@@ -1,6 +1,8 @@
 """Learning from mixtures: the setting, what a method may see, training that survives, and masks on new mixtures."""
 
+import errno
 import itertools
+import os
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from torch import Generator
 from sepviz import learning, separators, tasks, zoo
 from sepviz.core import Examples, Problem, SepvizError
 from sepviz.mixing import Mixing
-from sepviz.priors import MaskNetwork
+from sepviz.priors import MaskNetwork, checkpoint
 from sepviz.separators import AdversarialMask, Constant, Egg, GloMasking, Mask, Remix, Rpca, SsNmf, Supervised
 from sepviz.separators.glo_masking import Codes, into_ball
 from sepviz.separators.remix import unevenness
@@ -221,7 +223,7 @@ class TestMaskNetwork:
             MaskNetwork().mask(torch.zeros(shape))
 
     def test_odd_sizes(self):
-        with pytest.raises(SepvizError, match="multiple of 8"):
+        with pytest.raises(SepvizError, match=r"30x30.*divisible by 8"):
             MaskNetwork((1, 30, 30))
 
 
@@ -255,7 +257,7 @@ class TestTraining:
         problem = setting[0]
         learning.train(Egg(iterations=1, batch=8), problem, tmp_path / "one.ckpt", 0, ("a",), progress=False)
         fewer = problem._replace(examples=problem.examples._replace(observed=problem.examples.observed[:9]))
-        with pytest.raises(SepvizError, match="another data set"):
+        with pytest.raises(SepvizError, match=r"examples: observed 16 of .* \(here 9 of 1x32x32"):
             learning.train(Egg(iterations=1, batch=8), fewer, tmp_path / "one.ckpt", 0, ("a",), progress=False)
 
     def test_a_run_that_was_killed_ends_the_same(self, setting, tmp_path):
@@ -280,11 +282,38 @@ class TestTraining:
         assert torch.equal(rest.step.sources, whole.step.sources) and rest.minutes > 0
         assert [step.index for step in rest.shown] == [0, 1, 2, 3, 4] and rest.shown[0].sources.shape == (4, 2, 1, 32, 32)
 
+    def test_a_training_that_diverges_keeps_the_step_before(self, setting, tmp_path):
+        class Diverging(Egg):
+            def steps(self, problem, rng, start=None):
+                for step in super().steps(problem, rng, start):
+                    yield step._replace(extras={**step.extras, "weights": step.extras["weights"] / (0 if step.index == 2 else 1)})
+
+        path = tmp_path / "one.ckpt"
+        with pytest.raises(SepvizError, match=r"step 2 .*keeps the run up to iteration 1; take a smaller learning_rate"):
+            learning.train(Diverging(iterations=3, batch=8), setting[0], path, 0, ("a",), progress=False)
+        assert checkpoint.read(path)["iteration"] == 1
+
+    def test_examples_of_one_value_teach_nothing(self, setting, tmp_path):
+        black = setting[0]._replace(examples=setting[0].examples._replace(observed=torch.zeros(9, 1, 32, 32)))
+        with pytest.raises(SepvizError, match="examples: observed: 9 images all of one value, 0"):
+            learning.train(Egg(iterations=1, batch=8), black, tmp_path / "one.ckpt", 0, ("a",), progress=False)
+
+    def test_a_save_that_fails_does_not_end_the_training(self, setting, tmp_path, monkeypatch, capsys):
+        def full(*_):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(os, "fsync", full)
+        done = learning.train(Egg(iterations=2, batch=8), setting[0], tmp_path / "one.ckpt", 0, ("a",), progress=False)
+        told = capsys.readouterr().err
+        assert done.step.index == 2 and told.count("No space left") == told.count("\n") == 1 and not list(tmp_path.iterdir())
+
     def test_a_checkpoint_of_other_data_is_refused(self, setting, tmp_path):
         separator = Constant()
         learning.train(Egg(iterations=1, batch=8), setting[0], tmp_path / "one.ckpt", 0, ("a",), progress=False)
-        with pytest.raises(SepvizError, match="another data set"):
+        with pytest.raises(SepvizError, match=r"sets a \(here b\)"):
             learning.train(Egg(iterations=1, batch=8), setting[0], tmp_path / "one.ckpt", 0, ("b",), progress=False)
+        with pytest.raises(SepvizError, match=r"iterations 1 \(here 2\), batch 8 \(here 4\)"):
+            learning.train(Egg(iterations=2, batch=4), setting[0], tmp_path / "one.ckpt", 0, ("a",), progress=False)
         assert separator.total_steps(setting[0]) == 0
 
     @pytest.mark.parametrize("method", ["egg", "adversarial-mask", "remix", "supervised"])

@@ -1,13 +1,19 @@
 """Priors: the Gaussian against calculus and Monte Carlo, the learned one trained, stopped, resumed, saved."""
 
+import errno
+import json
 import math
+import os
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from sepviz import zoo
 from sepviz.core import SepvizError
-from sepviz.priors import ScorePrior, score
+from sepviz.priors import CnnRegressor, DictionaryPrior, GanPrior, MaskNetwork, ScorePrior, checkpoint, score
+from sepviz.priors.cnn import train_cnn
+from sepviz.priors.dictionary import train_dictionary
 from sepviz.priors.score import compile_checked, train_score, validate
 
 
@@ -99,22 +105,205 @@ def test_every_batch_has_its_share_of_each_noise(count, device):
 
 
 def test_a_checkpoint_of_another_run_is_refused(images, tmp_path):
-    train(images, tmp_path / "bars.ckpt", 2)
-    with pytest.raises(SepvizError, match="seed"):
-        train(images, tmp_path / "bars.ckpt", 2, seed=1)
+    """Whatever decides how a training goes is named, with what it was and what it is now."""
+    path = tmp_path / "bars.ckpt"
+    first, _ = train(images, path, 2)
+    other = images.flip(0)
+    for changes, words in (
+            ({"seed": 1}, "seed 0 (here 1)"), ({"iterations": 3}, "iterations 2 (here 3)"),
+            ({"learning_rate": 1e-3}, "learning rate 0.002 (here 0.001)"), ({"batch": 16}, "batch 32 (here 16)"),
+            ({"widths": (8, 8, 16)}, "widths [8, 8, 8] (here [8, 8, 16])"),
+            ({"iterations": None, "minutes": 1.0}, "iterations 2 (here None), minutes None (here 1.0)"),
+            ({"start": first}, "start random weights (here score, digest "),
+            ({"images": other[:250]}, f"(here 250 of 1x8x8, digest {checkpoint.digest(other[:250])})")):
+        options = {"images": images[:250], "iterations": 2, "widths": (8, 8, 8), "batch": 32, "progress": False, **changes}
+        with pytest.raises(SepvizError) as caught:
+            train_score(held_out=images[250:], checkpoint=path, **options)
+        assert words in str(caught.value) and "remove the file" in str(caught.value) and "\n" not in str(caught.value)
+    again, card = train(images, path, 2)  # the same one is done
+    assert card["iterations"] == 2 and card["start"] == "random weights" and card["compiled"] is False
+    assert all(torch.equal(one, two) for one, two in zip(first.parameters(), again.parameters(), strict=True))
+
+
+def test_the_cnn_goes_on_with_its_own_images_alone(images, tmp_path):
+    def run(some, iterations=2):
+        return train_cnn(some, images[:5], tmp_path / "cnn.ckpt", iterations=iterations, width=4, batch=16, progress=False)
+
+    run(images)
+    with pytest.raises(SepvizError, match=r"images 300 of 1x8x8, digest .* \(here 299 of 1x8x8"):
+        run(images[1:])
+    with pytest.raises(SepvizError, match=r"iterations 2 \(here 9\)"):
+        run(images, 9)
+
+
+def test_a_checkpoint_of_an_older_sepviz_is_refused(images, tmp_path):
+    torch.save({"settings": json.dumps({"name": "score"}), "seed": 0, "prior": {}, "rng": torch.zeros(1), "iteration": 2, "elapsed": 1.0},
+               tmp_path / "bars.ckpt")
+    with pytest.raises(SepvizError, match="format 1, this sepviz goes on from 2"):
+        train(images, tmp_path / "bars.ckpt", 2)
+
+
+def test_a_bitten_checkpoint_is_refused_in_a_line(images, tmp_path):
+    path = tmp_path / "bars.ckpt"
+    train(images, path, 1)
+    whole, rng, refused = path.read_bytes(), torch.Generator().manual_seed(0), 0
+    spoilt = [whole[:size] for size in (0, 10, len(whole) // 2, len(whole) - 20)]
+    for place in torch.randint(len(whole), (20,), generator=rng).tolist():
+        spoilt.append(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1:])
+    for data in spoilt:
+        path.write_bytes(data)
+        try:
+            train(images, path, 1)
+        except SepvizError as error:
+            assert str(path) in str(error) and "\n" not in str(error)
+            refused += 1
+    assert refused >= 15  # a byte of padding may be bitten, or of a name that nobody reads
+
+
+@pytest.mark.parametrize("change", [{"iteration": -1}, {"elapsed": math.nan}, {"parts": {}}, {"rng": torch.zeros(3)},
+                                    {"parts": {"prior": {}, "average": {}, "optimizer": {}}}, {"settings": []}])
+def test_a_checkpoint_of_wrong_fields_is_refused(change, images, tmp_path):
+    train(images, tmp_path / "bars.ckpt", 1)
+    torch.save({**torch.load(tmp_path / "bars.ckpt"), **change}, tmp_path / "bars.ckpt")
+    with pytest.raises(SepvizError, match=r"bars\.ckpt is damaged"):
+        train(images, tmp_path / "bars.ckpt", 1)
+
+
+def losses(monkeypatch, at, value):
+    """The loss of iteration ``at`` is this much more; so is every one after it."""
+    calls, loss = [], score.denoising_loss
+
+    def other(*arguments):
+        calls.append(1)
+        return loss(*arguments) + (value if len(calls) >= at else 0)
+
+    monkeypatch.setattr(score, "denoising_loss", other)
+
+
+def test_a_training_that_diverges_says_where_and_keeps_the_last_good_checkpoint(images, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "SAVE_EVERY", -1)  # at every iteration
+    losses(monkeypatch, 4, math.inf)
+    with pytest.raises(SepvizError, match=r"loss inf at iteration 4: .*bars\.ckpt keeps the run up to iteration 3; "):
+        train(images, tmp_path / "bars.ckpt", 9)
+    assert checkpoint.read(tmp_path / "bars.ckpt")["iteration"] == 3
+
+
+def test_weights_that_diverge_in_the_last_iteration_are_no_success(images, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.optim.AdamW, "step", lambda self: self.param_groups[0]["params"][0].data.fill_(math.nan))
+    with pytest.raises(SepvizError, match=r"weights that are not finite at iteration 1: .*no checkpoint was made"):
+        train(images, tmp_path / "bars.ckpt", 1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_loss_that_never_moves_is_no_success(images, tmp_path, monkeypatch):
+    monkeypatch.setattr(score, "denoising_loss", lambda prior, *_: 0 * next(prior.parameters()).sum() + 2)
+    with pytest.raises(SepvizError, match="the loss stayed at 2 for 20 iterations"):
+        train(images, tmp_path / "bars.ckpt", 20)
+
+
+def test_a_full_disk_does_not_end_a_training(images, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(checkpoint, "SAVE_EVERY", -1)
+    train(images[1:], tmp_path / "bars.ckpt", 3)
+    (tmp_path / "bars.ckpt").rename(tmp_path / "old.ckpt")
+    fsync, calls = os.fsync, []
+
+    def full(handle):
+        calls.append(1)
+        if len(calls) > 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    _, card = train(images, tmp_path / "bars.ckpt", 5)
+    told = capsys.readouterr().err
+    assert card["iterations"] == 5 and told.count("\n") == told.count("No space left on device") == 1
+    assert checkpoint.read(tmp_path / "bars.ckpt")["iteration"] == 2  # the newest that was whole
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bars.ckpt", "old.ckpt"]
 
 
 @pytest.mark.parametrize("bad", [torch.zeros(10, 1, 8, 8, dtype=torch.uint8), torch.zeros(300, 1, 8, 8),
-                                 torch.zeros(300, 8, 8, dtype=torch.uint8)])
-def test_bad_training_images_are_refused(bad, tmp_path):
+                                 torch.zeros(300, 8, 8, dtype=torch.uint8), torch.zeros(0, 1, 8, 8, dtype=torch.uint8),
+                                 torch.full((300, 1, 8, 8), 9, dtype=torch.uint8),
+                                 torch.arange(64, dtype=torch.uint8).reshape(1, 1, 8, 8).repeat(300, 1, 1, 1)])
+def test_bad_training_images_are_refused(bad, images, tmp_path):
     with pytest.raises(SepvizError, match="training images"):
-        train_score(bad, bad, tmp_path / "bad.ckpt", iterations=1, batch=32, progress=False)
+        train_score(bad, images, tmp_path / "bad.ckpt", iterations=1, batch=32, progress=False)
+    with pytest.raises(SepvizError, match="training images"):
+        train_cnn(bad, images, tmp_path / "bad.ckpt", iterations=1, batch=32, progress=False)
+    with pytest.raises(SepvizError, match="training images"):
+        train_dictionary(bad, torch.zeros(len(bad)), images, per_class=15, progress=False)
+
+
+@pytest.mark.parametrize("shape", [(0, 1, 8, 8), (5, 1, 8, 4), (5, 8, 8)])
+def test_bad_held_out_images_are_refused(shape, images, tmp_path):
+    bad = torch.ones(shape, dtype=torch.uint8)
+    with pytest.raises(SepvizError, match="held-out images"):
+        train_score(images, bad, tmp_path / "bad.ckpt", iterations=1, batch=32, progress=False)
+    with pytest.raises(SepvizError, match="held-out images"):
+        train_dictionary(images, torch.zeros(300), bad, progress=False)
+
+
+def test_a_dictionary_of_too_few_or_black_images_is_refused(images):
+    labels = torch.arange(300) % 2
+    with pytest.raises(SepvizError, match="class 1 has 9 images"):
+        train_dictionary(images[:19], labels[:19], images[:2], per_class=10, progress=False)
+    half = images * (labels == 0).view(-1, 1, 1, 1).to(torch.uint8)
+    with pytest.raises(SepvizError, match="class 1 has 150 training images, all of them black"):
+        train_dictionary(half, labels, images[:2], per_class=10, progress=False)
+    with pytest.raises(SepvizError, match=r"70 bases for each class: class 0 has 150 images of 64 pixels"):
+        train_dictionary(images, labels, images[:2], per_class=70, progress=False)
+
+
+def test_the_card_of_a_dictionary_says_what_was_done(images):
+    _, card = train_dictionary(images[:40], torch.zeros(40), images[:1], per_class=3, iterations=7, progress=False)
+    assert card["iterations"] == 7 and card["images_per_class"] == 40 and card["rebuilt_psnr"]["n"] == 1
+    _, card = train_dictionary(images[:40], torch.zeros(40), images[:1], per_class=3, progress=False)
+    assert 7 < card["iterations"] <= 400
+    _, card = train_dictionary(images[:40], torch.zeros(40), images[:1], per_class=3, reach=1, iterations=7, progress=False)
+    assert card["iterations"] == 7
 
 
 @pytest.mark.parametrize("sigma", [0.0, -0.1, 3.0, float("nan")])
 def test_noise_that_was_not_trained_on_is_refused(sigma):
     with pytest.raises(SepvizError, match="sigma"):
         ScorePrior((1, 8, 8), widths=(8, 8, 8)).denoise(torch.zeros(1, 1, 8, 8), sigma)
+
+
+@pytest.mark.parametrize("kind", [CnnRegressor, DictionaryPrior, GanPrior, MaskNetwork, ScorePrior])
+@pytest.mark.parametrize("shape", [(28, 28), (1, 28, 28, 1), (0, 32, 32), (1, -32, 32), (1, 32.0, 32), (1, True, 32), 32, "abc", None,
+                                   (1, 32, 10**30)])
+def test_a_prior_of_no_image_shape_is_refused(kind, shape):
+    with pytest.raises(SepvizError) as caught, torch.device("meta"):
+        kind(shape)
+    assert "\n" not in str(caught.value) and ("want" in str(caught.value) or "images of" in str(caught.value))
+
+
+@pytest.mark.parametrize("make", [
+    lambda: ScorePrior((1, 30, 30)), lambda: ScorePrior((1, 28, 30)), lambda: ScorePrior(widths=(8, 8)),
+    lambda: ScorePrior(widths=(8, 8, 4)),
+    lambda: ScorePrior(mean=math.nan), lambda: ScorePrior(deviation=0.0), lambda: ScorePrior(sigma_max=math.inf),
+    lambda: ScorePrior(deviation="1"), lambda: GanPrior(latent_size=0), lambda: GanPrior(widths=(8, 8)), lambda: CnnRegressor(width=0),
+    lambda: DictionaryPrior(classes=0), lambda: DictionaryPrior(per_class=-1), lambda: DictionaryPrior(reach=0.5),
+    lambda: MaskNetwork((1, 30, 32))])
+def test_a_prior_of_impossible_numbers_is_refused(make):
+    with pytest.raises(SepvizError, match=r"want|divisible"):
+        make()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_priors_answer_in_the_type_they_are_asked_in(dtype):
+    """float64 as float32 does, to float32's accuracy; the shorter types to theirs."""
+    torch.manual_seed(0)
+    x, z = torch.rand(2, 1, 32, 32), torch.randn(2, 5)
+    denoiser = ScorePrior((1, 32, 32), 0.1, 0.3, widths=(8, 8, 8)).eval()
+    torch.nn.init.normal_(denoiser.network.head.weight, std=0.1)
+    cnn, gan, mask = CnnRegressor((1, 32, 32), 4).eval(), GanPrior((1, 32, 32), 5, (8, 8, 8)).eval(), MaskNetwork().eval()
+    for ask, given in ((lambda x: denoiser.denoise(x, 0.3), x), (lambda x: denoiser.score(x, 0.3), x), (cnn.regress, x), (gan.decode, z),
+                       (mask.mask, x), (mask.take_apart, x)):
+        with torch.no_grad():
+            found, wanted = ask(given.to(dtype)), ask(given)
+        assert found.dtype == dtype
+        torch.testing.assert_close(found.float(), wanted, rtol=0.05, atol=1e-6 if dtype == torch.float64 else 0.1)
 
 
 def test_images_of_another_size_are_refused():
@@ -154,6 +343,69 @@ def test_a_damaged_card_is_refused(saved, card):
     with pytest.raises(SepvizError, match="card") as error:
         zoo.load(str(path))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_weights_that_are_not_finite_are_neither_written_nor_read(saved, bad, tmp_path):
+    prior, _ = saved
+    weights = {key: value.half().clone() for key, value in prior.state_dict().items()}
+    weights["network.head.bias"].fill_(bad)
+    save_file(weights, tmp_path / "bad.safetensors", {"kind": "score", "settings": json.dumps(prior.settings())})
+    with pytest.raises(SepvizError, match=rf"bad\.safetensors: weights network.head.bias hold {bad}"):
+        zoo.load(str(tmp_path / "bad.safetensors"))
+    prior.network.head.bias.data.fill_(bad)
+    with pytest.raises(SepvizError, match=r"network\.head\.bias"):
+        zoo.save(prior, tmp_path / "new.safetensors", {})
+    assert not list(tmp_path.glob("new*")) and not list(tmp_path.glob(".*"))
+
+
+def test_weights_too_large_for_float16_are_kept(saved, tmp_path):
+    prior, _ = saved
+    prior.network.head.bias.data.fill_(1e6)
+    again = zoo.load(str(zoo.save(prior, tmp_path / "large.safetensors", {})))
+    assert float(again.network.head.bias[0]) == 1e6
+
+
+@pytest.mark.parametrize("change", [{"mean": math.nan}, {"deviation": math.inf}, {"image_shape": [1, 10**9, 10**9]},
+                                    {"image_shape": [1, 30, 30]}, {"widths": [8, 8, 8 * 10**6]}])
+def test_weights_with_impossible_settings_are_refused(saved, change, tmp_path):
+    prior, _ = saved
+    save_file(prior.state_dict(), tmp_path / "bad.safetensors",
+              {"kind": "score", "settings": json.dumps({**prior.settings(), **change})})
+    with pytest.raises(SepvizError, match=r"bad\.safetensors holds no weights of a prior"):
+        zoo.load(str(tmp_path / "bad.safetensors"))
+
+
+def test_a_card_is_valid_json(saved, tmp_path):
+    prior, _ = saved
+    facts = {"loss": math.nan, "psnr": [math.inf, 1.5], "deep": {"least": -math.inf}}
+    zoo.save(prior, tmp_path / "odd.safetensors", facts)
+    text = (tmp_path / "odd.json").read_text()
+    card = json.loads(text, parse_constant=lambda word: pytest.fail(word))
+    assert (card["loss"], card["psnr"], card["deep"]) == (None, [None, 1.5], {"least": None})
+    zoo.load(str(tmp_path / "odd.safetensors"))
+    (tmp_path / "odd.json").write_text(text.replace("null", "NaN"))
+    with pytest.raises(SepvizError, match=r"odd\.json is damaged or no card"):
+        zoo.load(str(tmp_path / "odd.safetensors"))
+
+
+@pytest.mark.parametrize("calls_that_work", [0, 1])
+def test_weights_and_card_are_both_there_or_neither(saved, tmp_path, monkeypatch, calls_that_work):
+    replace, calls = os.replace, []
+
+    def full(*paths):
+        calls.append(1)
+        if len(calls) > calls_that_work:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(*paths)
+
+    before = sorted(tmp_path.iterdir())
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(SepvizError, match=r"cannot write .*new"):
+        zoo.save(saved[0], tmp_path / "new.safetensors", {})
+    assert sorted(tmp_path.iterdir()) == before
+    monkeypatch.undo()
+    zoo.save(saved[0], tmp_path / "new.safetensors", {})  # nothing is in the way
 
 
 def test_images_of_one_value_teach_nothing(tmp_path):

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sepviz import learning, load_prior, metrics, tasks, zoo
+from sepviz import files, learning, load_prior, metrics, tasks, zoo
 from sepviz.bench import run
 from sepviz.core import Problem, SepvizError, Step, order_of
 from sepviz.separators import AdversarialMask, Constant, Egg, Glo, GloMasking, Mask, Remix, Rpca, SsNmf, Supervised
@@ -88,4 +88,6 @@ def last_step(separator: Any, problem: Problem, name: str, options: Any) -> Step
         return run.last_step(separator, problem, options.seed)
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = (options.keep or Path(folder)) / f"{name}-{len(problem.mixtures)}.ckpt"
-        return learning.train(separator, problem, checkpoint, options.seed, (name,)).step
+        checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        with files.lock(checkpoint):
+            return learning.train(separator, problem, checkpoint, options.seed, (name,)).step

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import collections
+import functools
 import hashlib
 import itertools
 import json
-import os
 import platform
 import time
 import zipfile
@@ -19,7 +19,7 @@ import torch
 from torch import Generator, Tensor
 
 import sepviz
-from sepviz import metrics, zoo
+from sepviz import files, metrics, zoo
 from sepviz.core import Problem, Separator, SepvizError, Step, Truth, order_of, parameters_of
 
 
@@ -89,6 +89,7 @@ def evaluate(methods: dict[str, Separator], problem: Problem, truth: Truth, *, s
     digest = hashlib.sha256(problem.mixtures.cpu().numpy().tobytes()).hexdigest()
     weights = {label: zoo.digest(getattr(separator, "prior", None)) for label, separator in methods.items()}
     warm: set[str] = set()  # methods whose first steps, slower than the rest, were run once untimed
+    told: list[str] = []  # of savings that failed
     done = 0
     with tqdm(total=len(starts) * len(methods), unit="chunk", disable=not progress) as bar, suppress(KeyboardInterrupt):
         for number, begin in enumerate(starts):
@@ -115,10 +116,11 @@ def evaluate(methods: dict[str, Separator], problem: Problem, truth: Truth, *, s
                     found = separate_chunk(separator, part, seed + number)
                     if file is not None:
                         file.parent.mkdir(parents=True, exist_ok=True)
-                        with open(file.with_suffix(".partial"), "wb") as partial:
-                            arrays = {name: np.asarray(value) for name, value in found._asdict().items() if value is not None}
-                            np.savez_compressed(partial, **arrays)  # type: ignore[arg-type]
-                        os.replace(file.with_suffix(".partial"), file)
+                        arrays: dict[str, Any] = {name: np.asarray(value) for name, value
+                                                  in found._asdict().items() if value is not None}
+                        save = functools.partial(np.savez_compressed, **arrays)
+                        whole = functools.partial(files.write, file, save, overwrite=True)
+                        files.patiently(whole, told)
                 store = figures[label]
                 store["found"].append(found)
                 store["residual"].append(part._replace(mixtures=part.mixtures.cpu()).residuals(found.sources, found.filters))

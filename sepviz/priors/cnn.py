@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Generator, Tensor, nn
 
+from sepviz.core import SepvizError
 from sepviz.data.split import some
 from sepviz.metrics import decibels
-from sepviz.priors.checkpoint import check_images, keep, take_up
+from sepviz.priors.checkpoint import Run, check_images, described
+from sepviz.priors.checks import in_its_type, shape_of_images, whole_numbers
 from sepviz.priors.score import bfloat16_is_fast
 
 
@@ -29,18 +30,21 @@ class CnnRegressor(nn.Module):
 
     def __init__(self, image_shape: Sequence[int] = (1, 28, 28), width: int = 48, name: str = "cnn"):
         super().__init__()
-        channels, image_height, image_width = image_shape
-        self.image_shape, self.width, self.name = (channels, image_height, image_width), width, name
+        self.image_shape, self.name = shape_of_images(image_shape), name
+        (self.width,), channels = whole_numbers("width", (width,), 1), self.image_shape[0]
         layers: list[nn.Module] = []
         for inward in (channels, width, width):
             layers += [nn.Conv2d(inward, width, 5, padding=2, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
         self.network = nn.Sequential(*layers, nn.Conv2d(width, channels, 5, padding=2))
 
     def regress(self, images: Tensor) -> Tensor:
-        """The clean images that these (N, C, H, W) are taken for, in [0, 1]."""
+        """The clean images that these (N, C, H, W) are taken for, in [0, 1] and of their type."""
+        if tuple(images.shape[-3:]) != self.image_shape:
+            raise SepvizError(f"images of shape {tuple(images.shape[-3:])}: the prior {self.name} "
+                              f"knows (C, H, W) = {self.image_shape}")
         with torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16_is_fast(images.device)):
-            logits = self.network(images)
-        return logits.float().sigmoid()
+            logits = in_its_type(self, self.network, images.float())
+        return logits.float().sigmoid().to(images.dtype)
 
     def settings(self) -> dict:
         """What `CnnRegressor` must be called with to take these weights back."""
@@ -67,55 +71,38 @@ def train_cnn(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, itera
     """
     from tqdm.auto import tqdm
 
-    check_images(images, batch)
-    checkpoint, device = Path(checkpoint), images.device
+    check_images(images, batch, held_out)
+    device = images.device
     torch.manual_seed(seed)
     rng = Generator(device).manual_seed(seed)
     regressor = CnnRegressor(images.shape[1:], width, name).to(device)
     optimizer = torch.optim.Adam(regressor.parameters(), lr=learning_rate, fused=True)
-    iteration, elapsed = 0, 0.0
-    state = take_up(checkpoint, regressor.settings(), seed, device)
-    if state is not None:
-        regressor.load_state_dict(state["prior"])
-        optimizer.load_state_dict(state["optimizer"])
-        rng.set_state(state["rng"].cpu())
-        iteration, elapsed = state["iteration"], state["elapsed"]
+    settings = {"model": "cnn", "images": described(images), "seed": seed, "iterations": iterations,
+                "width": width, "batch": batch, "learning rate": learning_rate, "amplitude": amplitude}
+    run = Run(checkpoint, settings, rng, prior=regressor, optimizer=optimizer)
 
     def disturbed(pictures: Tensor) -> Tensor:
         return pictures + amplitude * (2 * torch.rand(pictures.shape, generator=rng, device=device) - 1)
 
-    def save() -> None:
-        keep(checkpoint, regressor.settings(), seed, {"prior": regressor.state_dict(), "optimizer": optimizer.state_dict(),
-                                                      "rng": drawn_from, "iteration": iteration, "elapsed": elapsed})
-
-    drawn_from = rng.get_state()
-    saved = tick = time.monotonic()
-    try:
-        with tqdm(total=iterations, initial=iteration, unit="it", desc=f"train {name}", disable=not progress) as bar:
-            while iteration < iterations:
-                drawn_from = rng.get_state()  # an iteration that is stopped half-way is done again
-                clean = images[torch.randint(len(images), (batch,), generator=rng, device=device)].float() / 255
-                for group in optimizer.param_groups:
-                    group["lr"] = learning_rate * (1 - iteration / iterations)
-                optimizer.zero_grad(set_to_none=True)
-                loss = (regressor.regress(disturbed(clean)) - clean).square().mean()
-                loss.backward()
-                optimizer.step()
-                iteration += 1
-                drawn_from = rng.get_state()
-                now = time.monotonic()
-                elapsed, tick = elapsed + now - tick, now
-                bar.update()
-                if now - saved > 60:
-                    save()
-                    saved = now
-    finally:
-        save()
+    with tqdm(total=iterations, initial=run.iteration, unit="it", desc=f"train {name}",
+              disable=not progress) as bar, run:
+        while run.iteration < iterations:
+            run.begin()
+            index = torch.randint(len(images), (batch,), generator=rng, device=device)
+            clean = images[index].float() / 255
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate * (1 - run.iteration / iterations)
+            optimizer.zero_grad(set_to_none=True)
+            loss = (regressor.regress(disturbed(clean)) - clean).square().mean()
+            loss.backward()
+            optimizer.step()
+            run.end(loss)
+            bar.update()
     regressor.eval().requires_grad_(False)
-    clean = some(held_out, 500).float() / 255
+    clean = some(held_out, 500).to(device).float() / 255
     psnr = decibels((regressor.regress(disturbed(clean)) - clean).square().mean(dim=(1, 2, 3)))
-    card = {"seed": seed, "minutes": round(elapsed / 60, 1), "iterations": iterations, "batch": batch,
-            "parameters": sum(weight.numel() for weight in regressor.parameters()), "threads": torch.get_num_threads(),
+    card = {"seed": seed, "minutes": round(run.elapsed / 60, 1), "iterations": run.iteration,
+            "batch": batch, "parameters": sum(weight.numel() for weight in regressor.parameters()), "threads": torch.get_num_threads(),
             "device": device.type,
             "denoised_psnr": {"what": f"PSNR in dB of held-out images under noise Uniform(+-{amplitude})", "n": len(psnr),
                               "mean": round(float(psnr.mean()), 2), "tenth_percentile": round(float(psnr.quantile(0.1)), 2)}}

@@ -16,8 +16,11 @@ from torch.nn import functional
 from sepviz.core import SepvizError
 from sepviz.data.split import some
 from sepviz.metrics import decibels
+from sepviz.priors.checkpoint import check_images
+from sepviz.priors.checks import shape_of_images, whole_numbers
 
 TINY = 1e-9
+REBUILD = 300  # updates that rebuild the held-out images of the card
 
 
 class DictionaryPrior(nn.Module):
@@ -40,10 +43,12 @@ class DictionaryPrior(nn.Module):
     def __init__(self, image_shape: Sequence[int] = (1, 28, 28), classes: int = 10, per_class: int = 20, reach: int = 0,
                  name: str = "nmf"):
         super().__init__()
-        channels, height, width = image_shape
-        self.image_shape = (channels, height, width)
-        if reach < 0 or min(height, width) <= 2 * reach:
-            raise SepvizError(f"reach {reach}: want at least 0 and less than half of {height}x{width} images")
+        self.image_shape = channels, height, width = shape_of_images(image_shape)
+        classes, per_class = whole_numbers("classes and per_class", (classes, per_class), 2)
+        whole = isinstance(reach, int) and not isinstance(reach, bool)
+        if not whole or reach < 0 or min(height, width) <= 2 * reach:
+            raise SepvizError(f"reach {reach!r}: want a whole number of at least 0 and less than "
+                              f"half of {height}x{width} images")
         self.classes, self.per_class, self.reach, self.name = classes, per_class, reach, name
         self.register_buffer("bases", torch.zeros(classes, per_class, channels, height - 2 * reach, width - 2 * reach))
 
@@ -108,21 +113,27 @@ def fit_convolutive(images: Tensor, count: int, reach: int, iterations: int, rng
     return bases / bases.sum(dim=(1, 2, 3), keepdim=True).clamp_min(TINY)
 
 
-def fit_plain(images: Tensor, count: int, seed: int) -> Tensor:
-    """``count`` bases for images (N, C, H, W) by scikit-learn's NMF, of sum 1 each -> (count, C, H, W)."""
+def fit_plain(images: Tensor, count: int, seed: int, iterations: int = 400) -> tuple[Tensor, int]:
+    """``count`` bases for images (N, C, H, W) by scikit-learn's NMF, of sum 1 each; its iterations.
+
+    Returns
+    -------
+    Tensor (count, C, H, W), int
+    """
     from sklearn.decomposition import NMF
     from sklearn.exceptions import ConvergenceWarning
 
-    model = NMF(count, init="nndsvda", max_iter=400, tol=1e-3, random_state=seed)
+    model = NMF(count, init="nndsvda", max_iter=iterations, tol=1e-3, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the last tenths of a per cent change no picture
         model.fit(images.flatten(1).cpu().numpy())
     bases = torch.from_numpy(model.components_).to(images).reshape(count, *images.shape[1:])
-    return bases / bases.sum(dim=(1, 2, 3), keepdim=True).clamp_min(TINY)
+    return bases / bases.sum(dim=(1, 2, 3), keepdim=True).clamp_min(TINY), model.n_iter_
 
 
 def train_dictionary(images: Tensor, labels: Tensor, held_out: Tensor, *, reach: int = 0, per_class: int = 20, each: int = 1500,
-                     iterations: int = 300, seed: int = 0, name: str = "nmf", progress: bool = True) -> tuple[DictionaryPrior, dict]:
+                     iterations: int | None = None, seed: int = 0, name: str = "nmf",
+                     progress: bool = True) -> tuple[DictionaryPrior, dict]:
     """Learn a dictionary class by class, and put the dictionaries side by side (Kong et al. 2019, section 4.1).
 
     Parameters
@@ -135,31 +146,51 @@ def train_dictionary(images: Tensor, labels: Tensor, held_out: Tensor, *, reach:
         0: scikit-learn's NMF; else convolutive, see `DictionaryPrior`.
     each : int
         At most so many images of a class are learned from.
+    iterations : int, optional
+        Updates for each class; 300 of the convolutive kind, at most 400 of scikit-learn's, which
+        ends once it stands still.
 
     Returns
     -------
     prior : DictionaryPrior
     card : dict
-        Seed, minutes, and the PSNR of held-out images rebuilt from the bases.
+        Seed, minutes, the most iterations of a class, and the PSNR of held-out images rebuilt from
+        the bases.
     """
     from tqdm.auto import tqdm
 
+    check_images(images, per_class, held_out)
+    if len(labels) != len(images):
+        raise SepvizError(f"{len(labels)} labels for {len(images)} training images: "
+                          "want one for each")
     classes = labels.unique().tolist()
-    if min(int((labels == label).sum()) for label in classes) < per_class:
-        raise SepvizError(f"{per_class} bases for each class: a class has fewer images than that; take another set")
+    for label in classes:
+        found = images[labels == label][:each]
+        if len(found) < per_class or found[0].numel() < per_class:
+            raise SepvizError(f"{per_class} bases for each class: class {label} has {len(found)} "
+                              f"images of {found[0].numel()} pixels; take a larger set")
+        if not bool(found.any()):
+            raise SepvizError(f"class {label} has {len(found)} training images, all of them black: "
+                              "there is nothing to learn; take another set")
     begun, rng = time.monotonic(), Generator(images.device).manual_seed(seed)
     prior = DictionaryPrior(images.shape[1:], len(classes), per_class, reach, name).to(images.device)
+    iterations = iterations or (300 if reach else 400)
+    done = iterations if reach else 0
     with tqdm(classes, desc=f"train {name}", unit="class", disable=not progress) as bar:
         for index, label in enumerate(bar):
             chosen = some(images[labels == label], each).float() / 255
-            prior.bases[index] = (fit_convolutive(chosen, per_class, reach, iterations, rng) if reach
-                                  else fit_plain(chosen, per_class, seed))
-    targets, atoms = some(held_out, 500).float().flatten(1) / 255, prior.atoms()
+            if reach:
+                prior.bases[index] = fit_convolutive(chosen, per_class, reach, iterations, rng)
+            else:
+                prior.bases[index], taken = fit_plain(chosen, per_class, seed, iterations)
+                done = max(done, taken)
+    targets, atoms = some(held_out, 500).to(images.device).float().flatten(1) / 255, prior.atoms()
     activations = torch.rand((len(targets), len(atoms)), generator=rng, device=images.device)
-    for _ in range(iterations):
+    for _ in range(REBUILD):
         activations = update_activations(activations, atoms, targets)
     psnr = decibels((activations @ atoms - targets).square().mean(dim=1))
-    card = {"seed": seed, "minutes": round((time.monotonic() - begun) / 60, 1), "iterations": iterations, "images_per_class": each,
+    card = {"seed": seed, "minutes": round((time.monotonic() - begun) / 60, 1), "iterations": done,
+            "images_per_class": min(each, int(labels.unique(return_counts=True)[1].max())),
             "threads": torch.get_num_threads(), "device": images.device.type,
             "rebuilt_psnr": {"what": "PSNR in dB of clean held-out images rebuilt from all bases", "n": len(psnr),
                              "mean": round(float(psnr.mean()), 2), "tenth_percentile": round(float(psnr.quantile(0.1)), 2)}}

@@ -6,7 +6,6 @@ The networks and the training are DCGAN's (Radford et al. 2016) in the sizes of 
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,8 @@ from torch.nn import functional
 from sepviz.core import SepvizError, Step
 from sepviz.data.split import some
 from sepviz.metrics import decibels
-from sepviz.priors.checkpoint import check_images, keep, take_up
+from sepviz.priors.checkpoint import Run, check_images, described
+from sepviz.priors.checks import in_its_type, shape_of_images, whole_numbers
 from sepviz.priors.score import bfloat16_is_fast
 
 PRESETS = {"paper": (512, 256, 128), "narrow": (256, 128, 64)}
@@ -79,17 +79,19 @@ class GanPrior(nn.Module):
     def __init__(self, image_shape: Sequence[int] = (1, 28, 28), latent_size: int = 100, widths: Sequence[int] = PRESETS["paper"],
                  name: str = "gan"):
         super().__init__()
-        self.image_shape = tuple(image_shape)
-        self.latent_size, self.widths, self.name = latent_size, tuple(widths), name
-        self.network = generator_network(self.image_shape, latent_size, self.widths)
+        self.image_shape = shape_of_images(image_shape)
+        (self.latent_size,) = whole_numbers("latent_size", (latent_size,), 1)
+        self.widths = whole_numbers("widths", widths, 3)
+        self.name = name
+        self.network = generator_network(self.image_shape, self.latent_size, self.widths)
 
     def decode(self, z: Tensor) -> Tensor:
         """``G(z)``: latents (..., latent_size) -> images (..., C, H, W) in [0, 1], with gradients."""
         if z.shape[-1] != self.latent_size:
             raise SepvizError(f"latents of size {z.shape[-1]}: the prior {self.name} decodes {self.latent_size}")
         with torch.autocast(z.device.type, torch.bfloat16, enabled=bfloat16_is_fast(z.device)):
-            logits = self.network(z.reshape(-1, self.latent_size, 1, 1))
-        return logits.float().sigmoid().reshape(*z.shape[:-1], *self.image_shape)
+            logits = in_its_type(self, self.network, z.float().reshape(-1, self.latent_size, 1, 1))
+        return logits.float().sigmoid().to(z.dtype).reshape(*z.shape[:-1], *self.image_shape)
 
     @torch.no_grad()
     def sample(self, count: int, rng: torch.Generator) -> Tensor:
@@ -143,7 +145,7 @@ def gan_steps(images: Tensor, checkpoint: str | Path, *, iterations: int = 10_00
         The generator itself, in eval mode until the next step is asked for.
     """
     check_images(images, batch)
-    checkpoint, device = Path(checkpoint), images.device
+    device = images.device
     torch.manual_seed(seed)
     rng = torch.Generator(device).manual_seed(seed)
     prior = GanPrior(images.shape[1:], latent_size, widths, name).to(device)
@@ -152,20 +154,11 @@ def gan_steps(images: Tensor, checkpoint: str | Path, *, iterations: int = 10_00
     start_as_dcgan(critic)
     optimizers = [torch.optim.Adam(module.parameters(), lr=learning_rate, betas=(0.5, 0.999), fused=True) for module in (prior, critic)]
     latents = torch.randn((shown, latent_size), generator=rng, device=device)
-    iteration, elapsed = 0, 0.0
-    state = take_up(checkpoint, prior.settings(), seed, device)
-    if state is not None:
-        prior.load_state_dict(state["prior"])
-        critic.load_state_dict(state["critic"])
-        for optimizer, saved_state in zip(optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved_state)
-        rng.set_state(state["rng"].cpu())
-        iteration, elapsed = state["iteration"], state["elapsed"]
-
-    def save() -> None:
-        keep(checkpoint, prior.settings(), seed, {
-            "prior": prior.state_dict(), "critic": critic.state_dict(), "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-            "rng": drawn_from, "iteration": iteration, "elapsed": elapsed})
+    settings = {"model": "gan", "images": described(images), "seed": seed, "iterations": iterations,
+                "widths": prior.widths, "latent size": latent_size, "batch": batch,
+                "learning rate": learning_rate, "samples shown": shown}
+    run = Run(checkpoint, settings, rng, prior=prior, critic=critic,
+              generator_optimizer=optimizers[0], critic_optimizer=optimizers[1])
 
     def realness(pictures: Tensor) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16_is_fast(device)):
@@ -176,19 +169,17 @@ def gan_steps(images: Tensor, checkpoint: str | Path, *, iterations: int = 10_00
         with torch.no_grad():
             samples = prior.decode(latents)[None]
         means = losses.mean(dim=0).tolist() if len(losses) else (0.0, 0.0)
-        info = {"iteration": iteration, "iterations": iterations, "discriminator_loss": means[0], "generator_loss": means[1],
-                "seconds": elapsed}
-        return Step(iteration // every, f"iteration {iteration}", samples, {}, info), prior
+        info = {"iteration": run.iteration, "iterations": iterations,
+                "discriminator_loss": means[0], "generator_loss": means[1], "seconds": run.elapsed}
+        return Step(run.iteration // every, f"iteration {run.iteration}", samples, {}, info), prior
 
     losses = torch.zeros((0, 2))
-    drawn_from = rng.get_state()
     yield look()
-    saved = tick = time.monotonic()
     pending = []
-    try:
-        while iteration < iterations:
+    with run:
+        while run.iteration < iterations:
             prior.train()
-            drawn_from = rng.get_state()  # an iteration that is stopped half-way is done again
+            run.begin()
             index = torch.randint(len(images), (batch,), generator=rng, device=device)
             fake = prior.decode(torch.randn((batch, latent_size), generator=rng, device=device))
             optimizers[1].zero_grad(set_to_none=True)
@@ -202,20 +193,11 @@ def gan_steps(images: Tensor, checkpoint: str | Path, *, iterations: int = 10_00
             generator_loss.backward()
             critic.requires_grad_(True)
             optimizers[0].step()
-            iteration += 1
-            drawn_from = rng.get_state()
+            run.end(discriminator_loss, generator_loss)
             pending.append(torch.stack([discriminator_loss.detach(), generator_loss.detach()]))
-            now = time.monotonic()
-            elapsed, tick = elapsed + now - tick, now
-            if now - saved > 60:
-                save()
-                saved = now
-            if iteration % every == 0 or iteration == iterations:
+            if run.iteration % every == 0 or run.iteration == iterations:
                 losses, pending = torch.stack(pending).cpu(), []
                 yield look()
-                tick = time.monotonic()
-    finally:
-        save()
 
 
 def train_gan(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, iterations: int = 10_000, progress: bool = True,
@@ -231,14 +213,16 @@ def train_gan(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, itera
     """
     from tqdm.auto import tqdm
 
+    check_images(images, options.get("batch", 128), held_out)
     with tqdm(total=iterations, unit="it", desc=f"train {options.get('name', 'gan')}", disable=not progress) as bar:
         for step, trained in gan_steps(images, checkpoint, iterations=iterations, **options):
             prior = trained
             bar.set_postfix({name: f"{step.info[name + '_loss']:.2f}" for name in ("discriminator", "generator")}, refresh=False)
             bar.update(int(step.info["iteration"]) - bar.n)
-    psnr = oracle(prior, some(held_out, 500).float() / 255, progress=progress)
-    card = {"seed": options.get("seed", 0), "minutes": round(step.info["seconds"] / 60, 1), "iterations": iterations,
-            "batch": options.get("batch", 128), "parameters": sum(weight.numel() for weight in prior.parameters()),
+    psnr = oracle(prior, some(held_out, 500).to(images.device).float() / 255, progress=progress)
+    card = {"seed": options.get("seed", 0), "minutes": round(step.info["seconds"] / 60, 1),
+            "iterations": int(step.info["iteration"]), "batch": options.get("batch", 128),
+            "parameters": sum(weight.numel() for weight in prior.parameters()),
             "threads": torch.get_num_threads(), "device": images.device.type,
             "oracle_psnr": {"what": "PSNR in dB of the best G(z) found for clean held-out images, 8 starts of 300 Adam steps",
                             "n": len(psnr), "mean": round(float(psnr.mean()), 2), "median": round(float(psnr.median()), 2),

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sepviz.core import SepvizError
+from sepviz.priors.checks import in_its_type, shape_of_images
 from sepviz.priors.score import bfloat16_is_fast
 
 NETWORKS = ("light", "paper")
@@ -71,10 +72,8 @@ class MaskNetwork(nn.Module):
 
     def __init__(self, image_shape: Sequence[int] = (1, 32, 32), network: str = "light", name: str = "mask"):
         super().__init__()
-        channels, height, width = image_shape
-        self.image_shape, self.preset, self.name = (channels, height, width), network, name
-        if height % 8 or width % 8:
-            raise SepvizError(f"images of {height}x{width}: the mask network halves them three times, so pad them to a multiple of 8")
+        self.image_shape = shape_of_images(image_shape, 8, "the mask network halves them three times")
+        channels, self.preset, self.name = self.image_shape[0], network, name
         if network not in NETWORKS:
             raise SepvizError(f"network {network!r}: choose {' or '.join(NETWORKS)}")
         layers = SkipNetwork(channels, (16, 32, 64, 128)) if network == "light" else discogan_network(channels, 64)
@@ -89,8 +88,9 @@ class MaskNetwork(nn.Module):
                               f"{self.image_shape}, or at most 3 pixels less on each side; resize them, or train another")
         inward = functional.pad(mixtures, (right // 2, right // 2, down // 2, down // 2))
         with torch.autocast(mixtures.device.type, torch.bfloat16, enabled=bfloat16_is_fast(mixtures.device)):
-            logits = self.network(inward.contiguous(memory_format=torch.channels_last))
-        shares = logits.float().sigmoid().contiguous()
+            inward = inward.float().contiguous(memory_format=torch.channels_last)
+            logits = in_its_type(self, self.network, inward)
+        shares = logits.float().sigmoid().contiguous().to(mixtures.dtype)
         return shares[..., down // 2:height - down // 2, right // 2:width - right // 2]
 
     @torch.no_grad()

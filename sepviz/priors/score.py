@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,7 +22,8 @@ from torch.nn import functional
 
 from sepviz.core import SepvizError
 from sepviz.data.split import some
-from sepviz.priors.checkpoint import check_images, keep, take_up
+from sepviz.priors.checkpoint import Run, check_images, described, digest
+from sepviz.priors.checks import finite_number, in_its_type, shape_of_images, whole_numbers
 
 CPU_BATCH = 128  # images denoised at once; of 256, the features outgrow the processor's cache: a fifth slower
 VALIDATION_SIGMAS = (0.02, 0.05, 0.1, 0.2, 0.35, 0.7, 1.0, 2.0)
@@ -139,13 +139,13 @@ class ScorePrior(nn.Module):
     Parameters
     ----------
     image_shape : (C, H, W)
-        H and W divisible by 4.
+        H and W divisible by 4: the network halves them twice.
     mean, deviation : float
         Of the training pixels; the network sees images with the mean taken off and unit variance.
     sigma_max : float
         The largest noise standard deviation it is trained on, in pixel units.
     widths : sequence of int
-        Feature channels of the `UNet` at full, half and quarter resolution.
+        Feature channels of the `UNet` at full, half and quarter resolution; divisible by 8.
     name : str
         For tables and messages.
     """
@@ -153,10 +153,12 @@ class ScorePrior(nn.Module):
     def __init__(self, image_shape: Sequence[int] = (1, 28, 28), mean: float = 0.0, deviation: float = 1.0,
                  sigma_max: float = 2.5, widths: Sequence[int] = (32, 64, 128), name: str = "score"):
         super().__init__()
-        self.image_shape = tuple(image_shape)
-        self.mean, self.deviation, self.sigma_max, self.name = mean, deviation, sigma_max, name
-        self.widths = tuple(widths)
-        self.network = UNet(image_shape[0], widths)
+        self.image_shape = shape_of_images(image_shape, 4, "the network halves them twice")
+        self.mean, self.name = finite_number("mean", mean), name
+        self.deviation = finite_number("deviation", deviation, 0)
+        self.sigma_max = finite_number("sigma_max", sigma_max, 0)
+        self.widths = whole_numbers("widths", widths, 3, multiple_of=8)
+        self.network = UNet(self.image_shape[0], self.widths)
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
         """`denoise` for x (N, C, H, W), sigma (N,); with gradients, for training.
@@ -180,7 +182,7 @@ class ScorePrior(nn.Module):
         Parameters
         ----------
         x : Tensor (..., C, H, W)
-            Any leading axes.
+            Any leading axes, any floating type; the answer is of the same.
         sigma : float or Tensor that broadcasts to the leading axes
             Noise standard deviation, in pixel units, at most ``sigma_max``.
         """
@@ -192,7 +194,8 @@ class ScorePrior(nn.Module):
         images, sigmas = x.reshape(-1, *self.image_shape), sigma.reshape(-1)
         together = CPU_BATCH if x.device.type == "cpu" else max(1, len(images))
         parts = zip(images.split(together), sigmas.split(together), strict=True)
-        return torch.cat([self.forward(*part) for part in parts]).reshape(x.shape)
+        clean = [in_its_type(self, self.forward, *part) for part in parts]
+        return torch.cat(clean).reshape(x.shape)
 
     def variance(self, clean: Tensor, sigma: float) -> Tensor:
         """How unsure the denoised image is, pixel by pixel, of the shape of ``clean``.
@@ -306,18 +309,20 @@ def train_score(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, min
     prior : ScorePrior
         With the averaged weights, in eval mode.
     card : dict
-        Seed, minutes, iterations, images seen, held-out loss per noise level.
+        Seed, minutes, iterations, images seen, what it started from, held-out loss per noise level.
     """
     from tqdm.auto import tqdm
 
-    check_images(images, batch)
-    checkpoint = Path(checkpoint)
+    if images.ndim == 4:  # a size that no image of this set can have is said first
+        shape_of_images(images.shape[1:], 4, "the network halves them twice")
+    check_images(images, batch, held_out)
     device = images.device
     torch.manual_seed(seed)
     rng = torch.Generator(device).manual_seed(seed)
     sample = some(images, 10_000).float() / 255
     if float(sample.std()) < 1e-3:
-        raise SepvizError(f"training images are all of one value, {float(sample.mean()):.3g}: there is nothing to learn")
+        raise SepvizError("training images are nearly all of one value, "
+                          f"{float(sample.mean()):.3g}: there is nothing to learn; take another set")
     if start is None:
         prior = ScorePrior(images.shape[1:], float(sample.mean()), float(sample.std()), widths=widths, name=name).to(device)
     elif start.image_shape != tuple(images.shape[1:]):
@@ -329,32 +334,27 @@ def train_score(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, min
     average = ScorePrior(**prior.settings()).to(device).eval().requires_grad_(False)
     average.load_state_dict(prior.state_dict())
     optimizer = torch.optim.AdamW(prior.parameters(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=1e-2, fused=True)
-    iteration, elapsed, drawn_from = 0, 0.0, rng.get_state()
-    state = take_up(checkpoint, prior.settings(), seed, device)
-    if state is not None:
-        prior.load_state_dict(state["prior"])
-        average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        rng.set_state(state["rng"].cpu())
-        iteration, elapsed = state["iteration"], state["elapsed"]
-
-    def save() -> None:
-        keep(checkpoint, prior.settings(), seed, {
-            "prior": prior.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict(), "rng": drawn_from,
-            "iteration": iteration, "elapsed": elapsed})
-
-    if compile_network and not compile_checked(prior, sample[:batch]):
+    begun_from = "random weights"
+    if start is not None:
+        begun_from = f"{start.name}, digest {digest(*start.state_dict().values())}"
+    # the learning rate falls over all of the run: a longer one is another from its first iteration
+    settings = {"model": "score", "images": described(images), "start": begun_from, "seed": seed,
+                "iterations": iterations, "minutes": None if iterations else minutes,
+                "widths": prior.widths, "batch": batch, "learning rate": learning_rate}
+    run = Run(checkpoint, settings, rng, prior=prior, average=average, optimizer=optimizer)
+    compiled = compile_network and compile_checked(prior, sample[:batch])
+    if compile_network and not compiled:
         tqdm.write("the compiled network has other gradients than the network itself: going on without compiling", file=sys.stderr)
     bar = tqdm(total=iterations or round(60 * minutes), unit="it" if iterations else "s", desc=f"train {name}",
-               initial=iteration if iterations else round(elapsed), disable=not progress)
-    tick = saved = time.monotonic()
+               initial=run.iteration if iterations else round(run.elapsed), disable=not progress)
     running = math.nan
-    try:
-        while (done := iteration / iterations if iterations else elapsed / (60 * minutes)) < 1:
-            rate = learning_rate * min(1.0, (iteration + 1) / 200) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+    with bar, run:
+        while (done := run.iteration / iterations if iterations else run.elapsed / (60 * minutes)) < 1:
+            run.begin()
+            rate = learning_rate * min(1.0, (run.iteration + 1) / 200)
+            rate *= 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            drawn_from = rng.get_state()  # an iteration that is stopped half-way is done again
             index = torch.randint(len(images), (batch,), generator=rng, device=device)
             clean = images[index].float() / 255
             noise = torch.randn(clean.shape, generator=rng, device=device)
@@ -363,29 +363,18 @@ def train_score(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, min
             loss.backward()
             nn.utils.clip_grad_norm_(prior.parameters(), 1.0)
             optimizer.step()
-            decay = min(0.999, (1 + iteration) / (10 + iteration))
+            decay = min(0.999, (1 + run.iteration) / (10 + run.iteration))
             with torch.no_grad():
                 for slow, fast in zip(average.parameters(), prior.parameters(), strict=True):
                     slow.lerp_(fast, 1 - decay)
-            iteration += 1
-            drawn_from = rng.get_state()
-            now = time.monotonic()
-            elapsed, tick = elapsed + now - tick, now
-            if iteration % 20 == 0:
+            run.end(loss)
+            if run.iteration % 20 == 0:
                 running = loss.item() if math.isnan(running) else 0.95 * running + 0.05 * loss.item()
-                bar.set_postfix(iteration=iteration, loss=f"{running:.4f}", refresh=False)
-            bar.update((iteration if iterations else round(elapsed)) - bar.n)
-            if now - saved > 60:
-                save()
-                saved = now
-    except KeyboardInterrupt:
-        save()
-        raise
-    finally:
-        bar.close()
-    save()
+                bar.set_postfix(iteration=run.iteration, loss=f"{running:.4f}", refresh=False)
+            bar.update((run.iteration if iterations else round(run.elapsed)) - bar.n)
     losses = validate(average, held_out.to(device).float() / 255, progress=progress)
-    card = {"seed": seed, "minutes": round(elapsed / 60, 1), "iterations": iteration, "images_seen": iteration * batch,
+    card = {"seed": seed, "minutes": round(run.elapsed / 60, 1), "iterations": run.iteration,
+            "images_seen": run.iteration * batch, "start": begun_from, "compiled": compiled,
             "parameters": sum(weight.numel() for weight in average.parameters()), "threads": torch.get_num_threads(),
             "device": device.type, "held_out_images": len(held_out),
             "held_out_loss_per_sigma": {str(sigma): round(loss, 5) for sigma, loss in losses.items()}}
