@@ -1093,7 +1093,8 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
     export.add_argument("sources", metavar="LAB", nargs="*", help="""a lab (start_here, ...), a recorded run (egg-strokes-high, ...), or
         your own notebook.ipynb or trace.npz; with trace.problem.npz beside it, the truth is shown (default: all labs and runs)""")
     export.add_argument("--out", type=Path, default=Path("sepviz-gallery"), metavar="FOLDER", help="made fresh (default: sepviz-gallery)")
-    export.add_argument("--run", action="store_true", dest="run_first", help="run the notebooks first; they stay as they are")
+    export.add_argument("--run", action="store_true", dest="run_first",
+                        help="run the notebooks first; they stay as they are (labs without pictures are run in any case)")
     export.add_argument("--trust", action="store_true",
                         help="run the code that widgets of other packages saved in the notebooks")
 

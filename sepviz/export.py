@@ -74,7 +74,8 @@ def gallery(sources: Sequence[str | Path], folder: str | Path, *, run: bool = Fa
     folder : path
         Made; must not be there. It is there with every page or not at all.
     run : bool
-        Run the notebooks first. The notebooks themselves stay as they are.
+        Run the notebooks first, as labs are in any case that hold no pictures. The notebooks
+        themselves stay as they are.
     trust : bool
         Let widgets of other packages run the code that a notebook saved. Without it only this
         package's own code runs.
@@ -300,12 +301,23 @@ def _last_frame(trace: Trace, view: View) -> Any:
 
 def _lab_page(path: Path, run: bool, trust: bool) -> Page:
     notebook = saved.read(path)
-    if run:
+    if run or (_is_shipped(path) and not _was_run(notebook)):
         _execute(notebook, path)
     title, sentence = _opening(notebook, _name(path))
     picture = _first_picture(notebook)
     lab = _Lab(notebook, path, trust)
     return Page(_name(path), title, sentence, "Labs", picture, lab.body(), lab.widgets)
+
+
+def _is_shipped(path: Path) -> bool:
+    return (path.parent / "start_here.ipynb").is_file()
+
+
+def _was_run(notebook: NotebookNode) -> bool:
+    """Whether more was run than the cells whose text the tests compare, which is all that is shipped."""
+    code = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+    free = [cell for cell in code if not cell.source.startswith("# NBVAL_CHECK_OUTPUT")]
+    return not code or any(cell.execution_count or cell.outputs for cell in free or code)
 
 
 def _execute(notebook: NotebookNode, path: Path) -> None:
@@ -361,16 +373,13 @@ class _Lab:
         # What stands for a widget until the markup is clean; no notebook can hold its own digest.
         self._mark = hashlib.sha256(repr(notebook).encode("utf-8", "replace")).hexdigest()
         name = path.name.encode("utf-8", "replace").decode()
-        shipped = (path.parent / "start_here.ipynb").is_file()
-        opens = f"sepviz lab {path.stem}" if shipped else f"jupyter lab {shlex.quote(name)}"
+        opens = f"sepviz lab {path.stem}" if _is_shipped(path) else f"jupyter lab {shlex.quote(name)}"
         self._opens = f"<code>{html.escape(opens)}</code>"
         self._models = saved.models(notebook)
 
     def body(self) -> str:
         """The cells as HTML, by nbconvert, cleaned; a word about what is missing is printed."""
-        code = [cell for cell in self.notebook.cells
-                if cell.cell_type == "code" and cell.source.strip()]
-        if code and not any(cell.execution_count or cell.outputs for cell in code):
+        if not _was_run(self.notebook):
             raise SepvizError(f"{self.path} was never run: give --run to run it first")
         heading = self.notebook.cells[0].source.split("\n")[0] if self.notebook.cells else ""
         for cell in self.notebook.cells:
