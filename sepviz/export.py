@@ -381,6 +381,8 @@ def _place(name: str) -> str:
 def _in_place_of(model: str, models: dict[str, Any], widgets: dict[str, dict[str, Any]], opens: str) -> Iterator[str]:
     """What is shown for a widget: itself, what it contains, or a word on where it works."""
     name, state = models[model]["model_name"], models[model]["state"]
+    if state.get("_anywidget_id") == "sepviz.widgets.shield.Shield":
+        return  # it guards keys in Jupyter, and shows nothing
     if name == "AnyModel" and _runs_in_a_page(state.get("_esm", "")):
         history = state.get("history")
         if isinstance(history, dict) and not history.get("records"):  # a live run that nobody has started
