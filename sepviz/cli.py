@@ -364,6 +364,17 @@ def _restore(arguments: argparse.Namespace) -> tuple[Problem, Truth]:
     return state.problem()
 
 
+def _hint_at_the_mean(path: Path, problem: Problem) -> None:
+    """Say it where the sources seem to be averaged, and nobody stated it but the caller."""
+    from sepviz import files
+
+    count = problem.mixing.count
+    summed = count > 1 and problem.mixing.weights == (1.0,) * count and path.suffix.lower() != ".png"
+    if summed and float(problem.mixtures.max()) <= 1 and not files.holds(path, "weights"):
+        print("sepviz: note: no pixel exceeds 1: if this is the mean of the sources, "
+              "say --weights mean", file=sys.stderr)
+
+
 def _separate(arguments: argparse.Namespace) -> int:
     from sepviz import files, tasks, zoo
     from sepviz.core import SepvizError, parameters_of
@@ -399,12 +410,6 @@ def _separate(arguments: argparse.Namespace) -> int:
         arguments.seed = 0 if arguments.seed is None else arguments.seed
         problem, truth = files.load_problem(arguments.input, weights=_weights(arguments.weights), count=arguments.sources,
                                             filter_size=arguments.filter_size)
-        weights, count = problem.mixing.weights, problem.mixing.count
-        first = arguments.input[0]
-        summed = count > 1 and weights == (1.0,) * count and first.suffix.lower() != ".png"
-        if summed and float(problem.mixtures.max()) <= 1 and not files.holds(first, "weights"):
-            print("sepviz: note: no pixel exceeds 1: if this is the mean of the sources, say "
-                  "--weights mean", file=sys.stderr)
     if arguments.visible is not None:
         problem = tasks.hide(problem, files.read_mask(arguments.visible, *problem.mixtures.shape[-2:]))
     settings = [*arguments.set, *([] if arguments.starts is None else [f"starts={arguments.starts}"])]
@@ -415,6 +420,8 @@ def _separate(arguments: argparse.Namespace) -> int:
     check_fits(separator, problem)
     if hasattr(separator, "check_stable"):  # before a bar is drawn
         separator.check_stable(problem)
+    if arguments.state is None:
+        _hint_at_the_mean(arguments.input[0], problem)
     run = {"method": arguments.method, "prior": None if prior is None else arguments.prior, "prior_digest": zoo.digest(prior),
            "parameters": parameters_of(separator), "seed": arguments.seed, "chunk": arguments.chunk, "device": device.type,
            "weights": list(problem.mixing.weights), "filter_size": problem.mixing.filter_size,
