@@ -397,6 +397,17 @@ def _read_by(arguments: argparse.Namespace) -> list[Path]:
     return read
 
 
+def _hint_at_the_mean(path: Path, problem: Problem) -> None:
+    """Say it where the sources seem to be averaged, and nobody stated it but the caller."""
+    from sepviz import files
+
+    count = problem.mixing.count
+    summed = count > 1 and problem.mixing.weights == (1.0,) * count and path.suffix.lower() != ".png"
+    if summed and float(problem.mixtures.max()) <= 1 and not files.holds(path, "weights"):
+        print("sepviz: note: no pixel exceeds 1: if this is the mean of the sources, "
+              "say --weights mean", file=sys.stderr)
+
+
 def _separate(arguments: argparse.Namespace) -> int:
     from sepviz import files
     from sepviz.core import SepvizError
@@ -440,12 +451,6 @@ def _separate_to(arguments: argparse.Namespace, targets: list[Path], partial_pat
         arguments.seed = 0 if arguments.seed is None else arguments.seed
         problem, truth = files.load_problem(arguments.input, weights=_weights(arguments.weights), count=arguments.sources,
                                             filter_size=arguments.filter_size)
-        weights, count = problem.mixing.weights, problem.mixing.count
-        first = arguments.input[0]
-        summed = count > 1 and weights == (1.0,) * count and first.suffix.lower() != ".png"
-        if summed and float(problem.mixtures.max()) <= 1 and not files.holds(first, "weights"):
-            print("sepviz: note: no pixel exceeds 1: if this is the mean of the sources, say "
-                  "--weights mean", file=sys.stderr)
     if arguments.visible is not None:
         problem = tasks.hide(problem, files.read_mask(arguments.visible, *problem.mixtures.shape[-2:]))
     if arguments.html is not None:  # an error after the run would come too late
@@ -461,6 +466,8 @@ def _separate_to(arguments: argparse.Namespace, targets: list[Path], partial_pat
     check_fits(separator, problem)
     if hasattr(separator, "check_stable"):  # before a bar is drawn
         separator.check_stable(problem)
+    if arguments.state is None:
+        _hint_at_the_mean(arguments.input[0], problem)
     run = {"method": arguments.method, "prior": None if prior is None else arguments.prior, "prior_digest": zoo.digest(prior),
            "parameters": parameters_of(separator), "seed": arguments.seed, "chunk": arguments.chunk, "device": device.type,
            "weights": list(problem.mixing.weights), "filter_size": problem.mixing.filter_size,

@@ -31,6 +31,10 @@ def decibels(mse: Tensor) -> Tensor:
 
 
 def _check(estimates: Tensor, sources: Tensor) -> None:
+    for name, images in (("estimates", estimates), ("sources", sources)):
+        if not isinstance(images, Tensor) or images.is_meta or images.layout != torch.strided:
+            raise SepvizError(f"{name} of type {type(images).__name__}: "
+                              "want a dense torch tensor (B, K, C, H, W)")
     if estimates.shape != sources.shape or estimates.ndim != 5 or sources.numel() == 0:
         raise SepvizError(f"estimates {tuple(estimates.shape)} and sources {tuple(sources.shape)}: "
                           "want the same (B, K, C, H, W)")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import zipfile
 from collections.abc import Iterator
@@ -253,8 +252,11 @@ class Trace:
         Raises
         ------
         SepvizError
-            If the file is there and ``overwrite`` is not set, or it cannot be written.
+            If the file is there and ``overwrite`` is not set, it cannot be written, or the run
+            diverged: `load` takes finite numbers only.
         """
+        for step in self.steps:
+            files.check_finite(step.sources)
         mixing = {"weights": self.problem.mixing.weights, "filter_size": self.problem.mixing.filter_size}
         visible = self.problem.mixing.visible
         steps = [{"index": step.index, "stage": step.stage, "extras": list(step.extras),
@@ -265,7 +267,7 @@ class Trace:
                 "order": self.order, "steps": steps}
 
         def arrays() -> Iterator[tuple[str, np.ndarray]]:
-            yield "meta", np.array(json.dumps(meta))
+            yield "meta", np.array(files.to_json(meta))
             yield "mixtures", self.problem.mixtures.detach().cpu().numpy()
             if visible is not None:
                 yield "visible", visible.cpu().numpy()

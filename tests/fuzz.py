@@ -184,9 +184,9 @@ def kinds() -> dict[str, Kind]:
         weights = {
             path.name: path.read_bytes() for path in sorted(Path(folder).iterdir(), reverse=True)
         }
-        checkpoint.keep(
-            Path(folder) / "run.ckpt", {}, 0, {"weights": torch.ones(3), "iteration": 3}
-        )
+        parts = {"weights": torch.ones(3)}
+        run = {"iteration": 3, "elapsed": 1.0, "rng": torch.Generator().get_state(), "parts": parts}
+        checkpoint.keep(Path(folder) / "run.ckpt", {}, run)
         state = (Path(folder) / "run.ckpt").read_bytes()
     cells = [
         v4.new_markdown_cell("# A lab\n\nOf $x_1$."),
@@ -217,7 +217,7 @@ def kinds() -> dict[str, Kind]:
         return load(str(path.parents[2]), "train", size=4).images
 
     def state_of(path: Path) -> Any:
-        return list((checkpoint.take_up(path, {}, 0, torch.device("cpu")) or {}).values())
+        return list((checkpoint.take_up(path, {}, torch.device("cpu")) or {}).values())
 
     return {
         "problem": Kind({"p.npz": old["problem.npz"]}, files.load_problem),
