@@ -245,7 +245,7 @@ def kinds() -> dict[str, Kind]:
             ),
         ),
         "checkpoint": Kind({"run.ckpt": state}, state_of),
-        "notebook": Kind({"lab.ipynb": notebook}, lambda path: export._lab_page(path, False)[:3]),
+        "notebook": Kind({"lab.ipynb": notebook}, lambda path: export._lab_page(path, False, False)[:3]),
     }
 
 

@@ -127,7 +127,7 @@ def strokes(count: int, seed: int = 0, classes: Sequence[int] | None = None) -> 
     images: list[Tensor] = []
     labels: list[Tensor] = []
     with tqdm(total=count, desc="drawing strokes", unit="image", leave=False, disable=None) as bar:
-        while bar.n < count:
+        while sum(map(len, labels)) < count:  # the bar counts only where it is shown
             drawn, label = _chunk(seed, len(images), wanted)
             images.append(drawn)
             labels.append(label)
