@@ -89,7 +89,7 @@ display(nearest)
 print(f"{'answer':<12}{'per_source':>12}{'summed_mse':>12}{'residual':>10}")
 for name, answer in answers.items():
     scores = [metrics.psnr(answer, truth.sources, convention).mean() for convention in ("per_source", "summed_mse")]
-    residual = metrics.residual(problem.mixtures, problem.mixing.apply(answer)).mean()
+    residual = problem.residuals(answer).mean()
     print(f"{name:<12}{scores[0]:>9.1f} dB{scores[1]:>9.1f} dB{residual:>10.3f}")
 
 # %%

@@ -53,18 +53,14 @@ def pairwise_mse(estimates: Tensor, sources: Tensor) -> Tensor:
         ours, true = ours.double().clamp(0, 1), true.double()
         found.append(torch.stack([(source[:, None] - ours).square().mean(dim=(2, 3, 4))
                                   for source in true.unbind(1)], dim=1))
-    mse = torch.cat(found)
-    if bool(mse.isnan().any()):
-        raise SepvizError(f"mixture {int(mse.isnan().nonzero()[0, 0])}: its estimates or sources hold "
-                          "nan; every pixel must be a number")
-    return mse
+    return torch.cat(found)
 
 
 def assign(cost: Tensor) -> Tensor:
     """The permutation of least cost by the Hungarian method: (B, K, K), [b, true, estimate] -> (B, K)."""
     from scipy.optimize import linear_sum_assignment
 
-    return torch.stack([torch.as_tensor(linear_sum_assignment(item)[1]) for item in cost.cpu().numpy()])
+    return torch.stack([torch.as_tensor(linear_sum_assignment(item)[1]) for item in cost.detach().cpu().numpy()])
 
 
 def match(estimates: Tensor, sources: Tensor, convention: str = "per_source",
@@ -91,6 +87,9 @@ def match(estimates: Tensor, sources: Tensor, convention: str = "per_source",
 
 def _matched(mse: Tensor, convention: str, weights: Sequence[float] | None, order: str) -> Tensor:
     """`match` from the errors of every estimate (B, K, K) against every source."""
+    if bool(mse.isnan().any()):
+        raise SepvizError(f"mixture {int(mse.isnan().nonzero()[0, 0])}: its estimates or sources hold "
+                          "nan; every pixel must be a number")
     if convention not in ("per_source", "summed_mse"):
         raise SepvizError(f"convention {convention!r}: choose per_source or summed_mse")
     if order not in ORDERS:
@@ -239,14 +238,9 @@ def ssim(estimates: Tensor, sources: Tensor, weights: Sequence[float] | None = N
 
     Under the ``per_source`` permutations of `match`.
     """
-    estimates = estimates.to(sources.device).clamp(0, 1)
-    matched = reorder(estimates, match(estimates, sources, weights=weights, order=order))
+    permutation = match(estimates, sources, weights=weights, order=order)
+    matched = reorder(estimates.to(sources.device).clamp(0, 1), permutation)
     return ssim_image(matched.flatten(0, 1), sources.flatten(0, 1)).reshape(sources.shape[:2]).mean(dim=1).float()
-
-
-def residual(mixtures: Tensor, remixed: Tensor) -> Tensor:
-    """RMS of what the remix leaves of each mixture: (B, C, H, W) twice -> (B,), in pixel units."""
-    return (mixtures - remixed).square().mean(dim=(1, 2, 3)).sqrt()
 
 
 def shift(images: Tensor, down: int, right: int) -> Tensor:

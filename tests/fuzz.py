@@ -632,7 +632,7 @@ def input_cases(count: int, rng: random.Random) -> Iterator[Case]:
         return step.sources
 
     def metric() -> Any:
-        name = rng.choice(["psnr", "ssim", "summarize", "residual", "pooled_psnr", "align"])
+        name = rng.choice(["psnr", "ssim", "summarize", "pooled_psnr", "align"])
         odd = odd_tensor(sources[:, 0], rng)
         if isinstance(odd, torch.Tensor) and odd.ndim == 4 and odd.layout == torch.strided:
             odd = odd[:, None].expand(-1, 2, *odd.shape[1:])

@@ -48,7 +48,7 @@ class Toy:
             prior = -0.1 * self.rate * sources
             noise = 0.01 * sigma * torch.randn(sources.shape, generator=rng)
             sources = sources + data + prior + noise
-            residual = float(metrics.residual(mixtures, mixing.apply(sources)).mean())
+            residual = float(problem.residuals(sources).mean())
             yield Step(index, f"sigma {sigma:.2g}", sources.clone(), {"prior_force": prior, "data_force": data, "noise": noise},
                        {"sigma": sigma, "residual": residual, "evaluations": index})
 
