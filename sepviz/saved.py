@@ -109,10 +109,11 @@ def own_code() -> dict[str, tuple[str, str]]:
     """Code and style of this package's widgets, by the name under which a notebook saves them."""
     from anywidget import AnyWidget
 
-    import sepviz.widgets
+    from sepviz.widgets.still import Still
 
-    classes = [cls for cls in AnyWidget.__subclasses__()
-               if cls.__module__.startswith(f"{sepviz.widgets.__name__}.")]
+    # of those that show something; a class of a notebook's own may derive from them
+    classes = [cls for cls in AnyWidget.__subclasses__() if issubclass(cls, Still)
+               and cls.__module__.startswith("sepviz.widgets.")]
     return {f"{cls.__module__}.{cls.__name__}": (str(cls._esm), str(cls._css)) for cls in classes}
 
 

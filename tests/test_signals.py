@@ -31,6 +31,7 @@ from sepviz import cli
 from sepviz.priors import ScorePrior
 
 denoise, calls = ScorePrior.denoise, []
+signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored where the tests run in the background
 
 def signalled(self, x, sigma):
     calls.append(1)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import html
+import io
 from collections.abc import Callable
 
 import ipywidgets
 from matplotlib.figure import Figure
+from PIL import Image
 
 from sepviz import figures
 from sepviz.core import SepvizError, one_line
 from sepviz.widgets.shield import ShieldedBox
+from sepviz.widgets.still import Still
 
 
-class Explore(ShieldedBox):
+class Explore(Still, ShieldedBox):
     """A figure that depends on a few numbers, with a slider for each.
 
     The picture is a trait. `ipywidgets.interactive` shows nothing that its function only returns,
@@ -49,6 +52,9 @@ class Explore(ShieldedBox):
     def _png(self) -> bytes:
         values = {name: slider.value for name, slider in self.sliders.items()}
         return figures.png_bytes(self._draw(**values))
+
+    def _picture(self) -> Image.Image:
+        return Image.open(io.BytesIO(self.picture.value)).convert("RGB")
 
     def _redraw(self, _change: object) -> None:
         try:
