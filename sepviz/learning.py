@@ -115,25 +115,25 @@ def examples_of(problem: Problem, *, observed: bool, unobserved: bool = False) -
                           "and separate with --method mask")
     for name, wanted in (("mixtures", True), ("observed", observed), ("unobserved", unobserved)):
         images = getattr(examples, name)
-        if images is not None and not wanted:
-            raise SepvizError(f"{len(images)} {name} images are given: this method must not see them; make the problem with another sees=")
+        count = 0 if images is None else len(images)
+        if count and not wanted:
+            raise SepvizError(f"{count} {name} images are given: this method must not see them; "
+                              "make the problem with another sees=")
+        if wanted and count < 2:
+            raise SepvizError(f"{count} {name} images to learn from: want at least 2, better thousands")
+        if images is None:
+            continue
         mixing = problem.mixing if name == "mixtures" else Mixing.sum(1)
-        if images is not None:
-            try:
-                mixing.check_form(images)
-            except SepvizError as error:
-                raise SepvizError(f"{name} images to learn from: {error}") from None
-        if wanted and (images is None or len(images) < 2):
-            raise SepvizError(f"{0 if images is None else len(images)} {name} images to learn from: want at least 2, better thousands")
-        if images is not None and tuple(images.shape[1:]) != tuple(problem.mixtures.shape[1:]):
+        try:
+            mixing.check(images)
+        except SepvizError as error:
+            raise SepvizError(f"{name} images to learn from: {error}") from None
+        if images.shape[1:] != problem.mixtures.shape[1:]:
             raise SepvizError(f"{name} images of (C, H, W) = {tuple(images.shape[1:])} to learn from: "
                               f"the mixtures are {tuple(problem.mixtures.shape[1:])}; make them alike")
-        if images is not None and images.device != problem.mixtures.device:
+        if images.device != problem.mixtures.device:
             raise SepvizError(f"{name} images on {images.device}, the mixtures are on "
-                              f"{problem.mixtures.device}: "
-                              f"take problem.to({str(problem.mixtures.device)!r})")
-        if images is not None:
-            mixing.check(images)
+                              f"{problem.mixtures.device}: take problem.to(...)")
     return examples
 
 
