@@ -94,7 +94,7 @@ question = Guess.choice("At the first noise level, which of the three moves a pi
 display(question)
 
 # %%
-early = walk[1].extras
+early = walk[1].shown
 sizes = {name: float(early[name].square().mean().sqrt()) for name in ("prior_force", "data_force", "noise")}
 smallest = min(sizes, key=sizes.get).replace("_", " ")
 reason = ", ".join(f"{name.replace('_', ' ')} {size:.3f}" for name, size in sizes.items())

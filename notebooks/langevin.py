@@ -79,8 +79,8 @@ Player(trace, truth)
 
 # %%
 forces = {"prior_force": "prior force", "data_force": "data force", "noise": "noise"}
-walk = [step for step in trace if step.extras]
-sizes = {label: [float(step.extras[name].square().mean().sqrt()) for step in walk] for name, label in forces.items()}
+walk = [step for step in trace if step.shown]
+sizes = {label: [float(step.shown[name].square().mean().sqrt()) for step in walk] for name, label in forces.items()}
 figures.curves({label: ([step.index for step in walk], size) for label, size in sizes.items()}, "step", "RMS size (pixel values)",
                log_y=True, title="What moves the sources")
 

@@ -61,7 +61,7 @@ blind = Synthesis(prior, bank=0, starts=32, start_iterations=100, keep=0.0, fina
                   refine_iterations=100)
 trace = sepviz.record(blind, problem, every=5)
 running = [step for step in trace if step.info["alive"] == 32]
-errors = torch.stack([step.extras["start_error"][0] for step in running]).cpu()
+errors = torch.stack([step.results["start_error"][0] for step in running]).cpu()
 winner = int(errors[-1].argmin())
 figures.race(errors, [step.index for step in running], winner, y="error of the remix",
              title="Mixture 1: who wins, who is stuck")
@@ -76,7 +76,7 @@ lucky.reveal(near, why="The others are stuck in valleys of their own: going on d
 # %%
 places = errors[-1].argsort()[[0, 10, 20, 31]]
 with torch.no_grad():
-    drawn = prior.decode(running[-1].extras["latents"][0, places])
+    drawn = prior.decode(running[-1].state["latents"][0, places])
 figures.images({"source 1": drawn[:, 0], "source 2": drawn[:, 1], "remix": drawn.sum(dim=1).clamp(0, 1)},
                columns=["winner", "11th", "21st", "last"], title="A good remix, or none")
 
@@ -144,7 +144,7 @@ display(pad)
 blurred, original = tasks.deconvolve(DATASET, count=3, seed=2, kernels=pad.kernel, device=device)
 method = Synthesis(prior, refine_iterations=300, filter_penalty=1e-3)
 found = sepviz.record(method, blurred, every=10)
-figures.separation(blurred, found.sources, original, title="Deblurred by an unknown filter", filters=found.final.extras["filters"])
+figures.separation(blurred, found.sources, original, title="Deblurred by an unknown filter", filters=found.final.results["filters"])
 
 # %% [markdown]
 # The true filter and the recovered one, through the iterations. In the player, choose the layer *filters*.
@@ -152,7 +152,7 @@ figures.separation(blurred, found.sources, original, title="Deblurred by an unkn
 # %%
 moments = [found[i] for i in (0, 1, 2, 4, 8, 16, len(found) - 1)]
 true = original.filters[0, 0][None, None].expand(len(moments), 1, 5, 5).cpu()
-recovered = torch.stack([step.extras["filters"][0] for step in moments]).cpu()
+recovered = torch.stack([step.results["filters"][0] for step in moments]).cpu()
 figures.images({"true": true, "recovered": recovered}, columns=[f"step {step.index}" for step in moments], high=float(true.max()),
                title="A filter comes into focus")
 
@@ -166,7 +166,7 @@ Player(found, original)
 # stronger: the same. So beside the raw PSNR there is one after the best of 25 shifts and a gain.
 
 # %%
-aligned = metrics.align(found.sources, original.sources, found.final.extras["filters"])
+aligned = metrics.align(found.sources, original.sources, found.final.results["filters"])
 raw, fair = (metrics.psnr(sources, original.sources) for sources in (found.sources, aligned.sources))
 similar = metrics.filter_correlation(aligned.filters, original.filters)
 for b in range(3):

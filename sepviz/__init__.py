@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 # Loaded when first asked for: `import sepviz` costs nothing beyond torch, and the widgets' libraries
 # are only needed where widgets are.
 _HOMES = {
-    "Examples": "core", "Problem": "core", "Truth": "core", "Step": "core", "SepvizError": "core",
+    "Examples": "core", "Problem": "core", "Truth": "core", "Separator": "core", "Step": "core", "SepvizError": "core", "parameter": "core",
     "Mixing": "mixing",
     "AdversarialMask": "separators", "Average": "separators", "Basis": "separators", "Cnn": "separators", "Constant": "separators",
     "ConvNmf": "separators", "Egg": "separators", "Glo": "separators", "GloMasking": "separators", "Mask": "separators",

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from sepviz.trace import Trace
 
 CHUNK = 32  # mixtures taken apart at once
-RESULTS = ("filters", "start_error")  # extras of a method's last step that are results
 SAVE_EVERY = 60.0  # seconds between two savings of a run in progress
 SEED_STRIDE = 1_000_003  # chunk i runs from seed + i * SEED_STRIDE; the first from the seed itself, as `sepviz.record` does
 MANIFEST = ".sepviz-labs.json"
@@ -425,8 +424,8 @@ def _separate(arguments: argparse.Namespace) -> int:
 
 def _separate_to(arguments: argparse.Namespace, targets: list[Path], partial_path: Path) -> int:
     from sepviz import files, tasks, zoo
-    from sepviz.core import SepvizError, parameters_of
-    from sepviz.state import check_fits, separator_of
+    from sepviz.core import SepvizError, parameters_of, prior_of
+    from sepviz.state import separator_of
 
     partial = files.load_partial(partial_path) if partial_path.exists() else None
     side_files = [str(path.resolve()) for path in (arguments.trace, arguments.html) if path is not None]
@@ -460,12 +459,10 @@ def _separate_to(arguments: argparse.Namespace, targets: list[Path], partial_pat
         check_page(problem, LARGEST)
     settings = [*arguments.set, *([] if arguments.starts is None else [f"starts={arguments.starts}"])]
     separator = separator_of(arguments.method, arguments.preset, settings, arguments.prior, device)
-    prior = getattr(separator, "prior", None)
-    if hasattr(separator, "learns"):  # one training, for all mixtures
+    prior = prior_of(separator)
+    if separator.sees is not None:  # one training, for all mixtures
         arguments.chunk = max(arguments.chunk, len(problem.mixtures))
-    check_fits(separator, problem)
-    if hasattr(separator, "check_stable"):  # before a bar is drawn
-        separator.check_stable(problem)
+    separator.check(problem.to(device))
     if arguments.state is None:
         _hint_at_the_mean(arguments.input[0], problem)
     run = {"method": arguments.method, "prior": None if prior is None else arguments.prior, "prior_digest": zoo.digest(prior),
@@ -520,7 +517,7 @@ def _run_chunks(separator: Separator, problem: Problem, truth: Truth | None, run
                 write: Callable[[dict[str, Tensor], float, float], str]) -> str:
     """Take the mixtures apart, ``--chunk`` at a time; whatever stops it, what is done is kept in a partial file.
 
-    ``write`` is given the sources and the extras that are results, the evaluations per source and
+    ``write`` is given the sources and the results beside them, the evaluations per source and
     the seconds, earlier calls' included; what it says is returned.
     """
     import torch
@@ -538,7 +535,7 @@ def _run_chunks(separator: Separator, problem: Problem, truth: Truth | None, run
     told: list[str] = []  # of savings that failed
     held = "nothing was kept"
     if partial is not None:
-        finished = {"sources": partial.done, **partial.extras}
+        finished = {"sources": partial.done, **partial.results}
         done = [{name: value[first:first + chunk] for name, value in finished.items()} for first in range(0, len(partial.done), chunk)]
         evaluations, earlier = partial.meta["evaluations"], partial.meta["seconds"]
         # a trace needs all steps of the first chunk
@@ -563,17 +560,16 @@ def _run_chunks(separator: Separator, problem: Problem, truth: Truth | None, run
             work = f" and step {step.index} of the next" if step is not None else ""
             held = f"{partial_path} keeps {len(sources)} of {len(mixtures)} mixtures{work}"
 
-    total_steps = getattr(separator, "total_steps", None)
     parts = mixtures.split(chunk)
-    total = sum(1 + total_steps(problem._replace(mixtures=part)) for part in parts) if total_steps else None
-    behind = len(state[0]) * (total // len(parts) if total else 0) + (state[1].index + 1 if state[1] else 0)
+    each = 1 + separator.total_steps(problem)
+    total, behind = len(parts) * each, len(state[0]) * each + (state[1].index + 1 if state[1] else 0)
     try:
         with tqdm(total=total, initial=behind, desc=arguments.method, unit="step", disable=None) as bar:
             for index in range(len(state[0]), len(parts)):
                 part = problem._replace(mixtures=parts[index]).to(device)
                 rng = torch.Generator(device).manual_seed(arguments.seed + index * SEED_STRIDE)
                 done, step, rng_state = state
-                stream = separator.steps(part, rng, None if step is None else _to(step, device))
+                stream = separator.steps(part, rng, None if step is None else step.mapped(lambda one: one.to(device)))
                 if step is not None and rng_state is not None:
                     stream = _going_on(stream, rng, rng_state, partial_path)
                 if traced and index == 0:
@@ -589,7 +585,7 @@ def _run_chunks(separator: Separator, problem: Problem, truth: Truth | None, run
                     raise SepvizError(f"{arguments.method} gave no step: its parameters ask for none")
                 check_finite(step.sources, index * chunk)
                 evaluations = float(step.info.get("evaluations", 0.0))
-                found = {"sources": step.sources, **{name: step.extras[name] for name in RESULTS if name in step.extras}}
+                found = {"sources": step.sources, **step.results}
                 state = [*done, {name: value.detach().cpu().float() for name, value in found.items()}], None, None
                 if traced and index == 0:
                     keep()  # without it, the same command would find these steps, and be refused
@@ -626,17 +622,13 @@ def _going_on(stream: Iterator[Any], rng: torch.Generator, rng_state: Tensor,
     yield from stream
 
 
-def _to(step: Any, device: torch.device) -> Any:
-    return step._replace(sources=step.sources.to(device), extras={name: extra.to(device) for name, extra in step.extras.items()})
-
-
 def _traced(stream: Iterator[Any], separator: Separator, problem: Problem, truth: Truth | None,
             arguments: argparse.Namespace) -> Iterator[Any]:
     """Pass the steps on, and at the end write their trace and its page."""
     from sepviz.core import SepvizError, Truth, parameters_of
     from sepviz.trace import MAX_FRAMES, Recorder, Trace, timed
 
-    steps = getattr(separator, "total_steps", lambda _: MAX_FRAMES)(problem)
+    steps = separator.total_steps(problem)
     recorder = Recorder(max(1, -(-steps // MAX_FRAMES)), max_frames=MAX_FRAMES + 1)
     begun = time.perf_counter()
     for step in stream:
@@ -713,7 +705,7 @@ def _check_result(path: Path, sources: Tensor, filters: Tensor | None, problem: 
 
 def _score(arguments: argparse.Namespace) -> int:
     from sepviz import files, metrics
-    from sepviz.core import ORDERS, SepvizError, order_of
+    from sepviz.core import ORDERS, Separator, SepvizError
     from sepviz.separators import METHODS
     from sepviz.suggest import choose
 
@@ -729,10 +721,10 @@ def _score(arguments: argparse.Namespace) -> int:
     if separation.meta.get("mixtures_digest", files.digest(problem.mixtures)) != files.digest(problem.mixtures):
         print(f"sepviz: note: {arguments.result} was separated from other mixtures than those of {arguments.problem}", file=sys.stderr)
     _check_truth(arguments.problem, problem, truth, files.load_meta(arguments.problem).get("task"))
-    filters = separation.extras.get("filters")
+    filters = separation.results.get("filters")
     _check_result(arguments.result, sources, filters, problem)
     rules: dict[str, Any] = {"weights": problem.mixing.weights,
-                             "order": order_of(METHODS.get(str(separation.meta.get("method"))))}
+                             "order": METHODS.get(str(separation.meta.get("method")), Separator).order}
     found = metrics.summarize(sources, truth.sources, arguments.convention, **rules)
     left_over = problem.residual(sources, filters)
     if arguments.json:
@@ -850,7 +842,7 @@ def _learn_mask(arguments: argparse.Namespace, name: str, checkpoint: Path) -> t
     separator: Any = separator_of(arguments.model, arguments.preset, arguments.set, None, _device(arguments.device))
     unseen = "strokes:0-4" if arguments.unseen is None else arguments.unseen
     observed = "strokes:5-9" if arguments.observed is None else arguments.observed
-    sees = learning.sees(separator)
+    sees = separator.sees
     problem, truth = tasks.unmix(unseen, observed, count=1000, seed=arguments.seed, sees=sees, split="held-out",
                                  training=arguments.training or (25_000 if sees == "mixtures" else 12_000),
                                  size=arguments.size, invert=arguments.invert,

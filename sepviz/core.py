@@ -8,8 +8,9 @@ from __future__ import annotations
 import dataclasses
 import numbers
 import re
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from torch import Generator, Tensor, device
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 # letters that no line of text holds
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+GROUPS = ("shown", "results", "state")  # of a step's tensors, each with its own readers
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class SepvizError(ValueError):
@@ -96,13 +101,29 @@ class Truth(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One moment of a run: enough to look at, and enough to go on from."""
+    """One moment of a run: enough to look at, and enough to go on from.
+
+    Tensors are detached, and never those that the method goes on to change.
+    """
 
     index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs of a step
     stage: str  # for people: "sigma 0.36"
-    sources: Tensor  # (B, K, C, H, W), detached, never aliased
-    extras: dict[str, Tensor]  # "prior_force", "data_force", "noise": (B, K, C, H, W), in pixel units; ...
-    info: dict[str, float]  # "sigma", "residual" (RMS), "evaluations" (per source, so far), ...
+    sources: Tensor  # (B, K, C, H, W)
+    shown: Mapping[str, Tensor] = NOTHING  # layers to look at, of the sources' shape: "prior_force", "data_force", "noise"
+    results: Mapping[str, Tensor] = NOTHING  # found beside the sources: "filters" (B, K, h, w), "start_error" (B, starts), ...
+    state: Mapping[str, Tensor] = NOTHING  # what the method needs to go on from here; nobody else reads it
+    info: Mapping[str, float] = NOTHING  # "sigma", "residual" (RMS), "evaluations" (per source, so far), ...
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> Step:
+        """The step with every tensor changed: copied, moved, rounded."""
+        shown, results, state = ({name: change(value) for name, value in getattr(self, group).items()} for group in GROUPS)
+        return self._replace(sources=change(self.sources), shown=shown, results=results, state=state, info=dict(self.info))
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Every tensor beside the sources, by "GROUP/NAME"."""
+        for group in GROUPS:
+            for name, value in getattr(self, group).items():
+                yield f"{group}/{name}", value
 
 
 @runtime_checkable
@@ -135,21 +156,63 @@ ORDERS = {
 }
 
 
-def order_of(separator: Any) -> str:
-    """The ``order`` of a method or of its class: a key of `ORDERS`; "each" where it declares none."""
-    return getattr(separator, "order", "each")
+SEES = {  # what examples a method may learn from
+    "mixtures": "other mixtures and nothing else: blind",
+    "observed": "other mixtures, and clean images of the observed source that are in none of them",
+    "all": "the images that those mixtures were made of as well: for an upper bound",
+}
 
 
-class Separator(Protocol):
-    """A method: a frozen dataclass whose fields are its parameters.
+class Separator:
+    """A method: a frozen dataclass whose fields are its parameters, each a `parameter`.
 
-    Class variables say what else a reader needs: ``assumes``, one sentence for the leaderboard, and
-    ``order``, a key of `ORDERS`, for all that compares its sources with the truth.
+    A field ``prior`` holds the prior, where the method has one. The rest of what a reader needs is
+    here, so that nobody has to ask whether a method has it.
     """
 
+    assumes: ClassVar[str] = ""  # one sentence, for the leaderboard
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = NOTHING  # named parameters
+    order: ClassVar[str] = "each"  # of its sources, a key of `ORDERS`
+    sees: ClassVar[str | None] = None  # what it learns from, a key of `SEES`; None: it needs no examples
+    handles: ClassVar[Mapping[str, bool]] = NOTHING  # arguments of `Mixing.check`: unknown filters, hidden parts
+    leaves: ClassVar[bool] = False  # whether a run leaves a network for new mixtures, see `trained`
+
+    def check(self, problem: Problem) -> None:
+        """Refuse a problem that the method cannot take, before anything is run or drawn.
+
+        Raises
+        ------
+        SepvizError
+            It names the value and the mend.
+        """
+        check_parameters(self)
+        prior = prior_of(self)
+        problem.mixing.check(problem.mixtures, takes(prior), prior=prior, **self.handles)
+
+    def total_steps(self, problem: Problem) -> int:
+        """The number of steps after step 0, the same for any number of mixtures."""
+        raise NotImplementedError(f"{type(self).__name__}.total_steps")
+
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
-        """Yield step 0 (where the method starts), then every step; from ``start``, those after it."""
-        ...
+        """Yield step 0 (where the method starts), then every step; from ``start``, those after it.
+
+        All randomness comes from ``rng``, which is on the device of the mixtures.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.steps")
+
+    def trained(self, step: Step, image_shape: Sequence[int], name: str = "") -> Any:
+        """The network of a step, ready to separate other mixtures with, of a method that ``leaves`` one."""
+        raise NotImplementedError(f"{type(self).__name__} leaves no network")
+
+
+def prior_of(separator: Separator) -> Any:
+    """A method's prior; None where it has none."""
+    return getattr(separator, "prior", None)
+
+
+def takes(prior: Any) -> tuple[int, int, int] | None:
+    """The (C, H, W) that a prior is limited to; None where it is to none, or says by itself what it cannot take."""
+    return None if hasattr(prior, "mask") else getattr(prior, "image_shape", None)
 
 
 def parameter(default: Any, meaning: str, *, low: float | None = None, high: float | None = None, log: bool = False,
@@ -163,7 +226,9 @@ def check_parameters(separator: Any) -> None:
     """Refuse numbers that no run can use: not finite, not positive (or negative, where 0 is allowed), or beyond a million."""
     for field in dataclasses.fields(separator):
         value: Any = getattr(separator, field.name)
-        low = field.metadata.get("low")
+        low, choices = field.metadata.get("low"), field.metadata.get("choices")
+        if choices and value not in choices:
+            raise SepvizError(f"{field.name} {shown(value)}: choose one of {', '.join(choices)}")
         if low is None or isinstance(value, bool):
             continue
         whole = isinstance(field.default, int)

@@ -17,18 +17,18 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sepviz.core import CONTROL, Problem, SepvizError, Step, Truth, shown
+from sepviz.core import CONTROL, GROUPS, NOTHING, Problem, SepvizError, Step, Truth, shown
 from sepviz.mixing import Mixing
 
 IMAGES = ("B", "K", "C", "H", "W")  # the shape of sources
-FORCES = ("prior_force", "data_force", "noise")  # extras of the shape of the sources
+# Version 0.1 wrote all of a step's tensors in one group; by their names they belong to these.
+OLD_GROUPS = {"shown": ("prior_force", "data_force", "noise"), "results": ("filters", "start_error", "answer_loss")}
 FORMAT = 1  # of the files; a file that says another number is refused
 LARGEST = 4 * 2**30  # bytes of numbers read from one file: a small .npz may claim any amount
 
@@ -38,7 +38,7 @@ class Separation(NamedTuple):
 
     sources: Tensor  # (B, K, C, H, W)
     meta: dict[str, Any]
-    extras: Mapping[str, Tensor] = MappingProxyType({})  # of the last step: filters (B, K, h, w), ...
+    results: Mapping[str, Tensor] = NOTHING  # of the last step: filters (B, K, h, w), ...
 
 
 class Partial(NamedTuple):
@@ -48,7 +48,7 @@ class Partial(NamedTuple):
     step: Step | None
     rng_state: Tensor | None  # of the generator, after that step
     meta: dict[str, Any]
-    extras: Mapping[str, Tensor] = MappingProxyType({})  # of the mixtures that are done
+    results: Mapping[str, Tensor] = NOTHING  # of the mixtures that are done
 
 
 # --- writing ------------------------------------------------------------------------------------
@@ -323,7 +323,7 @@ def check_finite(sources: Tensor, first: int = 0) -> None:
                           "the run diverged; take smaller steps (--set) or another --preset, prior or method")
 
 
-def save_separation(path: str | Path, sources: Tensor, meta: Mapping[str, Any], extras: Mapping[str, Tensor] | None = None, *,
+def save_separation(path: str | Path, sources: Tensor, meta: Mapping[str, Any], results: Mapping[str, Tensor] = NOTHING, *,
                     overwrite: bool = False) -> Path:
     """Write separated sources (B, K, C, H, W), what else was found (filters, ...) and how, in a .npz.
 
@@ -333,22 +333,21 @@ def save_separation(path: str | Path, sources: Tensor, meta: Mapping[str, Any], 
         If a source is not finite: then the run diverged, and there is no result.
     """
     check_finite(sources)
-    found = {name: _numpy(extra) for name, extra in (extras or {}).items()}
+    found = {name: _numpy(extra) for name, extra in results.items()}
     return _save(path, {"sources": _numpy(sources), **found}, {"kind": "separation", "extras": sorted(found), **meta}, overwrite)
 
 
 def save_partial(path: str | Path, partial: Partial) -> Path:
     """Write a stopped run over its earlier state; without its last step, if that diverged."""
-    arrays = {"done": _numpy(partial.done)} | {f"done/{name}": _numpy(extra) for name, extra in partial.extras.items()}
+    arrays = {"done": _numpy(partial.done)} | {f"done/{name}": _numpy(extra) for name, extra in partial.results.items()}
     head = None
     step = partial.step
     if (step is not None and partial.rng_state is not None
             and bool(torch.isfinite(step.sources).all())):
         arrays |= {"step/sources": step.sources.cpu().numpy(), "step/rng": partial.rng_state.cpu().numpy()}
-        arrays |= {f"step/extras/{name}": extra.detach().cpu().numpy() for name, extra in step.extras.items()}
-        info = {name: float(value) for name, value in step.info.items()}
-        head = {"index": step.index, "stage": step.stage, "extras": list(step.extras), "info": info}
-    meta = {"kind": "partial", "step": head, "run": partial.meta, "extras": sorted(partial.extras)}
+        arrays |= {f"step/{name}": value.detach().cpu().numpy() for name, value in step.tensors()}
+        head = head_of(step)
+    meta = {"kind": "partial", "step": head, "run": partial.meta, "extras": sorted(partial.results)}
     return _save(path, arrays, meta, overwrite=True)
 
 
@@ -710,7 +709,7 @@ def load_separation(path: str | Path) -> Separation:
     sources = _floats(path, arrays, "sources", IMAGES)
     extras = {name: tensor(path, arrays, name, finite=name != "start_error").float()
               for name in (names(path, meta, "extras") if "extras" in meta else [])}
-    check_extras(path, extras, sources)
+    check_results(path, extras, sources)
     return Separation(sources, meta, extras)
 
 
@@ -724,37 +723,52 @@ def names(path: Path, meta: Mapping[str, Any], name: str) -> list[str]:
     return found
 
 
-def check_extras(path: Path, extras: Mapping[str, Tensor], sources: Tensor) -> None:
-    """Refuse extras that are looked at beside the sources and do not fit them."""
-    for name, extra in extras.items():
-        shape = tuple(extra.shape)
-        if name in FORCES:
-            fits = extra.shape == sources.shape
-        elif name == "filters":
-            fits = len(shape) == 4 and shape[:2] == tuple(sources.shape[:2])
-            fits = fits and all(side % 2 for side in shape[2:])
-        else:  # what a run goes on from has any shape
-            fits = name != "start_error" or shape[:1] == tuple(sources.shape[:1])
-        if not fits:
-            raise SepvizError(f"{path}: {name} of shape {shape} beside sources of shape "
-                              f"{tuple(sources.shape)}: they do not fit")
+def check_results(path: Path, results: Mapping[str, Tensor], sources: Tensor) -> None:
+    """Refuse results that do not fit the sources that they were found beside."""
+    batch, count = sources.shape[:2]
+    for name, found in results.items():
+        shape = tuple(found.shape)
+        fits = shape[:1] == (batch,)
+        if name == "filters":
+            fits = len(shape) == 4 and shape[:2] == (batch, count) and all(side % 2 for side in shape[2:])
+        _fit(path, name, found, sources, fits)
+
+
+def _fit(path: Path, name: str, found: Tensor, sources: Tensor, fits: bool) -> None:
+    if not fits:
+        raise SepvizError(f"{path}: {name} of shape {tuple(found.shape)} beside sources of shape "
+                          f"{tuple(sources.shape)}: they do not fit")
+
+
+def head_of(step: Step) -> dict[str, Any]:
+    """What a file says of a step besides its tensors."""
+    return {"index": step.index, "stage": step.stage, "info": {name: float(value) for name, value in step.info.items()},
+            **{group: list(getattr(step, group)) for group in GROUPS}}
 
 
 def read_step(path: Path, arrays: Mapping[str, np.ndarray], head: Any, where: str) -> Step:
-    """One step of a run: arrays ``where/sources``, ``where/extras/NAME``, the rest in ``head``."""
+    """One step of a run: arrays ``where/sources``, ``where/GROUP/NAME``, the rest in ``head``."""
     if not isinstance(head, dict):
         raise SepvizError(f"{path}: its meta says step {shown(head)}: the file is damaged, save "
                           "it again with sepviz")
     sources = tensor(path, arrays, f"{where}/sources", IMAGES, kinds="f")
-    extras = {name: tensor(path, arrays, f"{where}/extras/{name}", finite=False)
-              for name in names(path, head, "extras")}
-    check_extras(path, extras, sources)
+    groups: dict[str, dict[str, Tensor]] = {group: {} for group in GROUPS}
+    if "extras" in head:
+        homes = {name: group for group, known in OLD_GROUPS.items() for name in known}
+        for name in names(path, head, "extras"):
+            groups[homes.get(name, "state")][name] = tensor(path, arrays, f"{where}/extras/{name}", finite=False)
+    else:
+        groups = {group: {name: tensor(path, arrays, f"{where}/{group}/{name}", finite=False)
+                          for name in names(path, head, group)} for group in GROUPS}
+    for name, layer in groups["shown"].items():
+        _fit(path, name, layer, sources, layer.shape == sources.shape)
+    check_results(path, groups["results"], sources)
     if field(path, head, "index", int) < 0:
         raise SepvizError(f"{path}: its meta says step {head['index']}: the file is damaged, save "
                           "it again with sepviz")
     info = field(path, head, "info", dict)
     values = {name: field(path, info, name, float, finite=False) for name in info}
-    return Step(head["index"], field(path, head, "stage", str), sources, extras, values)
+    return Step(head["index"], field(path, head, "stage", str), sources, **groups, info=values)
 
 
 def load_partial(path: str | Path) -> Partial:
@@ -771,5 +785,5 @@ def load_partial(path: str | Path) -> Partial:
         rng_state = tensor(path, arrays, "step/rng", ("bytes",), kinds="u")
     extras = {name: tensor(path, arrays, f"done/{name}", finite=name != "start_error")
               for name in names(path, meta, "extras")}
-    check_extras(path, extras, done)
+    check_results(path, extras, done)
     return Partial(done, step, rng_state, field(path, meta, "run", dict), extras)

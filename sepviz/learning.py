@@ -5,16 +5,16 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from sepviz import files
-from sepviz.core import Examples, Problem, SepvizError, Step, parameters_of
+from sepviz.core import Examples, Problem, Separator, SepvizError, Step, parameters_of
 from sepviz.mixing import Mixing
 from sepviz.priors.checkpoint import Diverged, described, is_finite, keep, kept, take_up
 from sepviz.priors.checks import in_its_type
@@ -36,7 +36,7 @@ def new(make: Callable[[], Module], rng: Generator | None = None) -> Module:
 
 def copy_of(step: Step) -> Step:
     """The step with tensors of its own, to be given out while the method goes on with the first."""
-    return step._replace(sources=step.sources.clone(), extras={name: value.clone() for name, value in step.extras.items()})
+    return step.mapped(torch.clone)
 
 
 def pack(*modules: nn.Module) -> Tensor:
@@ -93,27 +93,37 @@ def batches_in(count: int, size: int) -> int:
     return count // size if count > size and count % size == 1 else -(-count // size)
 
 
-def check_pair(problem: Problem, prior: Any = None) -> None:
-    """Refuse what a mask cannot say: other than two sources of equal weights, filters, unseen pixels."""
-    problem.mixing.check(problem.mixtures, prior=prior)
+def check_pair(problem: Problem) -> None:
+    """Refuse what a mask cannot say: other than two sources of equal weights."""
     weights = problem.mixing.weights
     if len(weights) != 2 or weights[0] != weights[1] or weights[0] < 0:
         raise SepvizError(f"weights {weights}: a mask shares a mixture out between two sources of the same weight; take split-gibbs")
 
 
-def examples_of(problem: Problem, *, observed: bool, unobserved: bool = False) -> Examples:
+class Learner(Separator):
+    """A method that learns from mixtures of two sources, and maybe from clean images."""
+
+    def check(self, problem: Problem) -> None:
+        """Refuse other than two sources of equal weights, and other examples than the method may see."""
+        super().check(problem)
+        check_pair(problem)
+        assert self.sees is not None
+        examples_of(problem, self.sees)
+
+
+def examples_of(problem: Problem, sees: str) -> Examples:
     """The examples of a problem, if they are those that the method may see: no fewer, no more.
 
     Parameters
     ----------
-    observed, unobserved : bool
-        Whether the method learns from clean images of the last, and of the first source.
+    sees : str
+        A key of `sepviz.core.SEES`.
     """
     examples = problem.examples
     if examples is None:
         raise SepvizError("the problem has no examples to learn from: make it with sepviz.tasks.unmix, or train with sepviz train "
                           "and separate with --method mask")
-    for name, wanted in (("mixtures", True), ("observed", observed), ("unobserved", unobserved)):
+    for name, wanted in (("mixtures", True), ("observed", sees != "mixtures"), ("unobserved", sees == "all")):
         images = getattr(examples, name)
         count = 0 if images is None else len(images)
         if count and not wanted:
@@ -173,12 +183,6 @@ def pass_over_pairs(network: MaskNetwork, optimizer: torch.optim.Optimizer, obse
     return losses
 
 
-def sees(separator: Any) -> str:
-    """What examples a method may learn from, in the words of `sepviz.tasks.SEES`."""
-    learns = getattr(separator, "learns", {"observed": False})
-    return "all" if learns.get("unobserved") else "observed" if learns["observed"] else "mixtures"
-
-
 def mask_network(step: Step, image_shape: Sequence[int], network: str, name: str, *beside: nn.Module) -> MaskNetwork:
     """The mask network whose weights a step holds, ready to use; modules packed ``beside`` it get theirs as well."""
     found = new(functools.partial(MaskNetwork, image_shape, network, name))
@@ -189,11 +193,11 @@ def mask_network(step: Step, image_shape: Sequence[int], network: str, name: str
 
 
 def held(step: Step, name: str) -> Tensor:
-    """What a run goes on from, of a step's extras; an error where the step is of a run that left no such thing."""
-    if name not in step.extras:
+    """Part of a step's state; an error where the step is of a run that left no such thing."""
+    if name not in step.state:
         raise SepvizError(f"step {step.index} ({step.stage}) holds no {name}: it is of another method, stage or setting; "
                           "start from a step of a run with these parameters")
-    return step.extras[name]
+    return step.state[name]
 
 
 class Discriminator(nn.Module):
@@ -226,6 +230,11 @@ class Discriminator(nn.Module):
             return in_its_type(self, self.network, images).flatten()
 
 
+def plain(step: Step) -> tuple:
+    """A step as torch writes it, of tuples and dictionaries alone."""
+    return tuple(dict(part) if isinstance(part, Mapping) else part for part in step)
+
+
 class Trained(NamedTuple):
     """What `train` leaves."""
 
@@ -234,7 +243,7 @@ class Trained(NamedTuple):
     minutes: float  # of all runs together
 
 
-def train(separator: Any, problem: Problem, checkpoint: Path, seed: int, data: Sequence[str], progress: bool = True) -> Trained:
+def train(separator: Separator, problem: Problem, checkpoint: Path, seed: int, data: Sequence[str], progress: bool = True) -> Trained:
     """Run a method that learns to its last step, kept in a file after each, and taken up from there.
 
     Parameters
@@ -273,8 +282,7 @@ def train(separator: Any, problem: Problem, checkpoint: Path, seed: int, data: S
             elapsed, parts = state["elapsed"], state["parts"]
             shown = [one._replace(sources=one.sources.cpu())
                      for one in map(Step._make, parts["shown"])]
-            step = Step(state["iteration"], parts["stage"], parts["sources"], parts["extras"],
-                        parts["info"])
+            step = Step._make(parts["step"])
             rng.set_state(state["rng"].cpu())
         except (RuntimeError, KeyError, TypeError, AttributeError):
             raise SepvizError(f"{checkpoint} is damaged: remove it, "
@@ -289,9 +297,8 @@ def train(separator: Any, problem: Problem, checkpoint: Path, seed: int, data: S
                                "take a smaller learning_rate (--set), or another --seed and --out")
             step = newest
             elapsed, tick = elapsed + time.monotonic() - tick, time.monotonic()
-            shown.append(step._replace(sources=step.sources[:SHOWN].cpu().half(), extras={}))
-            parts = {"extras": step.extras, "sources": step.sources, "stage": step.stage,
-                     "info": step.info, "shown": [tuple(one) for one in shown]}
+            shown.append(step._replace(sources=step.sources[:SHOWN].cpu().half(), shown={}, results={}, state={}))
+            parts = {"step": plain(step), "shown": [plain(one) for one in shown]}
             state = {"parts": parts, "rng": rng.get_state(), "iteration": step.index,
                      "elapsed": elapsed}
             files.patiently(functools.partial(keep, checkpoint, settings, state), told)

@@ -247,7 +247,7 @@ def separator_of(method: str, preset: str | None, settings: Sequence[str], prior
     needs_prior = fields.pop("prior", None) is not None
     values: dict[str, Any] = {}
     if preset is not None:
-        presets = getattr(cls, "presets", {})
+        presets = cls.presets
         if not presets:
             raise SepvizError(f"no preset {preset!r}: {method} has none")
         values |= presets[choose(f"preset of {method}", preset, presets)]
@@ -278,10 +278,3 @@ def separator_of(method: str, preset: str | None, settings: Sequence[str], prior
     elif prior is not None:
         print(f"sepviz: {method} uses no prior, {prior} is left aside", file=sys.stderr)
     return cls(**values)
-
-
-def check_fits(separator: Separator, problem: Problem) -> None:
-    """Refuse mixtures that the method or its prior cannot take, before anything is run or drawn."""
-    prior = getattr(separator, "prior", None)
-    knows = None if hasattr(prior, "mask") else getattr(prior, "image_shape", None)  # a mask network pads, and says what it cannot
-    problem.mixing.check(problem.mixtures, knows, **getattr(separator, "handles", {}))

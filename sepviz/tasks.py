@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sepviz import kernels as filters_of
-from sepviz.core import Examples, Problem, SepvizError, Truth, check_whole
+from sepviz.core import SEES, Examples, Problem, SepvizError, Truth, check_whole
 from sepviz.mixing import Mixing
 
 PROTOCOLS = {
@@ -247,11 +247,6 @@ def repeat(problem: Problem, item: int = 0, chains: int = 8) -> Problem:
     return Problem(problem.mixtures[item].expand(chains, -1, -1, -1).clone(), problem.mixing)
 
 
-SEES = {
-    "mixtures": "other mixtures and nothing else: blind",
-    "observed": "other mixtures, and clean images of the observed source that are in none of them",
-    "all": "the images that those mixtures were made of as well: for an upper bound",
-}
 HELD_OUT = 1000  # images of each source that no example is made of
 HELD_OUT_SEED = 1_618_033_988  # of strokes, which are endless
 HELD_OUT_IS = ("strokes: 1,000 of each source, drawn for this; else 1,000 of each in the train "

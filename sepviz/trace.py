@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from sepviz import files
-from sepviz.core import ORDERS, Problem, Separator, SepvizError, Step, Truth, order_of, parameters_of, shown
+from sepviz.core import ORDERS, Problem, Separator, SepvizError, Step, Truth, parameters_of, shown
 from sepviz.mixing import Mixing
 
 FORMAT = 1  # of saved files; another number is refused
@@ -27,25 +27,24 @@ LIMIT = 256 * 2**20  # bytes of frames held in memory
 
 
 def _compact(step: Step) -> Step:
-    """The step on the CPU with its images (sources, and extras of their shape) in float16.
+    """The step on the CPU with its images (sources, and what has their shape) in float16.
 
-    Other extras (optimiser moments, latents) keep their type: float16 would round them to zero.
+    Other tensors (optimiser moments, latents) keep their type: float16 would round them to zero.
     """
-    def image(tensor: Tensor) -> Tensor:
+    def kept(tensor: Tensor) -> Tensor:
+        tensor = tensor.detach().cpu()
+        if tensor.shape != step.sources.shape or not tensor.is_floating_point():
+            return tensor
         fits = tensor.abs().nan_to_num(0).amax() <= torch.finfo(torch.float16).max
-        return tensor.detach().to("cpu", torch.float16 if fits else torch.float32)
+        return tensor.to(torch.float16 if fits else torch.float32)
 
-    extras = {name: image(extra) if extra.shape == step.sources.shape and extra.is_floating_point() else extra.detach().cpu()
-              for name, extra in step.extras.items()}
-    return step._replace(sources=image(step.sources), extras=extras, info=dict(step.info))
+    return step.mapped(kept)
 
 
 def in_full(step: Step, device: torch.device | str = "cpu") -> Step:
     """The step in float32 on a device: what a method can start from."""
-    def up(tensor: Tensor) -> Tensor:
-        return tensor.detach().to(device, torch.float32 if tensor.is_floating_point() else tensor.dtype)
-
-    return step._replace(sources=up(step.sources), extras={name: up(extra) for name, extra in step.extras.items()}, info=dict(step.info))
+    return step.mapped(lambda tensor: tensor.detach().to(
+        device, torch.float32 if tensor.is_floating_point() else tensor.dtype))
 
 
 def timed(step: Step, seconds: float) -> Step:
@@ -54,7 +53,7 @@ def timed(step: Step, seconds: float) -> Step:
 
 
 def _size(step: Step) -> int:
-    return sum(tensor.numel() * tensor.element_size() for tensor in (step.sources, *step.extras.values()))
+    return sum(tensor.nbytes for tensor in (step.sources, *(value for _, value in step.tensors())))
 
 
 class Recorder:
@@ -125,16 +124,14 @@ def record(separator: Separator, problem: Problem, *, seed: int = 0, every: int 
         raise SepvizError(f"every={every}: want 1 or more steps")
     if limit < 1:
         raise SepvizError(f"limit={limit}: want a positive number of bytes")
-    total: int | None = None
-    if hasattr(separator, "total_steps"):  # optional, so not in the protocol
-        total = max(0, int(separator.total_steps(problem)) - (start.index if start else 0))
-    chosen = every or max(1, -(-(total or 0) // MAX_FRAMES))
+    total = max(0, separator.total_steps(problem) - (start.index if start else 0))
+    chosen = every or max(1, -(-total // MAX_FRAMES))
     recorder = Recorder(chosen, limit, MAX_FRAMES + 1 if every is None else None)
     rng = torch.Generator(device=problem.mixtures.device).manual_seed(seed)
     method = type(separator).__name__
     interrupted = False
     before, begun = start.info.get("seconds", 0.0) if start else 0.0, time.perf_counter()
-    with tqdm(total=None if total is None else total + (start is None), desc=method, unit="step", disable=not progress) as bar:
+    with tqdm(total=total + (start is None), desc=method, unit="step", disable=not progress) as bar:
         try:
             for step in separator.steps(problem, rng, start):
                 recorder.add(timed(step, before + time.perf_counter() - begun))
@@ -149,7 +146,7 @@ def record(separator: Separator, problem: Problem, *, seed: int = 0, every: int 
         after = f" after step {start.index}: start from an earlier one" if start else ": its parameters ask for none"
         raise SepvizError(f"{method} gave no step{after}")
     trace = Trace(problem, recorder.steps(), method, parameters_of(separator), seed, seconds, interrupted,
-                  order=order_of(separator))
+                  order=separator.order)
     if interrupted:
         tqdm.write(f"{method} interrupted at step {trace.final.index}: {len(trace)} steps kept")
     return trace
@@ -184,7 +181,7 @@ class Trace:
         if not self.order:
             from sepviz import separators
 
-            object.__setattr__(self, "order", order_of(getattr(separators, self.method, None)))
+            object.__setattr__(self, "order", separators.named(self.method).order)
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -259,9 +256,7 @@ class Trace:
             files.check_finite(step.sources)
         mixing = {"weights": self.problem.mixing.weights, "filter_size": self.problem.mixing.filter_size}
         visible = self.problem.mixing.visible
-        steps = [{"index": step.index, "stage": step.stage, "extras": list(step.extras),
-                  "info": {name: float(value) for name, value in step.info.items()}}
-                 for step in self.steps]
+        steps = [files.head_of(step) for step in self.steps]
         meta = {"sepviz trace": FORMAT, "mixing": mixing, "method": self.method, "parameters": self.parameters, "seed": self.seed,
                 "seconds": self.seconds, "interrupted": self.interrupted, "versions": self.versions, "changes": self.changes,
                 "order": self.order, "steps": steps}
@@ -273,11 +268,11 @@ class Trace:
                 yield "visible", visible.cpu().numpy()
             for i, step in enumerate(self.steps):
                 yield f"{i}/sources", step.sources.numpy()
-                for name, extra in step.extras.items():
-                    yield f"{i}/extras/{name}", extra.numpy()
+                for name, value in step.tensors():
+                    yield f"{i}/{name}", value.numpy()
 
         def write(file: BinaryIO) -> None:
-            total = 2 + sum(1 + len(step.extras) for step in self.steps)
+            total = 2 + sum(1 + len(list(step.tensors())) for step in self.steps)
             with zipfile.ZipFile(file, "w") as archive:
                 for name, array in tqdm(arrays(), desc="saving", total=total, delay=1, leave=False):
                     with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:

@@ -136,7 +136,7 @@ def test_a_filter_is_where_the_bases_stand(device):
     true = torch.tensor([[0.0, 0.1, 0.3], [0.0, 0.4, 0.1], [0.1, 0.0, 0.0]], device=device)[None, None]
     problem = Problem(convolve(image, true)[:, 0], Mixing((1.0,), filter_size=3))
     found = last(ConvNmf(prior, iterations=2000), problem)
-    torch.testing.assert_close(found.extras["filters"], true, rtol=0, atol=0.05)
+    torch.testing.assert_close(found.results["filters"], true, rtol=0, atol=0.05)
     torch.testing.assert_close(found.sources, image, rtol=0, atol=0.02)
     assert found.info["residual"] < 0.02
 
@@ -147,7 +147,7 @@ def test_all_bases_move_alike_under_a_filter(device):
     prior, _ = train_dictionary(images, labels, images[:50], reach=2, per_class=3, iterations=20, each=40, progress=False)
     problem, _ = tasks.deconvolve("strokes", count=3, device=device)
     steps = list(ConvNmf(prior.to(device), iterations=40).steps(problem, rng_of(device)))
-    found = steps[-1].extras["activations"].flatten(1, 2)
+    found = steps[-1].state["activations"].flatten(1, 2)
     alike = found.sum(dim=2, keepdim=True) * found.sum(dim=1, keepdim=True) / found.sum(dim=(1, 2), keepdim=True)
     torch.testing.assert_close(found, alike, rtol=1e-3, atol=1e-5)
     residuals = [step.info["residual"] for step in steps]

@@ -229,7 +229,7 @@ def test_ss_nmf_has_both_answers():
     short = {"rank": 4, "observed_iterations": 3, "iterations": 3}
     mask, image = (run.last_step(separators.SsNmf(**short, answer=answer), problem, 0)
                    for answer in ("mask", "reconstruction"))
-    bases, codes = mask.extras["bases"].flatten(2), mask.extras["mixtures_activations"]
+    bases, codes = mask.state["bases"].flatten(2), mask.state["mixtures_activations"]
     b, x = (codes[:, 4 * part:4 * part + 4] @ bases[part] for part in (0, 1))
     both = torch.stack([x, b], dim=1).unflatten(2, (1, 32, 32)) + 1e-9
     assert torch.allclose(image.sources, both, atol=1e-6) and image.info["residual"] > 0.01

@@ -251,7 +251,7 @@ def exact(shift):
     problem, truth = tasks.mix(sources)
     noise = torch.rand((1, 2, 1, 6, 5), generator=torch.Generator().manual_seed(1))
     rounding = 5e-4 * (noise - 0.5)
-    step = Step(0, "known", sources - shift / 2 + rounding, {}, {})
+    step = Step(0, "known", sources - shift / 2 + rounding)
     return Trace(problem, [step], "Known"), truth
 
 

@@ -568,9 +568,9 @@ def test_every_task_from_mix_to_score(run, generator, task):
     assert run("separate", "problem.npz", "--prior", generator, *QUICK, "--chunk", 2, "--html", "player.html")[0] == 0
     found = files.load_separation("out.npz")
     blind = "deconvolve" in task
-    assert set(found.extras) == {"start_error", *(["filters"] if blind else [])} and found.extras["start_error"].shape == (3, 3)
+    assert set(found.results) == {"start_error", *(["filters"] if blind else [])} and found.results["start_error"].shape == (3, 3)
     if blind:
-        assert found.extras["filters"].shape == (3, found.sources.shape[1], 5, 5)
+        assert found.results["filters"].shape == (3, found.sources.shape[1], 5, 5)
     code, out, _ = run("score", "out.npz", "problem.npz")
     assert code == 0 and ("correlation with the true ones" in out) == blind and Path("player.html").stat().st_size > 10_000
 
@@ -584,7 +584,7 @@ def test_a_mask_and_a_filter_size_of_the_users(run, generator, problem):
     given, _ = files.load_problem(problem)
     assert run("separate", problem, "--prior", generator, *QUICK, "--visible", "mask.png", "--filter-size", 3)[0] == 0
     first = files.load_separation("out.npz")
-    assert first.extras["filters"].shape == (5, 2, 3, 3)
+    assert first.results["filters"].shape == (5, 2, 3, 3)
     given.mixtures[..., 20:] = 0.5  # what is not seen does not count
     files.save_problem("other.npz", given)
     assert run("separate", "other.npz", "--prior", generator, *QUICK, "--visible", "mask.png", "--filter-size", 3, "--out", "o.npz")[0] == 0

@@ -106,12 +106,13 @@ def make_problem(weights, device, batch=2, name=""):
     """Mixtures, with what the method of this name may learn from."""
     shape, rng = PAIR_SHAPE if name in OF_TWO_SOURCES else SHAPE, torch.Generator().manual_seed(1)
     problem = tasks.mix(torch.rand((batch, len(weights), *shape), generator=rng).to(device), weights)[0]
-    learns = getattr(METHODS.get(name.split(",")[0]), "learns", None) if name != "ss-nmf" else methods.SsNmf.learns
-    if learns is None:
+    known = methods.METHODS.get(name.split(",")[0])
+    sees = None if known is None else known.sees
+    if sees is None:
         return problem
     images = torch.rand((3, 6, *shape), generator=rng).to(device)
-    return problem._replace(examples=Examples(images[0] + images[1], images[1] if learns["observed"] else None,
-                                              images[2] if learns.get("unobserved") else None))
+    return problem._replace(examples=Examples(images[0] + images[1], images[1] if sees != "mixtures" else None,
+                                              images[2] if sees == "all" else None))
 
 
 def rng_of(device, seed=0):
@@ -185,7 +186,7 @@ class TestSeparator:
             assert isinstance(step, Step) and step.stage
             assert step.sources.shape == (2, len(weights), *problem.mixtures.shape[1:]) and step.sources.device.type == device.type
             assert bool(torch.isfinite(step.sources).all()) and not step.sources.requires_grad
-            assert all(not extra.requires_grad for extra in step.extras.values())
+            assert all(not value.requires_grad for _, value in step.tensors())
             assert all(isinstance(value, int | float) for value in step.info.values())
         evaluations = [step.info["evaluations"] for step in steps]
         assert evaluations == sorted(evaluations)
@@ -198,7 +199,7 @@ class TestSeparator:
         for step in separator.steps(problem, rng_of(device)):
             scribbled.append(step.sources.clone())
             step.sources.fill_(7.0)
-            for extra in step.extras.values():
+            for _, extra in step.tensors():
                 extra.fill_(7.0)
         assert all(torch.equal(one, other) for one, other in zip(kept[1:], scribbled[1:], strict=True))
 
@@ -207,8 +208,8 @@ class TestSeparator:
         separator, problem = SEPARATORS[name](gaussian_prior(device)), two_sources(name, device, (1.0, 0.5))
         before = None
         for step in separator.steps(problem, rng_of(device)):
-            if before is not None and {"prior_force", "data_force", "noise"} <= set(step.extras):
-                move = step.extras["prior_force"] + step.extras["data_force"] + step.extras["noise"]
+            if before is not None and {"prior_force", "data_force", "noise"} <= set(step.shown):
+                move = step.shown["prior_force"] + step.shown["data_force"] + step.shown["noise"]
                 torch.testing.assert_close(step.sources - before.sources, move, rtol=1e-4, atol=1e-5)
             before = step
 
@@ -266,6 +267,6 @@ def test_forces_add_up(name, device):
     """What a step says moved the sources is what moved them: a player shows this sum for every pixel."""
     steps = list(SEPARATORS[name](gaussian_prior(device)).steps(two_sources(name, device), rng_of(device)))
     for before, step in itertools.pairwise(steps):
-        forces = [step.extras[force] for force in ("prior_force", "data_force", "noise") if force in step.extras]
+        forces = [step.shown[force] for force in ("prior_force", "data_force", "noise") if force in step.shown]
         if forces:
             assert torch.allclose(before.sources + sum(forces), step.sources, atol=1e-4), step.stage

@@ -107,7 +107,7 @@ def long_run(batch, channels, side, steps, forces=True):
     """A trace of random images, with the layers that a player shows under them."""
     images = torch.rand(batch, 2, channels, side, side, generator=torch.Generator().manual_seed(0))
     extras = dict.fromkeys(("prior_force", "data_force"), images) if forces else {}
-    made = [Step(i, "step", images * i / steps, extras, {"evaluations": float(i)}) for i in range(steps)]
+    made = [Step(i, "step", images * i / steps, extras, info={"evaluations": float(i)}) for i in range(steps)]
     return Trace(Problem(images.sum(1), Mixing.sum(2)), made, "Toy"), Truth(images)
 
 
@@ -227,7 +227,7 @@ def test_every_page_plays_and_scrubs_offline(pages, browser):
 def test_on_paper_and_in_the_dark(tmp_path, browser):
     """A printed page is light, and shows the last step, without empty panels; then all is as it was."""
     trace, _ = long_run(1, 1, 8, 6)
-    trace.steps[-1] = trace.steps[-1]._replace(extras={})  # no forces at the last step
+    trace.steps[-1] = trace.steps[-1]._replace(shown={})  # no forces at the last step
     trace.save(tmp_path / "run.npz")
     context = browser.new_context(color_scheme="dark", viewport={"width": 700, "height": 700})
     page = context.new_page()

@@ -67,12 +67,13 @@ def test_separation_round_trip(tmp_path, mixed):
 
 def test_partial_round_trip(tmp_path):
     rng = torch.Generator().manual_seed(5)
-    step = Step(7, "sigma 0.1", torch.rand(2, 2, 1, 3, 3), {"noise": torch.rand(2, 2, 1, 3, 3), "count": torch.tensor([4])}, {"sigma": 0.1})
+    step = Step(7, "sigma 0.1", torch.rand(2, 2, 1, 3, 3), {"noise": torch.rand(2, 2, 1, 3, 3)},
+                state={"count": torch.tensor([4])}, info={"sigma": 0.1})
     files.save_partial(tmp_path / "p.npz", files.Partial(torch.zeros(0, 2, 1, 3, 3), step, rng.get_state(), {"seed": 5}))
     again = files.load_partial(tmp_path / "p.npz")
     assert again.meta == {"seed": 5} and len(again.done) == 0
     assert again.step[:2] == step[:2] and again.step.info == step.info
-    assert torch.equal(again.step.sources, step.sources) and torch.equal(again.step.extras["count"], step.extras["count"])
+    assert torch.equal(again.step.sources, step.sources) and torch.equal(again.step.state["count"], step.state["count"])
     assert torch.equal(again.rng_state, rng.get_state())
     fails(["stopped"], files.load_separation, tmp_path / "p.npz")
 
@@ -280,7 +281,7 @@ def test_files_of_version_0_1_are_read():
     stopped = files.load_partial(OLD / "stopped.partial.npz")
     assert torch.equal(stopped.done, out.sources[:2]) and stopped.step.index == 2
     assert (
-        stopped.step.extras["multiplier"].shape == (1, 1, 6, 5) and len(stopped.rng_state) == 5056
+        stopped.step.state["multiplier"].shape == (1, 1, 6, 5) and len(stopped.rng_state) == 5056
     )
     assert stopped.meta["run"] == {name: out.meta[name] for name in stopped.meta["run"]}
     trace = Trace.load(OLD / "trace.npz")
@@ -485,7 +486,7 @@ def test_fields_of_a_separation(tmp_path, meta, arrays, words):
     ("meta", "arrays", "words"),
     [
         (setting("step", to=[1]), {}, ["step [1]"]),
-        (setting("step", to={}), {}, ["extras None"]),
+        (setting("step", to={}), {}, ["shown None"]),
         (setting("step", "index", to=-1), {}, ["step -1"]),
         (setting("step", "index", to="2"), {}, ["index '2'"]),
         (setting("step", "index", to=True), {}, ["index True"]),

@@ -163,7 +163,7 @@ class TestParts:
     def test_a_latent_outside_the_ball_is_refused(self, setting):
         separator = GloMasking(observed_epochs=2, epochs=2, batch=8, inference=1, width=4)
         steps = list(separator.steps(setting[0], Generator().manual_seed(0)))
-        steps[1].extras["latents"][0] *= 3
+        steps[1].state["latents"][0] *= 3
         with pytest.raises(SepvizError, match="unit ball"):
             next(separator.steps(setting[0], Generator().manual_seed(0), start=steps[1]))
 
@@ -286,7 +286,7 @@ class TestTraining:
         class Diverging(Egg):
             def steps(self, problem, rng, start=None):
                 for step in super().steps(problem, rng, start):
-                    yield step._replace(extras={**step.extras, "weights": step.extras["weights"] / (0 if step.index == 2 else 1)})
+                    yield step._replace(state={**step.state, "weights": step.state["weights"] / (0 if step.index == 2 else 1)})
 
         path = tmp_path / "one.ckpt"
         with pytest.raises(SepvizError, match=r"step 2 .*keeps the run up to iteration 1; take a smaller learning_rate"):

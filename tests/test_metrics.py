@@ -8,7 +8,7 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from sepviz import cli, files, metrics, tasks
-from sepviz.core import ORDERS, SepvizError, Truth, order_of
+from sepviz.core import NOTHING, ORDERS, SepvizError, Truth
 from sepviz.separators import METHODS
 
 
@@ -152,7 +152,7 @@ def test_orders(order, right):
 
 
 def test_every_method_says_its_order():
-    orders = {name: order_of(method) for name, method in METHODS.items()}
+    orders = {name: method.order for name, method in METHODS.items()}
     assert {name for name in orders if orders[name] == "each"} == {
         "average", "basis", "cnn", "conv-nmf", "nmf", "split-gibbs", "synthesis"}
     assert {name for name in orders if orders[name] == "set"} == {"glo", "mask", "remix", "remix-tree", "rpca"}
@@ -215,9 +215,9 @@ def test_memory_is_bounded():
 @pytest.fixture
 def score(tmp_path, capsys):
     """Score estimates against a problem; the JSON, or the one line that refuses it."""
-    def call(problem, truth, estimates, method="average", meta=None, extras=None):
+    def call(problem, truth, estimates, method="average", meta=None, results=NOTHING):
         files.save_problem(tmp_path / "problem.npz", problem, truth, meta, overwrite=True)
-        files.save_separation(tmp_path / "out.npz", estimates, {"method": method}, extras, overwrite=True)
+        files.save_separation(tmp_path / "out.npz", estimates, {"method": method}, results, overwrite=True)
         words = ["score", str(tmp_path / "out.npz"), str(tmp_path / "problem.npz")]
         plain = cli.main(words)
         text = capsys.readouterr().out
@@ -293,7 +293,7 @@ def test_score_refuses_truths_that_are_none(score, change, words):
 def test_score_takes_every_task(score, task):
     problem, truth = tasks.TASKS[task]("strokes", count=3)
     found = score(problem, truth, truth.sources, meta={"task": task},
-                  extras=None if truth.filters is None else {"filters": truth.filters})
+                  results={} if truth.filters is None else {"filters": truth.filters})
     assert found["mean"] > 100 and found["note"] == ""
 
 

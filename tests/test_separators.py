@@ -71,7 +71,7 @@ def test_the_papers_sign_would_not_meet_the_mixture(gaussian, device):
     steps = list(Basis(gaussian, levels=2, steps_per_level=5).steps(problem, torch.Generator(device).manual_seed(0)))
     for before, step in itertools.pairwise(steps):
         gap = problem.mixtures - problem.mixing.apply(before.sources)
-        moved = problem.mixtures - problem.mixing.apply(before.sources + step.extras["data_force"])
+        moved = problem.mixtures - problem.mixing.apply(before.sources + step.shown["data_force"])
         assert float(moved.square().sum()) < float(gap.square().sum())
 
 
@@ -92,7 +92,7 @@ def test_an_unstable_step_is_refused(gaussian, device, preset, count, stable):
 def test_the_bound_is_where_it_diverges(gaussian, device):
     """Just below the bound the residual stays small; the same steps past it, unchecked, blow up."""
     class Unchecked(Basis):
-        def check_stable(self, problem):
+        def check(self, problem):
             pass
 
     gaussian.deviation.fill_(0.01)  # curvature lambda -> 1: a prior as stiff as the bound assumes
@@ -158,10 +158,10 @@ def test_every_cycle_of_every_chain_gives_an_answer(gaussian, device, monkeypatc
     assert sum(denoised) == 3 * 2 * final.info["evaluations"], "as many as it says, for each source of each mixture"
     assert len(sweeps) == 18 and [step.info["sigma"] for step in sweeps[::6]] == pytest.approx([2.0, 0.5, 0.5])
     assert final.stage == "consensus of 6 answers" and final.info["evaluations"] == 18 * 2 + 6 * 8
-    answers = torch.cat([torch.stack([step.extras["chains"] for step in sweeps[first:first + 6] if step.info["sigma"] <= 0.3]).mean(0)
+    answers = torch.cat([torch.stack([step.state["chains"] for step in sweeps[first:first + 6] if step.info["sigma"] <= 0.3]).mean(0)
                          for first in (0, 6, 12)], dim=1)
-    torch.testing.assert_close(final.extras["answers"], answers)
-    best = final.extras["answer_loss"].argmin(dim=1)
+    torch.testing.assert_close(final.state["answers"], answers)
+    best = final.results["answer_loss"].argmin(dim=1)
     torch.testing.assert_close(final.sources, answers[torch.arange(3), best])
     assert float((problem.mixtures - problem.mixing.apply(final.sources)).abs().max()) < 1e-5
 

@@ -11,7 +11,7 @@ import torch
 from test_trace import Toy, task  # noqa: F401 (task is a fixture)
 
 from sepviz import figures, metrics, tasks
-from sepviz.core import Problem, SepvizError, Step, Truth
+from sepviz.core import Problem, Separator, SepvizError, Step, Truth
 from sepviz.mixing import Mixing
 from sepviz.state import separator_of
 from sepviz.trace import Trace, record
@@ -123,7 +123,7 @@ def test_posterior_leaves_sources_of_other_weights_in_their_places():
     pair = torch.rand((1, 2, 1, 6, 6), generator=torch.Generator().manual_seed(0))
     for weights, modes in (((1.0, 1.0), [0, 0]), ((1.0, 0.5), [0, 1])):
         problem, _ = tasks.mix(pair, weights)
-        step = Step(0, "known", torch.cat([pair, pair.flip(1)]), {}, {})
+        step = Step(0, "known", torch.cat([pair, pair.flip(1)]))
         view = Posterior(Trace(problem._replace(mixtures=problem.mixtures.repeat(2, 1, 1, 1)), [step], "Known"), Truth(pair))
         assert sorted(view.mode) == modes
 
@@ -131,7 +131,7 @@ def test_posterior_leaves_sources_of_other_weights_in_their_places():
 def test_a_leaderboard_of_one_mixture_and_of_filters():
     problem, truth = tasks.separate("strokes", count=1, kernels="paper", seed=3)
     filters = truth.filters
-    step = Step(0, "known", truth.sources, {"filters": filters}, {})
+    step = Step(0, "known", truth.sources, results={"filters": filters})
     trace = Trace(problem, [step], "Known")
     board = Leaderboard({"known": trace}, truth, shown=1)
     json.dumps([board.rows, board.runs], allow_nan=False, default=len)
@@ -372,14 +372,14 @@ def test_a_state_of_one_source():
 
 
 @dataclass(frozen=True)
-class Given:
+class Given(Separator):
     """Gives the sources that it was made with."""
 
     sources: torch.Tensor
     order: str = "each"
 
     def steps(self, problem, rng, start=None):
-        yield Step(0, "given", self.sources.clone(), {}, {"evaluations": 1})
+        yield Step(0, "given", self.sources.clone(), info={"evaluations": 1})
 
 
 def figures_of(trace, truth):
@@ -433,6 +433,6 @@ def test_views_order_as_the_method_does(order, right, tmp_path):
 
 def test_a_trace_knows_its_methods_order():
     problem, truth = tasks.mix(torch.rand(2, 2, 1, 12, 12), (1.0, 1.0))
-    step = Step(0, "", truth.sources, {}, {})
+    step = Step(0, "", truth.sources)
     assert [Trace(problem, [step], method).order for method in ("SplitGibbs", "Mask", "Egg", "Mine")] == [
         "each", "set", "fixed", "each"]

@@ -120,7 +120,7 @@ def test_an_unknown_filter_is_found(update, device):
     problem = Problem(mixing.apply(truth, filters), mixing)
     step = last(Synthesis(prior, starts=4, start_iterations=100, refine_iterations=1500, learning_rate=0.1,
                           latent_penalty=0.0, filter_penalty=0.0, filter_update=update), problem)
-    assert step.extras["filters"].shape == (2, 1, 3, 3)
+    assert step.results["filters"].shape == (2, 1, 3, 3)
     assert step.info["residual"] < 0.02 * float(problem.mixtures.std())
 
 
@@ -134,7 +134,7 @@ def test_the_chosen_start_is_the_best_on_what_is_seen(device):
     torch.testing.assert_close(first.sources, second.sources)
     begun = [step for step in separator.steps(problem, rng_of(device)) if step.info["alive"] == 6][-1]
     kept = next(step for step in separator.steps(problem, rng_of(device)) if step.info["alive"] < 6)
-    assert torch.equal(kept.extras["alive"][:, 0], begun.extras["start_error"].argmin(dim=1))
+    assert torch.equal(kept.state["alive"][:, 0], begun.results["start_error"].argmin(dim=1))
 
 
 def test_the_nearest_sums_are_those_of_a_search_through_all(device):
@@ -155,7 +155,7 @@ def test_the_nearest_sums_are_those_of_a_search_through_all(device):
 
 def test_a_bank_starts_nearer_than_chance(device):
     problem = tasks.mix(torch.rand((4, 2, *SHAPE), generator=rng_of(device), device=device))[0]
-    errors = {bank: next(iter(Synthesis(Linear(device), starts=4, bank=bank).steps(problem, rng_of(device)))).extras["start_error"]
+    errors = {bank: next(iter(Synthesis(Linear(device), starts=4, bank=bank).steps(problem, rng_of(device)))).results["start_error"]
               for bank in (0, 500)}
     assert bool((errors[500].amax(dim=1) < errors[0].amin(dim=1)).all()), "the worst chosen start beats the best drawn one"
 
@@ -181,7 +181,7 @@ def test_a_run_through_filters_goes_on_from_any_step(update, device):
         rest = list(separator.steps(problem, rng_of(device), start=whole[at]))
         assert [step.index for step in rest] == [step.index for step in whole[at + 1:]]
         torch.testing.assert_close(rest[-1].sources, whole[-1].sources)
-        torch.testing.assert_close(rest[-1].extras["filters"], whole[-1].extras["filters"])
+        torch.testing.assert_close(rest[-1].results["filters"], whole[-1].results["filters"])
 
 
 @pytest.mark.parametrize("size", [None, 3])
@@ -190,8 +190,8 @@ def test_the_answer_is_the_mean_of_the_finalists(size, device):
     problem = Problem(torch.rand((5, *SHAPE), generator=rng_of(device, 4), device=device), Mixing((1.0, 1.0), size))
     separator = Synthesis(Linear(device), starts=4, bank=0, start_iterations=3, refine_iterations=3, learning_rate=0.01)
     *_, before, answer = separator.steps(problem, rng_of(device))
-    images = separator.prior.decode(before.extras["latents"])
-    errors = before.extras["start_error"].gather(1, before.extras["alive"])
+    images = separator.prior.decode(before.state["latents"])
+    errors = before.results["start_error"].gather(1, before.state["alive"])
     turned, shares = 0, []
     for item in range(5):
         best, other = errors[item].argsort()
@@ -207,7 +207,7 @@ def test_the_answer_is_the_mean_of_the_finalists(size, device):
     if size:
         copies = shifted_copies(answer.sources, size)[:, None]
         want = solve_filters(copies, problem.mixtures, problem.mixing, separator.filter_penalty)[:, 0].unflatten(2, (size, size))
-        torch.testing.assert_close(answer.extras["filters"], want)
+        torch.testing.assert_close(answer.results["filters"], want)
         assert answer.info["residual"] == pytest.approx(problem.residual(answer.sources, want), rel=1e-5)
     else:
         assert 0 < turned < 5, "some are turned round, some are not"
@@ -218,8 +218,8 @@ def test_sources_of_other_weights_do_not_change_places_in_the_mean(weights, devi
     """A sum of finalists that each explain the mixture explains it, unless the mean exchanged what the weights tell apart."""
     problem = Problem(torch.rand((20, *SHAPE), generator=rng_of(device, 4), device=device), Mixing(weights))
     *_, before, answer = Synthesis(Linear(device), starts=4, refine_iterations=60).steps(problem, rng_of(device))
-    images = Linear(device).decode(before.extras["latents"])
-    errors = before.extras["start_error"].gather(1, before.extras["alive"])
+    images = Linear(device).decode(before.state["latents"])
+    errors = before.results["start_error"].gather(1, before.state["alive"])
     shares = ((1 - errors / errors.amin(dim=1, keepdim=True)) * 6).softmax(dim=1)
     first = (shares[:, :, None, None, None] * images[:, :, 0]).sum(dim=1)
     torch.testing.assert_close(answer.sources[:, 0], first, rtol=1e-4, atol=1e-5)
@@ -231,8 +231,8 @@ def test_a_run_takes_up_new_parameters_on_the_way(device):
     long = list(Synthesis(Linear(device), starts=4, start_iterations=60, refine_iterations=40).steps(problem, rng_of(device)))
     short = Synthesis(Linear(device), starts=4, start_iterations=5, refine_iterations=40)
     rest = list(short.steps(problem, rng_of(device), start=long[50]))
-    moved = [not torch.equal(one.extras["latents"], other.extras["latents"]) for one, other in itertools.pairwise(rest[:-1])
-             if one.extras["latents"].shape == other.extras["latents"].shape]
+    moved = [not torch.equal(one.state["latents"], other.state["latents"]) for one, other in itertools.pairwise(rest[:-1])
+             if one.state["latents"].shape == other.state["latents"].shape]
     assert len(moved) > 30 and all(moved)
     longer = Synthesis(Linear(device), starts=4, start_iterations=60, refine_iterations=45)
     more = list(longer.steps(problem, rng_of(device), start=long[-1]))
@@ -268,13 +268,13 @@ def test_fewer_starts_would_have_chosen_among_fewer(size, device):
     choices = separator.by_number_of_starts(step, problem)
     assert [choice.index for choice in choices] == [1, 2, 3, 4, 5, 6]
     torch.testing.assert_close(choices[-1].sources, step.sources)
-    errors = step.extras["start_error"]
+    errors = step.results["start_error"]
     for count in (1, 4):
         best = errors[:, :count].argmin(dim=1)
-        want = separator.prior.decode(step.extras["latents"][torch.arange(3, device=device), best])
+        want = separator.prior.decode(step.state["latents"][torch.arange(3, device=device), best])
         torch.testing.assert_close(choices[count - 1].sources, want)
     if size:
-        torch.testing.assert_close(choices[-1].extras["filters"], step.extras["filters"])
+        torch.testing.assert_close(choices[-1].results["filters"], step.results["filters"])
     with pytest.raises(SepvizError, match="2 of 6 starts left"):
         separator.by_number_of_starts(steps[-1], problem)
 

@@ -178,7 +178,7 @@ def test_a_change_takes_effect_from_the_last_step(live, task):  # noqa: F811
     assert live.wait(60)
     after = live.trace.final
     expected = 0.5 * task[0].mixing.adjoint(task[0].mixtures - task[0].mixing.apply(before.sources))
-    assert torch.equal(after.extras["data_force"], expected)
+    assert torch.equal(after.shown["data_force"], expected)
     assert live.trace.changes == [{"before_step": 5, "rate": [0.1, 0.5]}]
     assert live.trace.parameters["rate"] == 0.5
 
@@ -328,8 +328,8 @@ WRONG = [
      "(3, 2, 1, 6, 5)"),
     (lambda step: None, "Spoilt yields a NoneType: want a Step"),
     (lambda step: tuple(step), "Spoilt yields a tuple: want a Step"),
-    (lambda step: step._replace(extras={"filters": torch.zeros(1)}), None),
-    (lambda step: step._replace(extras=None), None),
+    (lambda step: step._replace(results={"filters": torch.zeros(1)}), None),
+    (lambda step: step._replace(shown=None), None),
     (lambda step: step._replace(info={"seconds": "long", "sigma": "s"}), None),
     (raises(SystemExit(3)), "SystemExit: 3"),
     (raises(KeyboardInterrupt("stop")), "KeyboardInterrupt: stop"),

@@ -69,7 +69,7 @@ class Slow(Average):
         half = problem.mixtures[:, None].repeat(1, 2, 1, 1, 1) / 2
         for index in range(0 if start is None else start.index + 1, 4):
             replaced = self.happens(problem.mixtures, index)
-            yield Step(index, f"step {index}", half.clone() if replaced is None else replaced, {}, {"evaluations": float(index)})
+            yield Step(index, f"step {index}", half.clone() if replaced is None else replaced, info={"evaluations": float(index)})
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 
 from sepviz import files, learning, load_prior, metrics, tasks, zoo
 from sepviz.bench import run
-from sepviz.core import Problem, SepvizError, Step, order_of
+from sepviz.core import Problem, SepvizError, Step
 from sepviz.separators import AdversarialMask, Constant, Egg, Glo, GloMasking, Mask, Remix, Rpca, SsNmf, Supervised
 
 # data set -> direction -> the unseen source and the observed one
@@ -61,13 +61,13 @@ def evaluate(label: str, separator: Any, unseen: str, observed: str, setting: st
     blind = options.table == "remix-table1"
     shipped, evaluations = f"{label}-{setting if label == 'egg' else options.dataset}", None
     training = 2 if shipped in zoo.names() else 25_000 if blind else 12_000
-    problem, truth = tasks.unmix(unseen, observed, count=options.count, seed=options.seed, sees=learning.sees(separator),
+    problem, truth = tasks.unmix(unseen, observed, count=options.count, seed=options.seed, sees=separator.sees or "mixtures",
                                  device=options.device, training=training)
     name = f"{options.table}-{setting}-{label}".replace(" ", "-")
     if shipped in zoo.names():
         separator = Mask(load_prior(shipped, options.device))
         print(f"{label}: the shipped {shipped}", flush=True)
-    elif hasattr(separator, "trained"):
+    elif separator.leaves:
         step = last_step(separator, problem._replace(mixtures=problem.mixtures[:8]), name, options)
         evaluations = step.info["evaluations"]
         separator = Mask(separator.trained(step, tuple(problem.mixtures.shape[1:])))
@@ -75,7 +75,7 @@ def evaluate(label: str, separator: Any, unseen: str, observed: str, setting: st
     last = last_step(separator, problem, name, options)
     seconds = (time.perf_counter() - began) / options.count
     sources, true = last.sources, truth.sources
-    sources = metrics.reorder(sources, metrics.match(sources, true, order=order_of(separator)))
+    sources = metrics.reorder(sources, metrics.match(sources, true, order=separator.order))
     scored = slice(None) if blind else slice(1)
     found = metrics.summarize(sources[:, scored], true[:, scored], order="fixed")
     return run.Row(label, found.n, found.mean, found.interval, found.median, found.pooled, found.ssim, problem.residual(last.sources),
@@ -84,7 +84,7 @@ def evaluate(label: str, separator: Any, unseen: str, observed: str, setting: st
 
 def last_step(separator: Any, problem: Problem, name: str, options: Any) -> Step:
     """The last step of a run; one that learns is kept in the folder ``--keep``, and goes on from there."""
-    if not hasattr(separator, "learns"):
+    if separator.sees is None:
         return run.last_step(separator, problem, options.seed)
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = (options.keep or Path(folder)) / f"{name}-{len(problem.mixtures)}.ckpt"

@@ -20,7 +20,7 @@ from torch import Generator, Tensor
 
 import sepviz
 from sepviz import files, metrics, zoo
-from sepviz.core import Problem, Separator, SepvizError, Step, Truth, order_of, parameters_of
+from sepviz.core import Problem, Separator, SepvizError, Step, Truth, parameters_of, prior_of
 
 
 class Row(NamedTuple):
@@ -59,7 +59,7 @@ def separate_chunk(separator: Separator, problem: Problem, seed: int) -> Found:
     """Run to the last step."""
     began = time.perf_counter()
     last = last_step(separator, problem, seed)
-    sources, filters = last.sources.cpu(), last.extras.get("filters")  # waits for a GPU to be done
+    sources, filters = last.sources.cpu(), last.results.get("filters")  # waits for a GPU to be done
     return Found(sources, None if filters is None else filters.cpu(), last.info["evaluations"], time.perf_counter() - began)
 
 
@@ -87,7 +87,7 @@ def evaluate(methods: dict[str, Separator], problem: Problem, truth: Truth, *, s
     starts = range(0, count, chunk)
     figures: dict[str, dict[str, list]] = {label: collections.defaultdict(list) for label in methods}
     digest = hashlib.sha256(problem.mixtures.cpu().numpy().tobytes()).hexdigest()
-    weights = {label: zoo.digest(getattr(separator, "prior", None)) for label, separator in methods.items()}
+    weights = {label: zoo.digest(prior_of(separator)) for label, separator in methods.items()}
     warm: set[str] = set()  # methods whose first steps, slower than the rest, were run once untimed
     told: list[str] = []  # of savings that failed
     done = 0
@@ -136,7 +136,7 @@ def evaluate(methods: dict[str, Separator], problem: Problem, truth: Truth, *, s
         estimates, aligned, similarity = torch.cat([found.sources for found in found_here]), None, None
         filters = [found.filters for found in found_here if found.filters is not None]
         rules: dict[str, Any] = {"weights": problem.mixing.weights,
-                                 "order": order_of(methods[label])}
+                                 "order": methods[label].order}
         if true.filters is not None:
             aligned, similarity = metrics.aligned_figures(estimates, true.sources, torch.cat(filters) if filters else None, true.filters,
                                                           convention, **rules)

@@ -24,7 +24,7 @@ def main(options: Any, prior: Any) -> None:
         for label, separator in list(candidates.items()):
             if isinstance(separator, Basis):
                 try:
-                    separator.check_stable(problem)
+                    separator.check(problem)
                 except SepvizError as refusal:
                     print(f"K = {sources}, {label}: refused, {refusal}")
                     del candidates[label]

@@ -171,7 +171,7 @@ def gan_steps(images: Tensor, checkpoint: str | Path, *, iterations: int = 10_00
         means = losses.mean(dim=0).tolist() if len(losses) else (0.0, 0.0)
         info = {"iteration": run.iteration, "iterations": iterations,
                 "discriminator_loss": means[0], "generator_loss": means[1], "seconds": run.elapsed}
-        return Step(run.iteration // every, f"iteration {run.iteration}", samples, {}, info), prior
+        return Step(run.iteration // every, f"iteration {run.iteration}", samples, info=info), prior
 
     losses = torch.zeros((0, 2))
     yield look()

@@ -79,13 +79,19 @@ class MaskNetwork(nn.Module):
         layers = SkipNetwork(channels, (16, 32, 64, 128)) if network == "light" else discogan_network(channels, 64)
         self.network = layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster
 
-    def mask(self, mixtures: Tensor) -> Tensor:
-        """The last source's share of every pixel of mixtures (N, C, h, w), in [0, 1], with gradients."""
+    def check(self, mixtures: Tensor) -> tuple[int, int]:
+        """Refuse mixtures of another size than the network can pad; else what it adds to their height and width."""
         channels, height, width = self.image_shape
         down, right = height - mixtures.shape[-2], width - mixtures.shape[-1]
         if mixtures.shape[1] != channels or min(down, right) < 0 or max(down, right) > 6 or down % 2 or right % 2:
             raise SepvizError(f"mixtures of (C, H, W) = {tuple(mixtures.shape[1:])}: the mask network {self.name} knows "
                               f"{self.image_shape}, or at most 3 pixels less on each side; resize them, or train another")
+        return down, right
+
+    def mask(self, mixtures: Tensor) -> Tensor:
+        """The last source's share of every pixel of mixtures (N, C, h, w), in [0, 1], with gradients."""
+        _, height, width = self.image_shape
+        down, right = self.check(mixtures)
         inward = functional.pad(mixtures, (right // 2, right // 2, down // 2, down // 2))
         with torch.autocast(mixtures.device.type, torch.bfloat16, enabled=bfloat16_is_fast(mixtures.device)):
             inward = inward.float().contiguous(memory_format=torch.channels_last)

@@ -1,5 +1,6 @@
 """Methods: one file each, named after the method; here, the one export each."""
 
+from sepviz.core import Separator
 from sepviz.separators.adversarial_mask import AdversarialMask
 from sepviz.separators.average import Average
 from sepviz.separators.basis import Basis
@@ -22,6 +23,13 @@ from sepviz.separators.synthesis import Synthesis
 __all__ = ["AdversarialMask", "Average", "Basis", "Cnn", "Constant", "ConvNmf", "Egg", "Glo", "GloMasking", "Mask", "Nmf", "Remix",
            "RemixTree", "Rpca", "SplitGibbs", "SsNmf", "Supervised", "Synthesis"]
 
-METHODS = {"adversarial-mask": AdversarialMask, "average": Average, "basis": Basis, "cnn": Cnn, "constant": Constant, "conv-nmf": ConvNmf,
-           "egg": Egg, "glo": Glo, "glo-masking": GloMasking, "mask": Mask, "nmf": Nmf, "remix": Remix, "remix-tree": RemixTree,
-           "rpca": Rpca, "split-gibbs": SplitGibbs, "ss-nmf": SsNmf, "supervised": Supervised, "synthesis": Synthesis}
+METHODS: dict[str, type[Separator]] = {
+    "adversarial-mask": AdversarialMask, "average": Average, "basis": Basis, "cnn": Cnn, "constant": Constant,
+    "conv-nmf": ConvNmf, "egg": Egg, "glo": Glo, "glo-masking": GloMasking, "mask": Mask, "nmf": Nmf, "remix": Remix,
+    "remix-tree": RemixTree, "rpca": Rpca, "split-gibbs": SplitGibbs, "ss-nmf": SsNmf, "supervised": Supervised,
+    "synthesis": Synthesis}
+
+
+def named(name: str) -> type[Separator]:
+    """The class of this name, as a trace holds it; the base class for a method of one's own."""
+    return next((cls for cls in METHODS.values() if cls.__name__ == name), Separator)

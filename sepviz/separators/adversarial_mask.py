@@ -11,12 +11,12 @@ import torch
 from torch import Generator
 
 from sepviz import learning
-from sepviz.core import Problem, Step, check_parameters, parameter
+from sepviz.core import Problem, Step, parameter
 from sepviz.priors.mask import NETWORKS, MaskNetwork
 
 
 @dataclass(frozen=True)
-class AdversarialMask:
+class AdversarialMask(learning.Learner):
     """A mask m and a discriminator D in turn, with least squares (Mao et al. 2017):
 
         D: minimise  mean D(y m(y))^2 + mean (D(b) - 1)^2
@@ -35,7 +35,8 @@ class AdversarialMask:
 
     assumes: ClassVar[str] = "mixtures and clean images of one source; what is left of a mixture looks like that source"
     order: ClassVar[str] = "fixed"
-    learns: ClassVar[dict[str, bool]] = {"observed": True}  # see `learning.examples_of`
+    sees: ClassVar[str] = "observed"
+    leaves: ClassVar[bool] = True
 
     def total_steps(self, problem: Problem) -> int:
         """The number of steps after step 0."""
@@ -48,10 +49,9 @@ class AdversarialMask:
 
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
         """Yield step 0 (the untrained network), then every epoch; ``info`` holds the losses of both networks."""
-        learning.check_pair(problem)
-        check_parameters(self)
+        self.check(problem)
         mixtures, weight = problem.mixtures, problem.mixing.weights[0]
-        examples = learning.examples_of(problem, **self.learns)
+        examples = learning.examples_of(problem, self.sees)
         observed, mixed = examples.observed, examples.mixtures / weight
         assert observed is not None
         draw, shape = rng if start is None else None, tuple(mixtures.shape[1:])
@@ -83,5 +83,5 @@ class AdversarialMask:
             info: dict[str, float] = {"evaluations": index * len(mixed), "residual": problem.residual(sources)}
             if losses:
                 info["mask_loss"], info["discriminator_loss"] = torch.stack(losses).mean(dim=0).tolist()
-            yield Step(index, f"epoch {index}", sources,
-                       {"weights": learning.pack(network, critic), "moments": learning.pack_moments(*optimizers)}, info)
+            state = {"weights": learning.pack(network, critic), "moments": learning.pack_moments(*optimizers)}
+            yield Step(index, f"epoch {index}", sources, state=state, info=info)

@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Generator, Tensor
 
-from sepviz.core import Problem, ScoreModel, SepvizError, Step, check_parameters, parameter
+from sepviz.core import Problem, ScoreModel, Separator, SepvizError, Step, parameter
 
 
 @dataclass(frozen=True)
-class Basis:
+class Basis(Separator):
     """Algorithm 1 of the paper, with the data term's sign put right (the paper's ascends the residual).
 
     At each of ``levels`` noise levels sigma, geometric from ``sigma_max`` to ``sigma_min``, repeat
@@ -53,9 +53,9 @@ class Basis:
         """The noise levels, first to last."""
         return torch.logspace(math.log10(self.sigma_max), math.log10(self.sigma_min), self.levels, dtype=torch.float64)
 
-    def check_stable(self, problem: Problem) -> None:
+    def check(self, problem: Problem) -> None:
         """Refuse a step that would diverge: ``c (lambda + sum a^2 sigma^2 / gamma^2) < 2`` with ``lambda = 1``."""
-        check_parameters(self)
+        super().check(problem)
         curvature = 1 + problem.mixing.energy / self.gamma_ratio
         growth = self.delta / self.sigma_min**2 * curvature
         if growth >= 2:
@@ -67,13 +67,12 @@ class Basis:
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
         """Yield step 0 (uniform noise), then every Langevin step; from ``start``, those after it."""
         mixtures, mixing, _ = problem
-        mixing.check(mixtures, self.prior.image_shape, prior=self.prior)
-        self.check_stable(problem)
+        self.check(problem)
         if start is None:
             batch, *image = mixtures.shape
             x = torch.rand((batch, mixing.count, *image), generator=rng, device=mixtures.device)
             info = {"sigma": self.sigma_max, "level": 0, "iteration": 0, "evaluations": 0, "residual": problem.residual(x)}
-            start = Step(0, "start: uniform noise", x, {}, info)
+            start = Step(0, "start: uniform noise", x, info=info)
             yield start._replace(sources=start.sources.clone())
         x, index, evaluations = start.sources, start.index, start.info["evaluations"]
         level, iteration = int(start.info["level"]), int(start.info["iteration"])
@@ -91,11 +90,13 @@ class Basis:
             index, iteration, evaluations = index + 1, iteration + 1, evaluations + 1
             info = {"sigma": sigma, "step_size": eta, "level": level, "iteration": iteration, "evaluations": evaluations,
                     "residual": problem.residual(x)}
-            yield Step(index, f"sigma {sigma:.3g}", x.clone(), {"prior_force": prior_force, "data_force": data_force, "noise": noise}, info)
+            forces = {"prior_force": prior_force, "data_force": data_force, "noise": noise}
+            yield Step(index, f"sigma {sigma:.3g}", x.clone(), forces, info=info)
         if self.denoise_last and level == self.levels:
             prior_force = self.prior.denoise(x, self.sigma_min) - x
             x = x + prior_force
             info = {"sigma": self.sigma_min, "step_size": self.sigma_min**2, "level": self.levels + 1, "iteration": 0,
                     "evaluations": evaluations + 1, "residual": problem.residual(x)}
             nothing = torch.zeros_like(x)
-            yield Step(index + 1, "last denoise", x.clone(), {"prior_force": prior_force, "data_force": nothing, "noise": nothing}, info)
+            forces = {"prior_force": prior_force, "data_force": nothing, "noise": nothing}
+            yield Step(index + 1, "last denoise", x.clone(), forces, info=info)

@@ -8,18 +8,25 @@ from typing import ClassVar
 
 from torch import Generator
 
-from sepviz.core import Problem, SepvizError, Step
+from sepviz.core import Problem, Separator, SepvizError, Step
 from sepviz.priors.cnn import CnnRegressor
 
 
 @dataclass(frozen=True)
-class Cnn:
+class Cnn(Separator):
     """``x = f(m / a)`` in one pass (Kong et al. 2019, section 4.1); of one source only, and blind to what was not seen."""
 
     prior: CnnRegressor
 
     assumes: ClassVar[str] = "one image; the disturbance it was trained on"
     handles: ClassVar[dict[str, bool]] = {"solves_filters": True, "fills_in": True}  # see `Mixing.check`; badly
+
+    def check(self, problem: Problem) -> None:
+        """Refuse more than one source."""
+        if problem.mixing.count != 1:
+            raise SepvizError(f"{problem.mixing.count} sources: a regression from one image to one "
+                              "image; take nmf, synthesis or split-gibbs")
+        super().check(problem)
 
     def total_steps(self, problem: Problem) -> int:
         """The number of steps after step 0."""
@@ -28,9 +35,7 @@ class Cnn:
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
         """Yield the one step there is; nothing from a start."""
         mixtures, mixing, _ = problem
-        if mixing.count != 1:
-            raise SepvizError(f"{mixing.count} sources: a regression from one image to one image; take nmf, synthesis or split-gibbs")
-        mixing.check(mixtures, self.prior.image_shape, prior=self.prior, **self.handles)
+        self.check(problem)
         if start is None:
             sources = self.prior.regress(mixtures / mixing.weights[0])[:, None]
-            yield Step(0, "regression", sources, {}, {"evaluations": 1.0, "residual": problem.residual(sources)})
+            yield Step(0, "regression", sources, info={"evaluations": 1.0, "residual": problem.residual(sources)})

@@ -9,12 +9,12 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from sepviz.core import Problem, Step, check_parameters, parameter
+from sepviz.core import Problem, Separator, Step, parameter
 from sepviz.learning import check_pair
 
 
 @dataclass(frozen=True)
-class Constant:
+class Constant(Separator):
     """``x = share y``, ``b = (1 - share) y`` for a mixture y of two sources of equal weight (Halperin et al. 2019, section 3)."""
 
     share: float = parameter(0.5, "the first source's share of every pixel", low=0.0, high=1.0)
@@ -22,17 +22,21 @@ class Constant:
     assumes: ClassVar[str] = "nothing: a constant share of every pixel"
     order: ClassVar[str] = "fixed"
 
+    def check(self, problem: Problem) -> None:
+        """Refuse other than two sources of equal weights."""
+        super().check(problem)
+        check_pair(problem)
+
     def total_steps(self, problem: Problem) -> int:
         """The number of steps after step 0."""
         return 0
 
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
         """Yield the one step there is; nothing from a start."""
-        check_pair(problem)
-        check_parameters(self)
+        self.check(problem)
         if start is None:
             sources = shared_out(problem.mixtures / problem.mixing.weights[0], self.share)
-            yield Step(0, "constant share", sources, {}, {"evaluations": 0.0, "residual": problem.residual(sources)})
+            yield Step(0, "constant share", sources, info={"evaluations": 0.0, "residual": problem.residual(sources)})
 
 
 def shared_out(mixtures: Tensor, share: float) -> Tensor:

@@ -23,13 +23,17 @@ class ConvNmf(Nmf):
 
     assumes: ClassVar[str] = "nonnegative bases of each class, and that the sources are of different classes; a filter"
 
-    def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
-        """As of `Nmf`; where filters are unknown, ``extras["filters"]`` (B, K, h, w), of sum 1 each."""
+    def check(self, problem: Problem) -> None:
+        """Refuse a dictionary of immovable bases, and filters of another size than these move."""
+        super().check(problem)
         side, size = 2 * self.prior.reach + 1, problem.mixing.filter_size
         if side == 1:
             raise SepvizError(f"the bases of {self.prior.name} stand at one place: take a convolutive dictionary, or the method nmf")
         if size is not None and size != side:
             raise SepvizError(f"filter size {size}: the bases of {self.prior.name} move within {side}x{side}; state that size")
+
+    def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
+        """As of `Nmf`; where filters are unknown, ``results["filters"]`` (B, K, h, w), of sum 1 each."""
         return super().steps(problem, rng, start)
 
     def _update(self, activations: Tensor, atoms: Tensor, images: Tensor, visible: Tensor | None, problem: Problem) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Generator
 
 from sepviz import learning
-from sepviz.core import Problem, SepvizError, Step, check_parameters, parameter
+from sepviz.core import Problem, Step, parameter
 from sepviz.priors.mask import NETWORKS, MaskNetwork
 from sepviz.separators.constant import shared_out
 
@@ -19,7 +19,7 @@ FIRST = ("constant", "adversarial-mask", "glo-masking", "ss-nmf")
 
 
 @dataclass(frozen=True)
-class Egg:
+class Egg(learning.Learner):
     """The unseen source, estimated by a network that learns from its own earlier estimates.
 
     Given mixtures y = x + b and other images b of the observed source, never an x:
@@ -46,7 +46,8 @@ class Egg:
 
     assumes: ClassVar[str] = "mixtures and clean images of one source, independent of the other"
     order: ClassVar[str] = "fixed"
-    learns: ClassVar[dict[str, bool]] = {"observed": True}  # see `learning.examples_of`
+    sees: ClassVar[str] = "observed"
+    leaves: ClassVar[bool] = True
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "program": {"iterations": 10, "epochs": 25, "batch": 32, "learning_rate": 1e-3, "last_rate": 1.0, "warm": False,
                     "network": "paper"},
@@ -65,17 +66,17 @@ class Egg:
 
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
         """Yield the steps to the first estimate, then every iteration; ``info["change"]`` is how far the estimates moved on average."""
-        learning.check_pair(problem)
-        check_parameters(self)
+        self.check(problem)
         mixtures, weight = problem.mixtures, problem.mixing.weights[0]
-        examples, before = learning.examples_of(problem, **self.learns), self._before(problem)
+        examples, before = learning.examples_of(problem, self.sees), self._before(problem)
         observed, mixed = examples.observed, examples.mixtures / weight
         assert observed is not None
         make = functools.partial(MaskNetwork, tuple(mixtures.shape[1:]), self.network, "egg")
         if start is None or start.index < before:
             for step in self._first_estimate(problem, rng, start):
                 if step.index == before:
-                    step.extras["weights"] = learning.pack(learning.new(make, rng))
+                    weights = learning.pack(learning.new(make, rng))
+                    step = step._replace(state={**step.state, "weights": weights})
                 start = step
                 yield learning.copy_of(step)
         assert start is not None
@@ -105,10 +106,10 @@ class Egg:
             renewed = network.take_apart(mixed)[:, 0]
             change, estimates = float((renewed - estimates).abs().mean()), renewed
             sources = network.take_apart(mixtures, weight)
-            extras = {"weights": learning.pack(network)} | ({"moments": learning.pack_moments(optimizer)} if self.warm else {})
+            state = {"weights": learning.pack(network)} | ({"moments": learning.pack_moments(optimizer)} if self.warm else {})
             info = {"evaluations": (index - before) * self.epochs * len(observed), "loss": float(torch.stack(losses).mean()),
                     "change": change, "residual": problem.residual(sources)}
-            yield Step(index, f"egg iteration {index - before}", sources, extras, info)
+            yield Step(index, f"egg iteration {index - before}", sources, state=state, info=info)
             if change < self.tolerance:
                 return
 
@@ -119,8 +120,6 @@ class Egg:
     def _first_method(self) -> Any:
         from sepviz.separators import METHODS
 
-        if self.first not in FIRST:
-            raise SepvizError(f"first {self.first!r}: choose one of {', '.join(FIRST)}")
         return METHODS[self.first]()
 
     def _first_estimate(self, problem: Problem, rng: Generator, start: Step | None) -> Iterator[Step]:
@@ -128,12 +127,12 @@ class Egg:
         mixtures, weight = problem.mixtures, problem.mixing.weights[0]
         if self.first == "constant":
             sources = shared_out(mixtures / weight, self.share)
-            yield Step(0, "constant share", sources, {}, {"evaluations": 0, "residual": problem.residual(sources)})
+            yield Step(0, "constant share", sources, info={"evaluations": 0, "residual": problem.residual(sources)})
             return
         assert problem.examples is not None
         both = problem._replace(mixtures=torch.cat([mixtures, problem.examples.mixtures]))
         for step in self._first_method().steps(both, rng, start):
             sources = step.sources[:len(mixtures)]
-            held = {"estimates": step.sources[len(mixtures):, 0].half()} if step.index == self._before(problem) else step.extras
-            yield Step(step.index, f"{self.first}: {step.stage}", sources, dict(held),
-                       {**step.info, "evaluations": 0, "residual": problem.residual(sources)})
+            state = {"estimates": step.sources[len(mixtures):, 0].half()} if step.index == self._before(problem) else step.state
+            yield Step(step.index, f"{self.first}: {step.stage}", sources, state=state,
+                       info={**step.info, "evaluations": 0, "residual": problem.residual(sources)})

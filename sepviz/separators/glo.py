@@ -18,7 +18,7 @@ class Glo(GloMasking):
 
     assumes: ClassVar[str] = "mixtures alone; each source is made by a small generator"
     order: ClassVar[str] = "set"
-    learns: ClassVar[dict[str, bool]] = {"observed": False}  # see `learning.examples_of`
+    sees: ClassVar[str] = "mixtures"
 
     def total_steps(self, problem: Problem) -> int:
         """The number of steps after step 0; nothing is learned first."""

@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 
 from sepviz import learning
-from sepviz.core import Problem, SepvizError, Step, check_parameters, parameter
+from sepviz.core import Problem, SepvizError, Step, parameter
 from sepviz.priors.gan import GanPrior
 from sepviz.separators.constant import in_proportion, shared_out
 
@@ -19,7 +19,7 @@ BETAS = (0.5, 0.999)  # Adam's
 
 
 @dataclass(frozen=True)
-class GloMasking:
+class GloMasking(learning.Learner):
     """Generative latent optimisation (Bojanowski et al. 2018) of both sources; equations 6 to 8 and 10 of Halperin et al.:
 
         first   minimise |b - G_B(z)|^2 over G_B and a latent z of every observed image b
@@ -43,7 +43,7 @@ class GloMasking:
 
     assumes: ClassVar[str] = "mixtures and clean images of one source; each source is made by a small generator"
     order: ClassVar[str] = "fixed"
-    learns: ClassVar[dict[str, bool]] = {"observed": True}  # see `learning.examples_of`
+    sees: ClassVar[str] = "observed"
 
     def total_steps(self, problem: Problem) -> int:
         """The number of steps after step 0."""
@@ -54,17 +54,16 @@ class GloMasking:
 
         Before the last one, the problem's mixtures borrow the latents of the example that is most like each.
         """
-        learning.check_pair(problem)
-        check_parameters(self)
-        weight, examples = problem.mixing.weights[0], learning.examples_of(problem, **self.learns)
+        self.check(problem)
+        weight, examples = problem.mixing.weights[0], learning.examples_of(problem, self.sees)
         mixed, observed = examples.mixtures / weight, examples.observed
         learned_first, total = self.total_steps(problem) - self.epochs, self.total_steps(problem)
         make = functools.partial(GanPrior, tuple(mixed.shape[1:]), self.latent_size, (4 * self.width, 2 * self.width, self.width))
         generators = [learning.new(make, rng if start is None else None).to(mixed.device) for _ in ("x", "b")]
         if start is None:
             sources = shared_out(problem.mixtures / weight, 0.5)
-            start = Step(0, "untrained", sources, {"weights": learning.pack(*generators)},
-                         {"evaluations": 0, "residual": problem.residual(sources)})
+            start = Step(0, "untrained", sources, state={"weights": learning.pack(*generators)},
+                         info={"evaluations": 0, "residual": problem.residual(sources)})
             yield learning.copy_of(start)
         learning.unpack(learning.held(start, "weights"), *generators)
         for index in range(start.index + 1, total + 1):
@@ -102,9 +101,9 @@ class GloMasking:
             sources = shared_out(problem.mixtures / weight, 0.5)
             if not alone:
                 sources = self._masked(problem.mixtures / weight, mixed, codes.latents, generators, last=index == total)
-            extras = {"weights": learning.pack(*generators), "moments": learning.pack_moments(optimizer), **codes._asdict()}
+            state = {"weights": learning.pack(*generators), "moments": learning.pack_moments(optimizer), **codes._asdict()}
             info = {"evaluations": index * len(targets), "loss": float(torch.stack(losses).mean()), "residual": problem.residual(sources)}
-            start = Step(index, f"{'observed alone, ' if alone else ''}epoch {epoch}", sources, extras, info)
+            start = Step(index, f"{'observed alone, ' if alone else ''}epoch {epoch}", sources, state=state, info=info)
             yield learning.copy_of(start)
 
     def _masked(self, mixtures: Tensor, mixed: Tensor, latents: Tensor, generators: list[GanPrior], last: bool) -> Tensor:

@@ -8,13 +8,13 @@ from typing import ClassVar
 
 from torch import Generator
 
-from sepviz.core import Problem, Step
+from sepviz.core import Problem, Separator, Step
 from sepviz.learning import check_pair
 from sepviz.priors.mask import MaskNetwork
 
 
 @dataclass(frozen=True)
-class Mask:
+class Mask(Separator):
     """``b = y m(y)``, ``x = y - b`` in one pass (Halperin et al. 2019, equations 4 and 9); two sources of equal weight."""
 
     prior: MaskNetwork
@@ -22,13 +22,19 @@ class Mask:
     assumes: ClassVar[str] = "two sources of equal weight that were mixed as in the mask's training"
     order: ClassVar[str] = "set"  # one mask serves both ways of listing its two sources
 
+    def check(self, problem: Problem) -> None:
+        """Refuse other than two sources of equal weights, and images that the network cannot pad."""
+        super().check(problem)
+        check_pair(problem)
+        self.prior.check(problem.mixtures)
+
     def total_steps(self, problem: Problem) -> int:
         """The number of steps after step 0."""
         return 0
 
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
         """Yield the one step there is; nothing from a start."""
-        check_pair(problem, self.prior)
+        self.check(problem)
         if start is None:
             sources = self.prior.take_apart(problem.mixtures, problem.mixing.weights[0])
-            yield Step(0, "mask", sources, {}, {"evaluations": 1.0, "residual": problem.residual(sources)})
+            yield Step(0, "mask", sources, info={"evaluations": 1.0, "residual": problem.residual(sources)})

@@ -9,12 +9,12 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from sepviz.core import Problem, SepvizError, Step, check_parameters, parameter
+from sepviz.core import Problem, Separator, SepvizError, Step, parameter
 from sepviz.priors.dictionary import DictionaryPrior, update_activations
 
 
 @dataclass(frozen=True)
-class Nmf:
+class Nmf(Separator):
     """The baseline of Kong et al. 2019: find ``h >= 0`` with ``m ~ h W``, the rows of W the bases of all classes.
 
     One step is one multiplicative update of h (Lee & Seung 2001, Theorem 1). A single source is the whole
@@ -32,15 +32,21 @@ class Nmf:
         """The number of steps after step 0."""
         return self.iterations
 
-    def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
-        """Yield step 0 (random activations), then every update; ``extras["activations"]`` (B, classes, bases of each, places)."""
-        mixtures, mixing, _ = problem
-        mixing.check(mixtures, self.prior.image_shape, prior=self.prior, **self.handles)
-        check_parameters(self)
+    def check(self, problem: Problem) -> None:
+        """Refuse negative weights, and more sources than the dictionary has classes."""
+        super().check(problem)
+        mixing = problem.mixing
         if min(mixing.weights) < 0:
-            raise SepvizError(f"weights {mixing.weights}: a nonnegative factorisation knows no negative ones; take split-gibbs")
+            raise SepvizError(f"weights {mixing.weights}: a nonnegative factorisation knows no negative "
+                              "ones; take split-gibbs")
         if mixing.count > self.prior.classes:
-            raise SepvizError(f"{mixing.count} sources: the dictionary knows {self.prior.classes} classes, one source each")
+            raise SepvizError(f"{mixing.count} sources: the dictionary knows {self.prior.classes} "
+                              "classes, one source each")
+
+    def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
+        """Yield step 0 (random activations), then every update; ``state["activations"]`` (B, classes, bases of each, places)."""
+        mixtures, mixing, _ = problem
+        self.check(problem)
         atoms, flat = self.prior.atoms(), mixtures.clamp_min(0).flatten(1)
         visible = None if mixing.visible is None else mixing.visible.to(flat).expand(mixtures.shape[1:]).flatten()
         shape = (len(flat), self.prior.classes, self.prior.per_class, len(atoms) // (self.prior.classes * self.prior.per_class))
@@ -48,7 +54,7 @@ class Nmf:
             level = flat.sum(dim=1, keepdim=True).clamp_min(1e-3) / len(atoms)  # every basis sums to 1
             activations = level * (0.5 + torch.rand((len(flat), len(atoms)), generator=rng, device=flat.device))
         else:
-            activations = start.extras["activations"].flatten(1).clone()
+            activations = start.state["activations"].flatten(1).clone()
         for index in range(0 if start is None else start.index + 1, self.iterations + 1):
             if index:
                 activations = self._update(activations.reshape(shape), atoms, flat, visible, problem).flatten(1)
@@ -66,14 +72,14 @@ class Nmf:
             chosen = strongest(images, mixing.count)
             chosen = torch.empty_like(chosen).index_copy_(1, torch.tensor(by_weight, device=chosen.device), chosen)
         info: dict[str, float] = {"evaluations": index}
-        extras = {"activations": activations.clone()}
+        results: dict[str, Tensor] = {}
         images, filters = self._unfiltered(images, activations, atoms, problem)
         if filters is not None:
             filters = gather(filters, chosen)
-            extras["filters"] = filters / filters.sum(dim=(2, 3), keepdim=True).clamp_min(1e-9)
+            results["filters"] = filters / filters.sum(dim=(2, 3), keepdim=True).clamp_min(1e-9)
         sources = gather(images, chosen).reshape(len(images), mixing.count, *problem.mixtures.shape[1:]) / mixing.weights_like(images)
-        info["residual"] = problem.residual(sources, extras.get("filters"))
-        return Step(index, f"update {index}", sources, extras, info)
+        info["residual"] = problem.residual(sources, results.get("filters"))
+        return Step(index, f"update {index}", sources, results=results, state={"activations": activations.clone()}, info=info)
 
     def _update(self, activations: Tensor, atoms: Tensor, images: Tensor, visible: Tensor | None, problem: Problem) -> Tensor:
         """One multiplicative update of the activations (B, classes, bases of each, places)."""

@@ -11,14 +11,14 @@ import torch
 from torch import Generator, Tensor
 
 from sepviz import learning
-from sepviz.core import Problem, SepvizError, Step, check_parameters, parameter
+from sepviz.core import Problem, Step, parameter
 from sepviz.priors.mask import NETWORKS, MaskNetwork
 
 ENERGIES = ("batch", "image", "pixel")
 
 
 @dataclass(frozen=True)
-class Remix:
+class Remix(learning.Learner):
     """A mask m, learned from mixtures alone, and a discriminator D (equations 1 to 10 of Hoshen 2019).
 
     Of two mixtures, ``b_i = y_i m(y_i)``, ``x_i = y_i - b_i``; the remixes are ``z_1 = x_1 + b_2``, ``z_2 = x_2 + b_1``. In turn,
@@ -48,7 +48,8 @@ class Remix:
 
     assumes: ClassVar[str] = "mixtures alone, of two independent sources: remixes pass for mixtures"
     order: ClassVar[str] = "set"
-    learns: ClassVar[dict[str, bool]] = {"observed": False}  # see `learning.examples_of`
+    sees: ClassVar[str] = "mixtures"
+    leaves: ClassVar[bool] = True
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"batch": 32, "learning_rate": 1e-4, "critic_rate": 1e-4, "last_rate": 1.0, "mask_steps": 4, "network": "paper",
                   "energy_of": "pixel", "cycle": 1.0, "spectral": False},
@@ -71,12 +72,9 @@ class Remix:
 
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
         """Yield step 0 (the untrained network), then every epoch; ``info`` holds the mean of every loss."""
-        learning.check_pair(problem)
-        check_parameters(self)
-        if self.energy_of not in ENERGIES:
-            raise SepvizError(f"energy_of {self.energy_of!r}: choose one of {', '.join(ENERGIES)}")
+        self.check(problem)
         mixtures, weight = problem.mixtures, problem.mixing.weights[0]
-        mixed = learning.examples_of(problem, **self.learns).mixtures / weight
+        mixed = learning.examples_of(problem, self.sees).mixtures / weight
         draw, shape = rng if start is None else None, tuple(mixtures.shape[1:])
         network = learning.new(functools.partial(MaskNetwork, shape, self.network, "remix"), draw).to(mixtures.device)
         critic = learning.new(functools.partial(learning.Discriminator, shape, self.spectral), draw).to(mixtures.device)
@@ -117,8 +115,8 @@ class Remix:
                 info |= dict(zip(names, torch.stack(losses).mean(dim=0).tolist(), strict=True))
             if critic_losses:
                 info["discriminator_loss"] = float(torch.stack(critic_losses).mean())
-            yield Step(index, f"epoch {index}", sources,
-                       {"weights": learning.pack(network, critic), "moments": learning.pack_moments(*optimizers)}, info)
+            state = {"weights": learning.pack(network, critic), "moments": learning.pack_moments(*optimizers)}
+            yield Step(index, f"epoch {index}", sources, state=state, info=info)
 
 
 def unmix(network: MaskNetwork, mixtures: Tensor) -> tuple[Tensor, Tensor]:

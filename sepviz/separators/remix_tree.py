@@ -10,13 +10,13 @@ import torch
 from torch import Generator, Tensor
 
 from sepviz import learning
-from sepviz.core import Examples, Problem, SepvizError, Step, check_parameters, parameter
+from sepviz.core import Examples, Problem, Separator, SepvizError, Step, parameter
 from sepviz.mixing import Mixing
 from sepviz.separators.remix import Remix, unmix
 
 
 @dataclass(frozen=True)
-class RemixTree:
+class RemixTree(Separator):
     """`Remix` on the mixtures, then on the brightest of the parts it made, and so on, until there are K parts.
 
     The paper asks for a stop test and leaves it open. Here: a part that is one clean source cannot be split so that its remixes pass
@@ -32,60 +32,65 @@ class RemixTree:
 
     assumes: ClassVar[str] = "sums alone, of three or more independent sources"
     order: ClassVar[str] = "set"
-    learns: ClassVar[dict[str, bool]] = {"observed": False}  # see `learning.examples_of`
+    sees: ClassVar[str] = "mixtures"
 
     def total_steps(self, problem: Problem) -> int:
         """The number of steps after step 0, if no split is taken back."""
         return (problem.mixing.count - 1) * self.epochs
 
+    def check(self, problem: Problem) -> None:
+        """Refuse sources of other than equal weights, and other examples than sums."""
+        super().check(problem)
+        weights = problem.mixing.weights
+        if len(weights) < 2 or len(set(weights)) > 1 or weights[0] < 0:
+            raise SepvizError(f"weights {weights}: want two sources or more, of the same weight")
+        learning.examples_of(problem, self.sees)
+
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
         """Yield step 0 (all in the first source), then every epoch; ``info["gap"]`` at a split's end is what the stop test saw."""
         mixtures, mixing, _ = problem
-        mixing.check(mixtures)
-        if mixing.count < 2 or len(set(mixing.weights)) > 1 or mixing.weights[0] < 0:
-            raise SepvizError(f"weights {mixing.weights}: want two sources or more, of the same weight")
-        check_parameters(self)
+        self.check(problem)
         weight = mixing.weights[0]
-        mixed = learning.examples_of(problem, **self.learns).mixtures / weight
+        mixed = learning.examples_of(problem, self.sees).mixtures / weight
         method = Remix(epochs=self.epochs, batch=self.batch, energy=self.energy)
         # a part may hold up to K - 1 sources: in these units, each of a pair is at most 1
         pair = Mixing((float(mixing.count - 1),) * 2)
         if start is None:
-            start = Step(0, "whole", self._sources(problem, [mixtures / weight]), {
+            start = Step(0, "whole", self._sources(problem, [mixtures / weight]), state={
                 "networks": mixtures.new_zeros((0, 0)), "split": torch.zeros(0, dtype=torch.long, device=mixtures.device),
                 "whole": torch.zeros(1, dtype=torch.bool, device=mixtures.device)},
-                {"evaluations": 0, "epoch": self.epochs, "residual": 0.0})
+                info={"evaluations": 0, "epoch": self.epochs, "residual": 0.0})
             yield learning.copy_of(start)
         while True:
             parts, new = (self._parts(images, start, method, pair) for images in (mixed, mixtures / weight))
-            open_parts = [number for number in range(len(parts)) if not bool(start.extras["whole"][number])]
+            open_parts = [number for number in range(len(parts)) if not bool(start.state["whole"][number])]
             if len(parts) == mixing.count or not open_parts:
                 return
             chosen = max(open_parts, key=lambda number: float(parts[number].mean()))
             going_on = start.info["epoch"] < self.epochs
             inner = Problem(new[chosen], pair, Examples(parts[chosen]))
-            first = Step(int(start.info["epoch"]), "", new[chosen], start.extras, start.info) if going_on else None
+            first = Step(int(start.info["epoch"]), "", new[chosen], state=start.state, info=start.info) if going_on else None
             for step in method.steps(inner, rng, first):
                 if step.index == 0:
                     continue
                 halves = [*new[:chosen], step.sources[:, 0] * pair.weights[0], step.sources[:, 1] * pair.weights[0], *new[chosen + 1:]]
-                tree = {name: start.extras[name] for name in ("networks", "split", "whole")}
+                tree = {name: start.state[name] for name in ("networks", "split", "whole")}
                 info = {**step.info, "evaluations": start.info["evaluations"] + len(mixed), "epoch": step.index}
                 if step.index == self.epochs:
                     info["gap"] = self._gap(method, step, parts[chosen], pair.weights[0])
-                    tree = self._settled(tree, chosen, step.extras["weights"], info["gap"] > self.stop)
+                    tree = self._settled(tree, chosen, step.state["weights"], info["gap"] > self.stop)
                     halves = new if info["gap"] > self.stop else halves
                 sources = self._sources(problem, halves)
                 info["residual"] = problem.residual(sources)
-                start = Step(start.index + 1, f"part {chosen + 1} of {len(new)}, epoch {step.index}", sources, {**tree, **{
-                    name: step.extras[name] for name in ("weights", "moments")}}, info)
+                start = Step(start.index + 1, f"part {chosen + 1} of {len(new)}, epoch {step.index}", sources,
+                             state={**tree, **{name: step.state[name] for name in ("weights", "moments")}}, info=info)
                 yield learning.copy_of(start)
 
     def _parts(self, images: Tensor, state: Step, method: Remix, pair: Mixing) -> list[Tensor]:
         """Images (N, C, H, W) taken apart by the splits that were kept."""
         parts, weight = [images], pair.weights[0]
-        for chosen, weights in zip(state.extras["split"].tolist(), state.extras["networks"], strict=True):
-            network = method.trained(state._replace(extras={"weights": weights}), tuple(images.shape[1:]))
+        for chosen, weights in zip(state.state["split"].tolist(), state.state["networks"], strict=True):
+            network = method.trained(state._replace(state={"weights": weights}), tuple(images.shape[1:]))
             parts[chosen:chosen + 1] = (weight * network.take_apart(parts[chosen], weight)).unbind(dim=1)
         return parts
 

@@ -10,13 +10,13 @@ import torch
 from torch import Generator, Tensor
 
 from sepviz import learning
-from sepviz.core import Problem, Step, check_parameters, parameter
+from sepviz.core import Problem, Separator, Step, parameter
 
 LARGEST = 1e7  # growth of mu, as in Lin et al.
 
 
 @dataclass(frozen=True)
-class Rpca:
+class Rpca(Separator):
     """``minimise |L|_* + sparsity / sqrt(max(H, W)) |S|_1`` subject to ``L + S = y``, for each channel of each mixture.
 
     The alternating directions of Lin et al. 2010: in turn, with a multiplier Y and a growing weight mu,
@@ -35,14 +35,18 @@ class Rpca:
     assumes: ClassVar[str] = "one source sparse, the other alike in all mixtures"
     order: ClassVar[str] = "set"
 
+    def check(self, problem: Problem) -> None:
+        """Refuse other than two sources of equal weights."""
+        super().check(problem)
+        learning.check_pair(problem)
+
     def total_steps(self, problem: Problem) -> int:
         """The number of steps after step 0."""
         return self.iterations
 
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
-        """Yield step 0 (all of it sparse), then every iteration; ``extras["multiplier"]`` (B, C, H, W)."""
-        learning.check_pair(problem)
-        check_parameters(self)
+        """Yield step 0 (all of it sparse), then every iteration; ``state["multiplier"]`` (B, C, H, W)."""
+        self.check(problem)
         y = problem.mixtures / problem.mixing.weights[0]
         length = torch.linalg.matrix_norm(y, 2).amax(dim=1)[:, None, None, None].clamp_min(1e-6)
         weight = self.sparsity / max(y.shape[-2:]) ** 0.5
@@ -61,8 +65,8 @@ class Rpca:
 
     def _step(self, index: int, problem: Problem, sparse: Tensor, low_rank: Tensor, multiplier: Tensor) -> Step:
         sources = torch.stack([sparse, low_rank], dim=1)
-        return Step(index, f"iteration {index}", sources, {"multiplier": multiplier.clone()},
-                    {"evaluations": index, "residual": problem.residual(sources)})
+        return Step(index, f"iteration {index}", sources, state={"multiplier": multiplier.clone()},
+                    info={"evaluations": index, "residual": problem.residual(sources)})
 
 
 def shrunk(values: Tensor, by: Tensor) -> Tensor:

@@ -10,14 +10,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Generator, Tensor
 
-from sepviz.core import Problem, ScoreModel, Step, check_parameters, parameter
+from sepviz.core import Problem, ScoreModel, Separator, Step, parameter
 from sepviz.metrics import in_order_of
 
 JUDGES = (0.1, 0.2, 0.35, 0.6)  # noise levels at which chains are compared, in pixel units
 
 
 @dataclass(frozen=True)
-class SplitGibbs:
+class SplitGibbs(Separator):
     """An annealed Gibbs sampler on the sources x and noisy copies z of them, the mixture step in closed form.
 
     At each of ``levels`` noise levels, geometric from ``sigma_max`` to ``sigma_min``, repeat ``sweeps`` times
@@ -83,16 +83,15 @@ class SplitGibbs:
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
         """Yield step 0 (equal shares), every sweep, and the answer; from ``start``, those after it."""
         mixtures, mixing, _ = problem
-        mixing.check(mixtures, getattr(self.prior, "image_shape", None), prior=self.prior)
-        check_parameters(self)
+        self.check(problem)
         if start is None:
             batch, *image = mixtures.shape
             shares = mixing.condition(torch.zeros((batch, mixing.count, *image), device=mixtures.device), mixtures)
             info = {"sigma": self.sigma_max, "level": 0, "sweep": 0, "evaluations": 0, "residual": problem.residual(shares)}
-            start = Step(0, "start: equal shares", shares, {}, info)
+            start = Step(0, "start: equal shares", shares, info=info)
             yield start._replace(sources=start.sources.clone())
         x = self._chains(start)
-        mean, answers, averaged = start.extras.get("mean", x), start.extras.get("answers", x[:, :0]), int(start.info.get("averaged", 0))
+        mean, answers, averaged = start.state.get("mean", x), start.state.get("answers", x[:, :0]), int(start.info.get("averaged", 0))
         if mean.shape != x.shape:
             mean, answers, averaged = x, x[:, :0], 0
         index, level, sweep, evaluations = start.index, int(start.info["level"]), int(start.info["sweep"]), start.info["evaluations"]
@@ -108,30 +107,27 @@ class SplitGibbs:
             clean = self.draw(noisy, sigma, rng)
             variance = self.prior.variance(clean, sigma).flatten(0, 1)
             now = mixing.condition(clean.flatten(0, 1), mixtures.repeat_interleave(self.chains, 0), variance).view_as(x)
-            extras = {"noise": (noisy - x)[:, 0], "prior_force": (clean - noisy)[:, 0], "data_force": (now - clean)[:, 0]}
+            forces = {"noise": (noisy - x)[:, 0], "prior_force": (clean - noisy)[:, 0], "data_force": (now - clean)[:, 0]}
             averaged = averaged + 1 if sigma <= self.sigma_average else 0
             mean = mean + (now - mean) / averaged if averaged > 1 else now
-            if averaged:
-                extras["mean"] = mean.clone()
-            if answers.shape[1]:
-                extras["answers"] = answers.clone()
-            if self.chains > 1:
-                extras["chains"] = now.clone()
+            state = {"mean": mean.clone()} if averaged else {}
+            state |= {"answers": answers.clone()} if answers.shape[1] else {}
+            state |= {"chains": now.clone()} if self.chains > 1 else {}
             x, index, sweep, evaluations = now, index + 1, sweep + 1, evaluations + self.draws * self.chains
             info = {"sigma": sigma, "level": level, "sweep": sweep, "averaged": averaged, "evaluations": evaluations,
                     "residual": problem.residual(x[:, 0])}
-            yield Step(index, f"sigma {sigma:.3g}", x[:, 0].clone(), extras, info)
+            yield Step(index, f"sigma {sigma:.3g}", x[:, 0].clone(), forces, state=state, info=info)
         if self._concludes() and level == len(sigmas):
             answers = torch.cat([answers, mean], dim=1)
-            answer, stage, extras = mean[:, 0], f"mean of {averaged} sweeps", {}
+            answer, stage, results, state = mean[:, 0], f"mean of {averaged} sweeps", {}, {}
             if answers.shape[1] > 1:
                 answer, loss = self.consensus(answers, mixing.weights, rng)
-                stage, extras = f"consensus of {answers.shape[1]} answers", {"answers": answers.clone(), "answer_loss": loss}
+                stage = f"consensus of {answers.shape[1]} answers"
+                results, state = {"answer_loss": loss}, {"answers": answers.clone()}
                 evaluations += answers.shape[1] * len(JUDGES) * self.chains
-            extras["data_force"] = answer - x[:, 0]
             info = {"sigma": self.sigma_min, "level": len(sigmas) + 1, "sweep": 0, "averaged": averaged, "evaluations": evaluations,
                     "residual": problem.residual(answer)}
-            yield Step(index + 1, stage, answer.clone(), extras, info)
+            yield Step(index + 1, stage, answer.clone(), {"data_force": answer - x[:, 0]}, results, state, info)
 
     def _concludes(self) -> bool:
         """Whether the answer is more than the last sweep of one chain."""
@@ -154,7 +150,7 @@ class SplitGibbs:
 
     def _chains(self, start: Step) -> Tensor:
         """(B, N, K, C, H, W): the start's chains where they are as many, else copies of its sources."""
-        chains = start.extras.get("chains")
+        chains = start.state.get("chains")
         if chains is not None and chains.shape[1] == self.chains:
             return chains.to(start.sources.dtype)
         return start.sources[:, None].expand(-1, self.chains, *start.sources.shape[1:])

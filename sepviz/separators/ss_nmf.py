@@ -10,14 +10,14 @@ import torch
 from torch import Generator, Tensor
 
 from sepviz import learning
-from sepviz.core import Problem, SepvizError, Step, check_parameters, parameter
+from sepviz.core import Problem, SepvizError, Step, parameter
 from sepviz.separators.constant import in_proportion, shared_out
 
 TINY = 1e-9
 
 
 @dataclass(frozen=True)
-class SsNmf:
+class SsNmf(learning.Learner):
     """``B ~ H W_b``; then ``Y ~ H_b W_b + H_x W_x`` with W_b held (appendix B of Halperin et al. 2019); everything nonnegative.
 
     Both stages minimise ``|V - H W|^2 + sparsity sum_n (sum_r H_nr)^2`` with bases of length 1, column by column, each in closed form
@@ -36,7 +36,7 @@ class SsNmf:
 
     assumes: ClassVar[str] = "mixtures and clean images of one source; both are sums of few nonnegative bases"
     order: ClassVar[str] = "fixed"
-    learns: ClassVar[dict[str, bool]] = {"observed": True}  # see `learning.examples_of`
+    sees: ClassVar[str] = "observed"
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"sparsity": 1.0, "answer": "reconstruction"}}
 
@@ -45,10 +45,9 @@ class SsNmf:
         return self.observed_iterations + self.iterations
 
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
-        """Yield step 0 (random bases), then every update; ``extras["bases"]`` (1 or 2, rank, C, H, W): of b, of x."""
-        learning.check_pair(problem)
-        check_parameters(self)
-        weight, examples = problem.mixing.weights[0], learning.examples_of(problem, **self.learns)
+        """Yield step 0 (random bases), then every update; ``state["bases"]`` (1 or 2, rank, C, H, W): of b, of x."""
+        self.check(problem)
+        weight, examples = problem.mixing.weights[0], learning.examples_of(problem, self.sees)
         assert examples.observed is not None
         observed, mixed, mixtures = (images.clamp_min(0).flatten(1) for images in (
             examples.observed, examples.mixtures / weight, problem.mixtures / weight))
@@ -80,15 +79,15 @@ class SsNmf:
     def _step(self, index: int, problem: Problem, bases: Tensor, activations: Tensor, new: Tensor | None) -> Step:
         weight, shape = problem.mixing.weights[0], problem.mixtures.shape[1:]
         sources = shared_out(problem.mixtures / weight, 0.5)
-        extras = {"bases": bases.reshape(-1, self.rank, *shape).clone(), "activations": activations.clone()}
+        state = {"bases": bases.reshape(-1, self.rank, *shape).clone(), "activations": activations.clone()}
         stage = f"observed alone, update {index}"
         if new is not None:
             parts = [new[:, chosen] @ bases[chosen] + TINY for chosen in (slice(self.rank, None), slice(self.rank))]
             images = torch.stack(parts, dim=1).unflatten(2, shape)
             masked = self.answer == "mask"
             sources = in_proportion(problem.mixtures / weight, images) if masked else images
-            extras["mixtures_activations"], stage = new.clone(), f"update {index - self.observed_iterations}"
-        return Step(index, stage, sources, extras, {"evaluations": index, "residual": problem.residual(sources)})
+            state["mixtures_activations"], stage = new.clone(), f"update {index - self.observed_iterations}"
+        return Step(index, stage, sources, state=state, info={"evaluations": index, "residual": problem.residual(sources)})
 
 
 def unit(bases: Tensor) -> Tensor:

@@ -11,12 +11,12 @@ import torch
 from torch import Generator, Tensor
 
 from sepviz import learning
-from sepviz.core import Problem, Step, check_parameters, parameter
+from sepviz.core import Problem, Step, parameter
 from sepviz.priors.mask import NETWORKS, MaskNetwork
 
 
 @dataclass(frozen=True)
-class Supervised:
+class Supervised(learning.Learner):
     """``T <- argmin |T(b + x) - b|_1`` over pairs of clean images (Halperin et al. 2019, equation 1); one step is one epoch."""
 
     epochs: int = parameter(50, "passes over the observed images", low=1, high=500)
@@ -27,7 +27,8 @@ class Supervised:
 
     assumes: ClassVar[str] = "clean images of both sources: an upper bound"
     order: ClassVar[str] = "fixed"
-    learns: ClassVar[dict[str, bool]] = {"observed": True, "unobserved": True}  # see `learning.examples_of`
+    sees: ClassVar[str] = "all"
+    leaves: ClassVar[bool] = True
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "program": {"epochs": 250, "batch": 32, "learning_rate": 1e-3, "last_rate": 1.0, "network": "paper"},
     }
@@ -42,10 +43,9 @@ class Supervised:
 
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
         """Yield step 0 (the untrained network), then every epoch."""
-        learning.check_pair(problem)
-        check_parameters(self)
+        self.check(problem)
         mixtures, weight = problem.mixtures, problem.mixing.weights[0]
-        examples = learning.examples_of(problem, **self.learns)
+        examples = learning.examples_of(problem, self.sees)
         observed, unobserved = examples.observed, examples.unobserved
         assert observed is not None and unobserved is not None
         network = learning.new(functools.partial(MaskNetwork, tuple(mixtures.shape[1:]), self.network, "supervised"),
@@ -70,5 +70,5 @@ class Supervised:
             info: dict[str, float] = {"evaluations": index * len(observed), "residual": problem.residual(sources)}
             if losses:
                 info["loss"] = float(torch.stack(losses).mean())
-            yield Step(index, f"epoch {index}", sources,
-                       {"weights": learning.pack(network), "moments": learning.pack_moments(optimizer)}, info)
+            state = {"weights": learning.pack(network), "moments": learning.pack_moments(optimizer)}
+            yield Step(index, f"epoch {index}", sources, state=state, info=info)

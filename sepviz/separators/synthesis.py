@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Generator, Tensor
 
-from sepviz.core import LatentModel, Problem, SepvizError, Step, check_parameters, parameter
+from sepviz.core import LatentModel, Problem, Separator, SepvizError, Step, check_parameters, parameter
 from sepviz.metrics import in_order_of
 from sepviz.mixing import Mixing, convolve, shifted_copies
 
@@ -24,7 +24,7 @@ STATE = ("latents", "taps", "alive", "start_error", "latents_mean", "latents_squ
 
 
 @dataclass(frozen=True)
-class Synthesis:
+class Synthesis(Separator):
     """Gradient descent on the latents of a frozen generator, from many starts, of which the best are kept.
 
     For each mixture m and each start, with images ``x_k = G(z_k)``, minimise
@@ -88,14 +88,13 @@ class Synthesis:
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
         """Yield step 0 (the starts as drawn), then every iteration, and the answer; from ``start``, those after it.
 
-        ``sources`` and ``extras["filters"]`` (B, K, h, w) are those of the start with the least error at present, of the answer the
-        mean and its filters, ``extras["start_error"]`` (B, starts) is the last `remix_error` of every start, dropped ones too, and
-        ``extras["alive"]`` (B, alive) are the numbers of those that still run. ``info["evaluations"]`` are the
+        ``sources`` and ``results["filters"]`` (B, K, h, w) are those of the start with the least error at present, of the answer the
+        mean and its filters, ``results["start_error"]`` (B, starts) is the last `remix_error` of every start, dropped ones too, and
+        ``state["alive"]`` (B, alive) are the numbers of those that still run. ``info["evaluations"]`` are the
         images decoded for a mixture that is alone, per source: the whole bank's and every iteration's.
         """
         mixtures, mixing, _ = problem
-        mixing.check(mixtures, self.prior.image_shape, prior=self.prior, **self.handles)
-        check_parameters(self)
+        self.check(problem)
         prior = self.prior.folded() if hasattr(self.prior, "folded") else self.prior
         size = mixing.filter_size
         if start is None:
@@ -104,7 +103,7 @@ class Synthesis:
         elif start.info.get("averaged") and start.info["iteration"] >= self._limit(int(start.info["alive"])):
             return
         else:
-            state = {name: start.extras[name].clone() for name in STATE}
+            state = {name: start.state[name].clone() for name in STATE}
             index, iteration, evaluations, seen = start.index, int(start.info["iteration"]), int(start.info["evaluations"]), True
         while True:
             z, taps, alive = state["latents"].requires_grad_(True), state["taps"], state["alive"]
@@ -154,21 +153,21 @@ class Synthesis:
         step : Step
             One of this method's on this problem, with all starts still running.
         """
-        alive, size = step.extras["alive"], problem.mixing.filter_size
+        alive, size = step.state["alive"], problem.mixing.filter_size
         if alive.shape[1] < self.starts:
             raise SepvizError(f"step {step.index} has {alive.shape[1]} of {self.starts} starts left: take one before any was dropped")
         with torch.no_grad():
-            images = self.prior.decode(step.extras["latents"])
-        errors, chosen = step.extras["start_error"], []
+            images = self.prior.decode(step.state["latents"])
+        errors, chosen = step.state["start_error"], []
         for count in range(1, self.starts + 1):
             best = errors[:, :count].argmin(dim=1, keepdim=True)
             sources, filters = pick(images, best)[:, 0], None
             if size is not None:
-                filters = pick(step.extras["taps"], best)[:, 0].unflatten(2, (size, size))
+                filters = pick(step.state["taps"], best)[:, 0].unflatten(2, (size, size))
             drawn = -(-self._banked(problem.mixing) // problem.mixing.count)
             descended = (step.info["evaluations"] - drawn) * count / self.starts
             info = {"evaluations": drawn + descended, "residual": problem.residual(sources, filters)}
-            chosen.append(Step(count, f"best of {count}", sources, {} if filters is None else {"filters": filters}, info))
+            chosen.append(Step(count, f"best of {count}", sources, results={} if filters is None else {"filters": filters}, info=info))
         return chosen
 
     def _banked(self, mixing: Mixing) -> int:
@@ -218,13 +217,14 @@ class Synthesis:
     def _step(self, index: int, info: dict[str, float], images: Tensor, error: Tensor, state: dict[str, Tensor], problem: Problem) -> Step:
         best = error.argmin(dim=1, keepdim=True)
         sources, taps = pick(images, best)[:, 0], pick(state["taps"], best)[:, 0]
-        extras = {name: value.clone() for name, value in state.items()}
+        results = {"start_error": state["start_error"].clone()}
         size, filters = problem.mixing.filter_size, None
         if size is not None:
-            filters = extras["filters"] = taps.unflatten(2, (size, size)).clone()
+            filters = results["filters"] = taps.unflatten(2, (size, size)).clone()
         alive = int(info["alive"])
         stage = f"{alive} of {self.starts} starts" if alive > self.finalists else "refine"
-        return Step(index, stage, sources.clone(), extras, {**info, "residual": problem.residual(sources, filters)})
+        return Step(index, stage, sources.clone(), results=results, state=copies(state),
+                    info={**info, "residual": problem.residual(sources, filters)})
 
     def _mean(self, index: int, info: dict[str, float], images: Tensor, error: Tensor, state: dict[str, Tensor], problem: Problem) -> Step:
         """The answer: the finalists' mean, and the filters that explain it best."""
@@ -232,12 +232,18 @@ class Synthesis:
         least = error.min(dim=1, keepdim=True).values.clamp_min(1e-12)
         shares = ((1 - error / least) / SPREAD).softmax(dim=1)[:, :, None, None, None, None]
         sources = (shares * in_order_of(chosen, images, problem.mixing.weights)).sum(dim=1)
-        size, filters, extras = problem.mixing.filter_size, None, {name: value.clone() for name, value in state.items()}
+        size, filters = problem.mixing.filter_size, None
+        results = {"start_error": state["start_error"].clone()}
         if size is not None:
             taps = solve_filters(shifted_copies(sources, size)[:, None], problem.mixtures, problem.mixing, self.filter_penalty)[:, 0]
-            filters = extras["filters"] = taps.unflatten(2, (size, size))
+            filters = results["filters"] = taps.unflatten(2, (size, size))
         info = {**info, "averaged": images.shape[1], "residual": problem.residual(sources, filters)}
-        return Step(index, f"mean of {images.shape[1]} starts", sources, extras, info)
+        return Step(index, f"mean of {images.shape[1]} starts", sources, results=results, state=copies(state), info=info)
+
+
+def copies(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of a step's own, since the descent changes its moments in place."""
+    return {name: value.clone() for name, value in state.items()}
 
 
 def typical_filter(size: int) -> Tensor:

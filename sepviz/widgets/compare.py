@@ -100,7 +100,7 @@ def check_alike(traces: Mapping[str, Trace], name: str) -> None:
 
 def slim(step: Step) -> Step:
     """The step without what this view does not show; filters are needed for the remix."""
-    return step._replace(extras={name: step.extras[name] for name in ("filters",) if name in step.extras})
+    return step._replace(shown={}, state={})
 
 
 def names_of(traces: Sequence[Trace]) -> list[str]:

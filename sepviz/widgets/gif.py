@@ -37,7 +37,7 @@ def gif_bytes(trace: Trace, truth: Truth | None, item: int, zoom: int, seconds: 
     def picture(step: Step) -> Image.Image:
         sources = step.sources[item].detach().float().cpu()[order]
         one = Problem(mixture[None], trace.problem.mixing)
-        filters = step.extras.get("filters")
+        filters = step.results.get("filters")
         residual = one.left_over(step.sources[item : item + 1].detach().float().cpu(),
                                  None if filters is None else filters[item : item + 1].detach().float().cpu())[0]
         rows = [[("mixture", (mixture - view.low) / (view.high - view.low)), *((f"estimate {k + 1}", x) for k, x in enumerate(sources))],

@@ -86,4 +86,4 @@ class Leaderboard(Still, anywidget.AnyWidget):
 
 def assumes(method: str) -> str:
     """What a method's class says it assumes; nothing for one that does not say."""
-    return getattr(getattr(separators, method, None), "assumes", "")
+    return separators.named(method).assumes

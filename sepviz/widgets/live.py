@@ -14,7 +14,7 @@ import anywidget
 import torch
 import traitlets
 
-from sepviz.core import Problem, Separator, SepvizError, Step, Truth, check_parameters, one_line, order_of, parameters_of
+from sepviz.core import Problem, Separator, SepvizError, Step, Truth, check_parameters, one_line, parameters_of
 from sepviz.state import State
 from sepviz.trace import LIMIT, MAX_FRAMES, Recorder, Trace, in_full, timed
 from sepviz.widgets.packing import make_view, matching, pack_frames, pack_static, thin
@@ -110,7 +110,7 @@ class LiveRun(Still, anywidget.AnyWidget):
         self._problem = problem
         self._seed = seed
         self._state = state
-        self._view = make_view(problem, truth, order=order_of(separator))
+        self._view = make_view(problem, truth, order=separator.order)
         self._method = type(separator).__name__
         self._separator: Any = separator
         self._busy = False  # a step is being computed

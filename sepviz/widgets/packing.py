@@ -26,7 +26,7 @@ EXACT = 1e-6  # a residual below this is rounding, and its curve would be noise
 RECORD = 120  # bytes of what is said about a frame and a mixture: colour scales, values of the curves
 CODE = 100_000  # bytes of a page's code and style
 ENOUGH = 40  # frames; a page of large images rather shows fewer mixtures than fewer frames
-SIGNED = {"prior_force": "prior force", "data_force": "data force", "noise": "noise", "filters": "filters"}  # the extras that are shown
+SIGNED = {"prior_force": "prior force", "data_force": "data force", "noise": "noise", "filters": "filters"}  # layers, and the filters
 
 
 class View(NamedTuple):
@@ -125,8 +125,7 @@ def pack_for_page(trace: Trace, truth: Truth | None,
     forces = _fit(steps, view, largest) >= 2
     if not forces:
         check_page(trace.problem, largest)
-        steps = [step._replace(extras={name: extra for name, extra in step.extras.items()
-                                       if name == "filters"}) for step in steps]
+        steps = [step._replace(shown={}) for step in steps]
     slim = dataclasses.replace(trace, steps=steps)
     positions, static, frames = pack(slim, view, _fit(steps, view, largest) * _frame_bytes(steps, view))
     counts = [(len(positions), len(trace), "recorded steps"),
@@ -197,7 +196,7 @@ def pack_frames(view: View, steps: Iterable[Step], permutation: Tensor | None = 
     records = []
     for i, step in enumerate(steps):
         sources, filters = (None if part is None else part[view.items].detach().to("cpu", torch.float32)
-                            for part in (step.sources, step.extras.get("filters")))
+                            for part in (step.sources, step.results.get("filters")))
         assert sources is not None
         signed = {"residual": view.problem.left_over(sources, filters)}
         signed |= {name: images(_layer(step, name)) for name in names}
@@ -242,15 +241,14 @@ def psnrs(view: View, steps: list[Step]) -> list[list[float | None]]:
 
 
 def _is_layer(step: Step, name: str) -> bool:
-    return name in step.extras and (name == "filters" or step.extras[name].shape == step.sources.shape)
+    return name in (step.results if name == "filters" else step.shown)
 
 
 def _layer(step: Step, name: str) -> Tensor:
     """An extra as pictures of the sources' shape: as it is, 0 where the step has none, filters enlarged."""
     if not _is_layer(step, name):
         return torch.zeros_like(step.sources)
-    extra = step.extras[name]
-    return enlarge(extra, step.sources.shape) if name == "filters" else extra
+    return enlarge(step.results[name], step.sources.shape) if name == "filters" else step.shown[name]
 
 
 def enlarge(filters: Tensor, shape: Sequence[int]) -> Tensor:

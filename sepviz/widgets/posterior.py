@@ -64,6 +64,6 @@ class Posterior(Still, anywidget.AnyWidget):
             truth = Truth(target.expand(len(mixtures), -1, -1, -1, -1).contiguous())
         self.trace = trace
         view = make_view(trace.problem, truth)
-        steps = [step._replace(extras={}) for step in trace.steps]
+        steps = [step._replace(shown={}, results={}, state={}) for step in trace.steps]
         frames: dict[str, Any] = pack_frames(view, [steps[i] for i in thin(steps, view)], permutation)
         super().__init__(static=pack_static(view, len(mixtures), trace.method), frames=frames, mode=found.tolist())

@@ -13,11 +13,10 @@ import ipywidgets
 import torch
 
 from sepviz import zoo
-from sepviz.core import Problem, SepvizError, Truth, one_line
+from sepviz.core import Problem, Separator, SepvizError, Truth, one_line
 from sepviz.data import NAMES
-from sepviz.mixing import Mixing
 from sepviz.separators import METHODS
-from sepviz.state import State, check_fits, restore, separator_of
+from sepviz.state import State, restore, separator_of
 from sepviz.trace import Trace
 from sepviz.widgets.compare import RUNS, Compare
 from sepviz.widgets.live import LiveRun
@@ -33,7 +32,7 @@ def choices() -> dict[str, tuple[str, str | None]]:
     """Every method that needs no examples, with every shipped prior that it can use: label -> (method, prior)."""
     found: dict[str, tuple[str, str | None]] = {}
     for method, cls in METHODS.items():
-        if hasattr(cls, "learns"):
+        if cls.sees is not None:
             continue
         wanted = typing.get_type_hints(cls).get("prior")
         if wanted is None:
@@ -44,36 +43,20 @@ def choices() -> dict[str, tuple[str, str | None]]:
 
 
 @functools.cache
-def _smallest(label: str) -> Any:
-    """One of the choices, as cheap as its parameters allow."""
+def _made(label: str) -> Separator:
+    """One of the choices as it is by default."""
     method, prior = choices()[label]
-    separator: Any = separator_of(method, None, [], prior, torch.device("cpu"))
-    low = {item.name: item.metadata["low"] for item in dataclasses.fields(separator)
-           if type(item.default) is int and item.metadata.get("low") is not None}
-    return dataclasses.replace(separator, **low)
-
-
-@functools.lru_cache(2000)
-def _takes(label: str, shape: tuple[int, ...], weights: tuple[float, ...], filter_size: int | None,
-           visible: bytes | None) -> bool:
-    """Whether a method takes mixtures of this kind: it is asked for the first step of one."""
-    seen = None if visible is None else torch.tensor(list(visible)).bool().reshape(shape[1:])
-    problem = Problem(torch.zeros(1, *shape), Mixing(weights, filter_size, seen))
-    separator = _smallest(label)
-    try:
-        check_fits(separator, problem)
-        next(iter(separator.steps(problem, torch.Generator().manual_seed(0))), None)
-    except SepvizError:
-        return False
-    return True
+    return separator_of(method, None, [], prior, torch.device("cpu"))
 
 
 def fitting(problem: Problem) -> list[str]:
     """Those of `choices` that take these mixtures."""
-    mixing = problem.mixing
-    visible = None if mixing.visible is None else bytes(mixing.visible.flatten().tolist())
-    kind = tuple(problem.mixtures.shape[1:]), mixing.weights, mixing.filter_size, visible
-    return [label for label in choices() if _takes(label, *kind)]
+    found = []
+    for label in choices():
+        with contextlib.suppress(SepvizError):
+            _made(label).check(problem)
+            found.append(label)
+    return found
 
 
 class Workbench(Still, ShieldedBox):
@@ -197,7 +180,7 @@ class Workbench(Still, ShieldedBox):
 
     def _show(self, state: State, problem: Problem, truth: Truth) -> LiveRun:
         separator = state.separator()
-        check_fits(separator, problem)
+        separator.check(problem)
         mixture = str(dataclasses.replace(state, method=""))
         self.kept = self._runs()[-RUNS + 1:] if mixture == self._text else []
         live = LiveRun(separator, problem, truth, state.run, state)
