@@ -106,7 +106,7 @@ def make_problem(weights, device, batch=2, name=""):
     """Mixtures, with what the method of this name may learn from."""
     shape, rng = PAIR_SHAPE if name in OF_TWO_SOURCES else SHAPE, torch.Generator().manual_seed(1)
     problem = tasks.mix(torch.rand((batch, len(weights), *shape), generator=rng).to(device), weights)[0]
-    known = methods.METHODS.get(name.split(",")[0])
+    known = methods.SsNmf if name == "ss-nmf" else methods.METHODS.get(name.split(",")[0])
     sees = None if known is None else known.sees
     if sees is None:
         return problem
