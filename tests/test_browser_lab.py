@@ -435,7 +435,7 @@ def follow(tab, lab):
     tab.run_cell(6, "Your guess 9 dB: close, 1 dB too low.*So it is")
 
     # --- sliders over a picture: it is there at once, and another one when a slider moves
-    picture = page.locator(".jp-CodeCell").nth(7).locator("img")
+    picture = page.locator(".jp-CodeCell").nth(7).locator("img.widget-image")
     expect(picture).to_be_visible()
     before = picture.get_attribute("src")
     page.locator(".jp-CodeCell").nth(7).locator(".noUi-handle").focus()

@@ -10,11 +10,13 @@ import ipywidgets
 import traitlets
 
 from sepviz.widgets.player import SHIELD_JS
+from sepviz.widgets.still import STILL_CSS
 
 
 class Shield(anywidget.AnyWidget):
     """Nothing to see: it guards the keys of its box, as `shield` does in our own widgets."""
 
+    _css = STILL_CSS
     _esm = SHIELD_JS + """
 export default { render({ el }) {
   const guard = () => { // a view is drawn before it is put into its box

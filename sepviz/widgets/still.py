@@ -15,7 +15,7 @@ LARGEST = 30_000  # bytes of a still; a notebook may have many
 SIDE = 84  # pixels of an image in it, at least
 GAP = 6
 # Beside its living widget a still is not needed.
-STILL_CSS = (".jp-OutputArea-child:has(.sepviz, .widget-toggle-button) + "
+STILL_CSS = (".jp-OutputArea-child:has(.sepviz, .sepviz-shielded) + "
              ".jp-OutputArea-child:has(.sepviz-still) { display: none; }\n")
 
 
