@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 # are only needed where widgets are.
 _HOMES = {
     "Examples": "core", "Problem": "core", "Truth": "core", "Separator": "core", "Step": "core", "SepvizError": "core", "parameter": "core",
-    "Mixing": "mixing",
+    "Mixing": "core",
     "AdversarialMask": "separators", "Average": "separators", "Basis": "separators", "Cnn": "separators", "Constant": "separators",
     "ConvNmf": "separators", "Egg": "separators", "Glo": "separators", "GloMasking": "separators", "Mask": "separators",
     "Nmf": "separators", "Remix": "separators", "RemixTree": "separators", "Rpca": "separators",
@@ -31,7 +31,7 @@ _HOMES = {
     "LiveRun": "widgets", "Player": "widgets",
     "Posterior": "widgets", "SketchPad": "widgets", "Workbench": "widgets",
 }
-_MODULES = ("bench", "cli", "core", "data", "exercises", "export", "figures", "learning", "metrics", "mixing", "priors", "separators",
+_MODULES = ("bench", "cli", "core", "data", "exercises", "export", "figures", "learning", "metrics", "priors", "separators",
             "sketch", "state", "tasks", "trace", "widgets", "zoo")
 
 __all__ = ["default_device", "load_prior", *_HOMES, *_MODULES]

@@ -23,8 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sepviz.core import CONTROL, GROUPS, NOTHING, Problem, SepvizError, Step, Truth, shown
-from sepviz.mixing import Mixing
+from sepviz.core import CONTROL, GROUPS, NOTHING, Mixing, Problem, SepvizError, Step, Truth, shown
 
 IMAGES = ("B", "K", "C", "H", "W")  # the shape of sources
 # Version 0.1 wrote all of a step's tensors in one group; by their names they belong to these.

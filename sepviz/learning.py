@@ -14,8 +14,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from sepviz import files
-from sepviz.core import Examples, Problem, Separator, SepvizError, Step, parameters_of
-from sepviz.mixing import Mixing
+from sepviz.core import Examples, Mixing, Problem, Separator, SepvizError, Step, parameters_of
 from sepviz.priors.checkpoint import Diverged, described, is_finite, keep, kept, take_up
 from sepviz.priors.checks import in_its_type
 from sepviz.priors.mask import MaskNetwork

@@ -11,10 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sepviz.core import Problem, SepvizError, Truth, shown
+from sepviz.core import Mixing, Problem, SepvizError, Truth, shown
 from sepviz.data import NAMES, floats, load
 from sepviz.data.strokes import BOX, SIZE, ink_of
-from sepviz.mixing import Mixing
 from sepviz.tasks import hide, mixing_of, top_half, with_noise
 
 Stroke = Sequence[Sequence[float]]  # [[x, y], ...] in pixels, (0, 0) the upper left corner of the image

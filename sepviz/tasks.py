@@ -15,8 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sepviz import kernels as filters_of
-from sepviz.core import SEES, Examples, Problem, SepvizError, Truth, check_whole
-from sepviz.mixing import Mixing
+from sepviz.core import SEES, Examples, Mixing, Problem, SepvizError, Truth, check_whole
 
 PROTOCOLS = {
     "agnostic": "every source from any class",

@@ -15,8 +15,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from sepviz import files
-from sepviz.core import ORDERS, Problem, Separator, SepvizError, Step, Truth, parameters_of, shown
-from sepviz.mixing import Mixing
+from sepviz.core import ORDERS, Mixing, Problem, Separator, SepvizError, Step, Truth, parameters_of, shown
 
 FORMAT = 1  # of saved files; another number is refused
 MAX_FRAMES = 200  # that `record` keeps when it may choose

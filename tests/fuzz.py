@@ -30,9 +30,8 @@ import torch
 from test_contract import SEPARATORS, gaussian_prior, make_problem, mask_network
 
 from sepviz import export, files, metrics, tasks, zoo
-from sepviz.core import Problem, SepvizError, Truth
+from sepviz.core import Mixing, Problem, SepvizError, Truth
 from sepviz.data import load, read_idx
-from sepviz.mixing import Mixing
 from sepviz.priors import checkpoint
 from sepviz.separators import METHODS
 from sepviz.state import restore

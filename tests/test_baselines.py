@@ -8,7 +8,7 @@ import torch
 
 from sepviz import metrics, tasks, zoo
 from sepviz.core import Problem, SepvizError
-from sepviz.mixing import Mixing, convolve
+from sepviz.core.mixing import Mixing, convolve
 from sepviz.priors import CnnRegressor, DictionaryPrior
 from sepviz.priors.cnn import train_cnn
 from sepviz.priors.dictionary import fit_convolutive, fit_plain, place, take_off, train_dictionary, update_activations, update_bases

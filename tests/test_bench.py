@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sepviz import bench, metrics, separators, tasks
+from sepviz import bench, cli, metrics, separators, tasks
 from sepviz.bench import run, sd
 from sepviz.core import SepvizError
 from sepviz.priors import GaussianPrior
@@ -26,6 +26,12 @@ def task():
 def methods():
     prior = GaussianPrior(torch.full(SHAPE, 0.5), torch.full(SHAPE, 0.3))
     return {"average": Average(), "split-gibbs": SplitGibbs(prior, levels=3, sweeps=2, cycles=1)}
+
+
+def table(words):
+    """Run ``sepviz bench``; errors are raised."""
+    arguments = cli._parse(["bench", *words])
+    arguments.run(arguments)
 
 
 def evaluate(methods, task, **options):
@@ -121,7 +127,7 @@ def test_a_stopped_table_is_written_and_ends_the_command(methods, task, tmp_path
 ])
 def test_bad_options_are_refused_in_one_line(arguments, words):
     with pytest.raises(SepvizError, match=words) as error:
-        bench.main(arguments)
+        table(arguments)
     assert "\n" not in str(error.value)
 
 
@@ -134,8 +140,8 @@ def test_the_tables_of_sd_run_on_a_small_generator(tmp_path, capsys):
     zoo.save(GanPrior((1, 28, 28), 6, (8, 8, 8), "gan-tiny").eval(), tmp_path / "gan-tiny.safetensors", {})
     common = ["--dataset", "strokes", "--prior", str(tmp_path / "gan-tiny.safetensors"), "--count", "2", "--starts", "2",
               "--methods", "synthesis", "--keep", str(tmp_path / "kept"), "--out", str(tmp_path / "rows.jsonl")]
-    bench.main(["sd-table2", *common])
-    bench.main(["sd-table3", *common])
+    table(["sd-table2", *common])
+    table(["sd-table3", *common])
     rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
     assert [row["table"].split(",")[0] for row in rows] == list(sd.TASKS["sd-table2"] + sd.TASKS["sd-table3"])
     assert [row["filters"] is not None for row in rows] == [False, False, False, True, False, True]
@@ -143,7 +149,7 @@ def test_the_tables_of_sd_run_on_a_small_generator(tmp_path, capsys):
     assert all(row["aligned"] is None or row["aligned"] >= row["mean"] - 1e-3 for row in rows)
     assert "aligned" in capsys.readouterr().out
     kept = len(list((tmp_path / "kept").glob("*.npz")))
-    bench.main(["sd-table3", *common])
+    table(["sd-table3", *common])
     assert len(list((tmp_path / "kept").glob("*.npz"))) == kept == 6
     assert rows[3:] == [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()][6:]
 
@@ -157,7 +163,7 @@ def test_the_race_of_sd_is_of_two(tmp_path, capsys, monkeypatch):
     zoo.save(GanPrior((1, 28, 28), 6, (8, 8, 8), "gan-tiny").eval(), tmp_path / "gan-tiny.safetensors", {})
     short = {**Synthesis.presets["program"], "start_iterations": 2, "refine_iterations": 2}
     monkeypatch.setitem(Synthesis.presets, "program", short)
-    bench.main(["sd-race", "--dataset", "strokes", "--prior", str(tmp_path / "gan-tiny.safetensors"), "--count", "2", "--starts", "2"])
+    table(["sd-race", "--dataset", "strokes", "--prior", str(tmp_path / "gan-tiny.safetensors"), "--count", "2", "--starts", "2"])
     assert "times as fast" in capsys.readouterr().out
 
 
@@ -169,7 +175,7 @@ def test_tables_of_what_learns_from_mixtures(monkeypatch, capsys, tmp_path):
         "remix-table1": {"rpca": separators.Rpca(iterations=5), "adversarial-mask": separators.AdversarialMask(epochs=1)}})
     whole = tasks.unmix
     monkeypatch.setattr(tasks, "unmix", lambda *names, **options: whole(*names, **{**options, "training": 20}))
-    bench.main(["nes-table1", "--dataset", "strokes", "--count", "30", "--keep", str(tmp_path), "--out", str(tmp_path / "rows.jsonl")])
+    table(["nes-table1", "--dataset", "strokes", "--count", "30", "--keep", str(tmp_path), "--out", str(tmp_path / "rows.jsonl")])
     rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
     figures = {(row["table"][:11], row["label"]): row["mean"] for row in rows}
     for unseen in ("strokes:0-4", "strokes:5-9"):
@@ -181,7 +187,7 @@ def test_blind_tables_are_scored_in_one_order(monkeypatch, tmp_path):
     whole = tasks.unmix
     monkeypatch.setattr(tasks, "unmix", lambda *names, **options: whole(*names, **{**options, "training": 20}))
     monkeypatch.setattr("sepviz.bench.nes.LEARNERS", {"remix-table1": {"rpca": separators.Rpca(iterations=3)}})
-    bench.main(["remix-table1", "--dataset", "strokes", "--count", "20", "--out", str(tmp_path / "rows.jsonl")])
+    table(["remix-table1", "--dataset", "strokes", "--count", "20", "--out", str(tmp_path / "rows.jsonl")])
     (row,) = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
     problem, truth = tasks.unmix("strokes:0-4", "strokes:5-9", count=20, seed=1000, sees="mixtures", training=20)
     (*_, step) = separators.Rpca(iterations=3).steps(problem, torch.Generator())
@@ -190,14 +196,12 @@ def test_blind_tables_are_scored_in_one_order(monkeypatch, tmp_path):
 
 def test_tables_that_learn_know_their_options():
     with pytest.raises(SepvizError, match="--prior is not for"):
-        bench.main(["nes-table1", "--prior", "score-strokes"])
+        table(["nes-table1", "--prior", "score-strokes"])
     with pytest.raises(SepvizError, match="--dataset cifar"):
-        bench.main(["remix-table1", "--dataset", "cifar"])
+        table(["remix-table1", "--dataset", "cifar"])
 
 
 def test_every_option_of_bench_has_its_help_and_default(capsys):
-    from sepviz import cli
-
     assert cli.main(["bench", "--help"]) == 0
     text = " ".join(capsys.readouterr().out.split())
     options = text.partition("options: ")[2].split(" --")[1:]

@@ -95,7 +95,7 @@ def test_help(run):
 def test_help_is_quick():
     """Neither torch nor matplotlib is loaded to print the help."""
     code = "import sys; from sepviz import cli; cli.main(['--help']); assert not {'torch', 'numpy', 'matplotlib'} & set(sys.modules)"
-    root = Path(cli.__file__).parents[1]  # where sepviz is not installed
+    root = Path(cli.__file__).parents[2]  # where sepviz is not installed
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(root)})
 
 
@@ -252,7 +252,7 @@ def home(tmp_path, monkeypatch):
     for name in ("start_here", "langevin"):
         (home / f"{name}.ipynb").write_text(f"{name} 1")
         (home / f"{name}.py").write_text(f"# {name} 1")
-    monkeypatch.setattr(cli, "_labs_home", lambda: home)
+    monkeypatch.setattr(cli.common, "labs_home", lambda: home)
     return home
 
 
@@ -296,7 +296,7 @@ def test_lab_opens(run, home, monkeypatch, tmp_path):
         def wait(self):
             return 0
 
-    monkeypatch.setattr(cli.subprocess, "Popen", Process)
+    monkeypatch.setattr(cli.lab.subprocess, "Popen", Process)
     monkeypatch.setattr(os, "geteuid", lambda: 1000, raising=False)
     assert run("lab", "langevin", "--folder", "mine")[0] == 0
     assert got[0][0][1:] == ["-m", "jupyterlab", "langevin.ipynb"] and str(got[0][1]) == "mine"
@@ -305,7 +305,7 @@ def test_lab_opens(run, home, monkeypatch, tmp_path):
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
     """A user's server on a JupyterHub, where another server must not be started."""
-    monkeypatch.setattr(cli.subprocess, "Popen", lambda *args, **kwargs: pytest.fail("a second server"))
+    monkeypatch.setattr(cli.lab.subprocess, "Popen", lambda *args, **kwargs: pytest.fail("a second server"))
     monkeypatch.setenv("JUPYTERHUB_SERVICE_PREFIX", "/user/ada/")
     monkeypatch.setenv("JUPYTER_SERVER_ROOT", str(tmp_path))
 

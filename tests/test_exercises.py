@@ -184,7 +184,7 @@ def home(tmp_path, monkeypatch):
     home = tmp_path / "home"
     home.mkdir()
     (home / "small.py").write_text(SMALL)
-    monkeypatch.setattr(cli, "_labs_home", lambda: home)
+    monkeypatch.setattr(cli.common, "labs_home", lambda: home)
     return home
 
 

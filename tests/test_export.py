@@ -10,9 +10,8 @@ from nbclient import NotebookClient
 from test_trace import Toy, task  # noqa: F401 (task is a fixture)
 
 from sepviz import cli, export, files, zoo
-from sepviz.core import Problem, SepvizError, Step, Truth
+from sepviz.core import Mixing, Problem, SepvizError, Step, Truth
 from sepviz.figures import curves
-from sepviz.mixing import Mixing
 from sepviz.trace import Trace, record
 
 CELLS = [

@@ -15,8 +15,7 @@ import torch
 from PIL import Image
 
 from sepviz import cli, files, sketch, tasks, zoo
-from sepviz.core import Problem, SepvizError, Step, Truth
-from sepviz.mixing import Mixing
+from sepviz.core import Mixing, Problem, SepvizError, Step, Truth
 from sepviz.separators import SsNmf
 from sepviz.state import restore
 from sepviz.trace import Trace, record

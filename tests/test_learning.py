@@ -11,8 +11,7 @@ from PIL import Image
 from torch import Generator
 
 from sepviz import learning, separators, tasks, zoo
-from sepviz.core import Examples, Problem, SepvizError
-from sepviz.mixing import Mixing
+from sepviz.core import Examples, Mixing, Problem, SepvizError
 from sepviz.priors import MaskNetwork, checkpoint
 from sepviz.separators import AdversarialMask, Constant, Egg, GloMasking, Mask, Remix, Rpca, SsNmf, Supervised
 from sepviz.separators.glo_masking import Codes, into_ball

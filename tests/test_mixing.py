@@ -3,8 +3,7 @@ import pytest
 import torch
 
 from sepviz import tasks
-from sepviz.core import SepvizError
-from sepviz.mixing import Mixing
+from sepviz.core import Mixing, SepvizError
 
 WEIGHTS = [(1.0,), (1.0, 1.0), (0.5, 0.5), (0.3, -1.2, 2.0)]
 

@@ -12,8 +12,7 @@ from PIL import Image
 from test_trace import Toy
 
 from sepviz import cli, export, metrics, saved
-from sepviz.core import Problem, SepvizError, Truth
-from sepviz.mixing import Mixing
+from sepviz.core import Mixing, Problem, SepvizError, Truth
 from sepviz.trace import record
 from sepviz.widgets import Guess, Player
 

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from sepviz.core import Problem, SepvizError
-from sepviz.mixing import Mixing
+from sepviz.core import Mixing, Problem, SepvizError
 from sepviz.separators import Average, Basis, SplitGibbs
 
 MIXTURE = torch.tensor([[[0.9, 0.7, 1.4], [0.2, 1.3, 0.8]]])

@@ -11,8 +11,7 @@ import torch
 from test_trace import Toy, task  # noqa: F401 (task is a fixture)
 
 from sepviz import figures, metrics, tasks
-from sepviz.core import Problem, Separator, SepvizError, Step, Truth
-from sepviz.mixing import Mixing
+from sepviz.core import Mixing, Problem, Separator, SepvizError, Step, Truth
 from sepviz.state import separator_of
 from sepviz.trace import Trace, record
 from sepviz.widgets import Compare, Leaderboard, LiveRun, Player, Posterior, SketchPad, Workbench

@@ -14,7 +14,7 @@ from test_code_quality import FENCED
 from sepviz import cli, files, tasks
 from sepviz.priors import ScorePrior
 
-ROOT = Path(cli.__file__).parents[1]
+ROOT = Path(cli.__file__).parents[2]
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and descriptors of POSIX")
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "SEPVIZ_DEVICE": "cpu", "PYTHONUNBUFFERED": "1"}
 

@@ -42,7 +42,7 @@ def sets(monkeypatch):
     return made
 
 
-@pytest.mark.parametrize("model", list(cli.TRAINERS))
+@pytest.mark.parametrize("model", list(cli.train.TRAINERS))
 def test_every_trainer_sees_every_class_of_a_sorted_set(sets, monkeypatch, model):
     sets["sorted"] = {"train": [200] * 10}
     given = {}
@@ -51,9 +51,9 @@ def test_every_trainer_sees_every_class_of_a_sorted_set(sets, monkeypatch, model
         given.update(learned=learned, held_out=held_out)
         return None, {}, []
 
-    monkeypatch.setitem(cli.TRAINERS, model, trainer)
+    monkeypatch.setitem(cli.train.TRAINERS, model, trainer)
     arguments = argparse.Namespace(model=model, dataset="sorted", device=None, start=None)
-    _, card, _ = cli._learn_prior(arguments, "mine", None)
+    _, card, _ = cli.train.learn_prior(arguments, "mine", None)
     assert torch.bincount(given["learned"].labels).tolist() == [180] * 10
     held = number_of(given["held_out"] / 255).long() - 1
     assert torch.bincount(held // 200).tolist() == [20] * 10
@@ -67,9 +67,9 @@ def test_every_trainer_sees_every_class_of_a_sorted_set(sets, monkeypatch, model
 def test_a_black_set_is_refused_by_every_trainer(monkeypatch):
     black = Dataset("black", torch.zeros((300, 1, 4, 4), dtype=torch.uint8), torch.arange(300) % 10)
     monkeypatch.setattr(data, "load", lambda *_, **__: black)
-    for model in cli.TRAINERS:
+    for model in cli.train.TRAINERS:
         with pytest.raises(SepvizError, match="every pixel of its 300 images is 0"):
-            cli._learn_prior(
+            cli.train.learn_prior(
                 argparse.Namespace(model=model, dataset="black", device=None, start=None),
                 "mine",
                 None,

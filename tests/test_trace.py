@@ -12,8 +12,7 @@ from PIL import Image
 from torch import Generator
 
 from sepviz import metrics
-from sepviz.core import Problem, Separator, SepvizError, Step, Truth, parameter
-from sepviz.mixing import Mixing
+from sepviz.core import Mixing, Problem, Separator, SepvizError, Step, Truth, parameter
 from sepviz.separators import Average
 from sepviz.trace import Trace, record
 

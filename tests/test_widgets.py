@@ -13,8 +13,7 @@ from ipywidgets.embed import embed_data
 from test_trace import Toy, stream, task  # noqa: F401 (task is a fixture)
 
 from sepviz import figures, metrics
-from sepviz.core import Problem, SepvizError, Truth, parameter
-from sepviz.mixing import Mixing
+from sepviz.core import Mixing, Problem, SepvizError, Truth, parameter
 from sepviz.trace import record
 from sepviz.widgets import Explore, KernelPad, LiveRun, Player
 from sepviz.widgets.packing import make_view, pack_frames, thin

@@ -92,7 +92,7 @@ SEPARATE = ["separate", "problem.npz", "--method", "average", "--chunk", 2]
 
 
 def test_a_full_disk_in_mid_run_does_not_end_a_separation(run, problem, slow, monkeypatch):
-    monkeypatch.setattr(cli, "SAVE_EVERY", -1)
+    monkeypatch.setattr(cli.chunks, "SAVE_EVERY", -1)
     full = pytest.MonkeyPatch()
     try:
         def happens(mixtures, index):
@@ -233,7 +233,7 @@ def test_a_second_run_of_one_name_is_refused_at_once(run, problem, few_images, s
 
 def test_a_lock_ends_with_its_process(run, problem):
     program = "import os, pathlib\nfrom sepviz import files\nwith files.lock(pathlib.Path('out.npz')):\n    os._exit(9)"
-    root = Path(cli.__file__).parents[1]
+    root = Path(cli.__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(root)}).returncode == 9
     assert "out.npz.lock" in here()
     assert run(*SEPARATE)[0] == 0 and here() == ["out.npz", "problem.npz"]
@@ -305,7 +305,7 @@ def test_exercises_are_not_written_over_the_labs(run, tmp_path, monkeypatch):
     home = tmp_path / "labs"
     home.mkdir()
     (home / "start_here.py").write_text("# %%\n")
-    monkeypatch.setattr(cli, "_labs_home", lambda: home)
+    monkeypatch.setattr(cli.common, "labs_home", lambda: home)
     code, _, err = run("exercises", "--out", "labs/../labs", "--force")
     assert code == 2 and "the labs themselves lie there" in err and [path.name for path in home.iterdir()] == ["start_here.py"]
 

@@ -7,8 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from sepviz.core import SepvizError
-from sepviz.mixing import Mixing
+from sepviz.core import Mixing, SepvizError
 
 
 class GaussianPrior:

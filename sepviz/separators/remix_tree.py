@@ -10,8 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from sepviz import learning
-from sepviz.core import Examples, Problem, Separator, SepvizError, Step, parameter
-from sepviz.mixing import Mixing
+from sepviz.core import Examples, Mixing, Problem, Separator, SepvizError, Step, parameter
 from sepviz.separators.remix import Remix, unmix
 
 

@@ -12,8 +12,8 @@ import torch
 from torch import Generator, Tensor
 
 from sepviz.core import LatentModel, Problem, Separator, SepvizError, Step, check_parameters, parameter
+from sepviz.core.mixing import Mixing, convolve, shifted_copies
 from sepviz.metrics import in_order_of
-from sepviz.mixing import Mixing, convolve, shifted_copies
 
 AS_PUBLISHED = {"bank": 0, "start_iterations": 201, "keep": 0.0, "finalists": 1, "refine_iterations": 5001, "learning_rate": 0.01,
                 "cooldown": 0.0, "outlier": 0.0, "beta1": 0.9, "beta2": 0.999, "filter_update": "gradient"}

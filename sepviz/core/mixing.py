@@ -12,7 +12,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from sepviz.core import SepvizError, check_whole, shown
+from sepviz.core.errors import SepvizError, shown
+from sepviz.core.parameters import check_whole
 
 DARK = 8  # pixels: noise averages out over a square of this side, and what is black stays near 0
 MOST_SOURCES = 1000

@@ -1,0 +1,127 @@
+"""``sepviz score``: a result against the truth."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sepviz.cli.common import Commands
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sepviz.core import Problem, Truth
+
+
+DISTURBED = ("denoise", "inpaint")  # tasks that add to the mixture what is no source
+
+
+def add(commands: Commands) -> None:
+    """Its arguments."""
+    score = commands.add("score", run, "compare a result with the truth")
+    score.add_argument("result", metavar="OUT.npz", type=Path, help="what sepviz separate wrote")
+    score.add_argument("problem", metavar="PROBLEM.npz", type=Path, help="what it was separated from, with the truth in it")
+    score.add_argument("--convention", default="per_source", help="of PSNR: per_source (BASIS) or summed_mse (S-D)")
+    score.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """The command."""
+    from sepviz import files, metrics
+    from sepviz.core import ORDERS, Separator, SepvizError
+    from sepviz.separators import METHODS
+    from sepviz.suggest import choose
+
+    choose("convention", arguments.convention, ("per_source", "summed_mse"))
+    separation = files.load_separation(arguments.result)
+    problem, truth = files.load_problem(arguments.problem)
+    if truth is None:
+        raise SepvizError(f"{arguments.problem} holds no true sources: without them there is nothing to score against")
+    sources = separation.sources
+    if sources.shape != truth.sources.shape:
+        raise SepvizError(f"{arguments.result} holds sources of shape {tuple(sources.shape)}, {arguments.problem} of shape "
+                          f"{tuple(truth.sources.shape)}: they are not of the same mixtures")
+    if separation.meta.get("mixtures_digest", files.digest(problem.mixtures)) != files.digest(problem.mixtures):
+        print(f"sepviz: note: {arguments.result} was separated from other mixtures than those of {arguments.problem}", file=sys.stderr)
+    _check_truth(arguments.problem, problem, truth, files.load_meta(arguments.problem).get("task"))
+    filters = separation.results.get("filters")
+    _check_result(arguments.result, sources, filters, problem)
+    rules: dict[str, Any] = {"weights": problem.mixing.weights,
+                             "order": METHODS.get(str(separation.meta.get("method")), Separator).order}
+    found = metrics.summarize(sources, truth.sources, arguments.convention, **rules)
+    left_over = problem.residual(sources, filters)
+    if arguments.json:
+        rows = {**found._asdict(), "residual_rms": left_over, "method": separation.meta.get("method"),
+                "evaluations": separation.meta.get("evaluations"), "seconds": separation.meta.get("seconds")}
+        print(json.dumps({name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in rows.items()}))
+        return 0
+    interval = "" if math.isnan(found.interval) else f" +- {found.interval:.2f} (95%)"
+    print(f"n             {found.n} mixtures of {sources.shape[1]} sources")
+    print(f"order         {ORDERS[found.order]}; only sources of equal weight change places")
+    print(f"PSNR mean     {found.mean:.2f}{interval} dB, {found.convention}")
+    print(f"PSNR median   {found.median:.2f} dB, {found.convention}")
+    print(f"PSNR pooled   {found.pooled:.2f} dB, one MSE over all")
+    print(f"SSIM          {found.ssim:.4f}")
+    print(f"residual RMS  {left_over:.4f}")
+    if filters is not None and truth.filters is not None:
+        aligned, same = metrics.aligned_figures(sources, truth.sources, filters, truth.filters,
+                                                arguments.convention, **rules)
+        print(f"PSNR aligned  {aligned:.2f} dB, after the best of 25 shifts and a gain, which no blind method can know")
+        if same is not None:
+            print(f"filters       correlation with the true ones {same:.3f} (median, aligned)")
+    return 0
+
+
+def _check_truth(path: Path, problem: Problem, truth: Truth, task: Any) -> None:
+    """Refuse true sources that are none: of another scale, or of other mixtures."""
+    from sepviz.core import SepvizError
+
+    least, most = float(truth.sources.min()), float(truth.sources.max())
+    if least < -0.1 or most > 1.1:
+        mend = "divide them by 255" if most > 16 else "if they are of -1 to 1, take (x + 1) / 2"
+        raise SepvizError(f"{path}: true sources from {least:.4g} to {most:.4g}, "
+                          f"want [0, 1]: {mend}")
+    if problem.mixing.filter_size is not None and truth.filters is None:
+        return  # nobody can say what they add up to
+    if task in DISTURBED:
+        missed = float(problem.left_over(truth.sources, truth.filters).abs().max())
+        if missed > 1.01:
+            raise SepvizError(f"{path}: the true sources miss their mixtures by up to {missed:.3g}, "
+                              f"more than {task} adds: give the file as sepviz mix wrote it")
+        return
+    rest = problem.residuals(truth.sources, truth.filters) / math.sqrt(problem.mixing.energy)
+    worst = int(rest.argmax())
+    said = (f"{path}: the true sources of mixture {worst} with weights {problem.mixing.weights} "
+            f"miss it by RMS {float(rest[worst]):.3f}")
+    if rest[worst] > 0.1:
+        raise SepvizError(f"{said}: put them in the mixture's order and scale, or, where noise was "
+                          "added on purpose, save the problem with meta={'task': 'denoise'}")
+    if rest[worst] > 0.01:
+        print(f"sepviz: note: {said}: right only if noise was added", file=sys.stderr)
+
+
+def _check_result(path: Path, sources: Tensor, filters: Tensor | None, problem: Problem) -> None:
+    """Refuse a result of another scale than [0, 1]: clamped to it, it would be scored in silence.
+
+    A method may overshoot, even far (`nmf` where nothing is seen), but what it gives then fits the
+    mixture.
+    """
+    from sepviz.core import SepvizError
+
+    least, most = float(sources.min()), float(sources.max())
+    if least >= -0.1 and most <= 1.1:
+        return
+    missed, nothing = (problem.residual(images, filters) for images in (sources, 0 * sources))
+    fits = {"divide them by 255": problem.residual(sources / 255, filters),
+            "take (x + 1) / 2": problem.residual((sources + 1) / 2, filters)}
+    mend = min(fits, key=lambda name: fits[name])
+    if fits[mend] >= min(missed / 2, 0.9 * nothing):
+        if missed <= 0.9 * nothing:
+            return
+        mend = "bring them to [0, 1]"
+    raise SepvizError(f"{path}: estimates from {least:.4g} to {most:.4g}, which do not add up to the "
+                      f"mixtures: {mend}")

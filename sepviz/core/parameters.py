@@ -1,0 +1,56 @@
+"""The parameters of a method: what each means, and which values no run can use."""
+
+from __future__ import annotations
+
+import dataclasses
+import numbers
+from typing import Any
+
+from sepviz.core.errors import SepvizError, shown
+
+
+def check_whole(**values: object) -> None:
+    """Refuse what is no whole number."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+            raise SepvizError(f"{name} {shown(value)}: want a whole number")
+
+
+def parameter(default: Any, meaning: str, *, low: float | None = None, high: float | None = None, log: bool = False,
+              unit: str = "", choices: tuple[str, ...] | None = None) -> Any:
+    """A field of a separator, with what a slider, the command line and the docs need to know of it."""
+    metadata = {"meaning": meaning, "low": low, "high": high, "log": log, "unit": unit, "choices": choices}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def check_parameters(separator: Any) -> None:
+    """Refuse numbers that no run can use: not finite, not positive (or negative, where 0 is allowed), or beyond a million."""
+    for field in dataclasses.fields(separator):
+        value: Any = getattr(separator, field.name)
+        low, choices = field.metadata.get("low"), field.metadata.get("choices")
+        if choices and value not in choices:
+            raise SepvizError(f"{field.name} {shown(value)}: choose one of {', '.join(choices)}")
+        if low is None or isinstance(value, bool):
+            continue
+        whole = isinstance(field.default, int)
+        number: Any = numbers.Integral if whole else numbers.Real  # NumPy's too
+        if not isinstance(value, number):
+            raise SepvizError(f"{field.name} {shown(value)}: want a {'whole ' * whole}number "
+                              f"({field.metadata['meaning']})")
+        if not (value > 0 or value == low == 0) or not value <= 1e6 or 0 < value < 1e-9:
+            raise SepvizError(f"{field.name} {value}: want a number {'of at least' if low == 0 else 'above'} 0, "
+                              f"for example {low:g} to {field.metadata['high']:g} ({field.metadata['meaning']})")
+    if getattr(separator, "sigma_max", 1) < getattr(separator, "sigma_min", 0):
+        raise SepvizError(f"sigma_max {separator.sigma_max:g} is below sigma_min {separator.sigma_min:g}: noise must fall")
+
+
+def parameters_of(separator: Any) -> dict[str, Any]:
+    """The fields of a separator as plain values, for files and tables; a prior by its name."""
+    def plain(value: Any) -> Any:
+        if value is None or isinstance(value, bool | int | float | str):
+            return value
+        if isinstance(value, tuple | list):
+            return [plain(item) for item in value]
+        return getattr(value, "name", type(value).__name__)
+
+    return {field.name: plain(getattr(separator, field.name)) for field in dataclasses.fields(separator)}
