@@ -26,13 +26,14 @@ _HOMES = {
     "MaskNetwork": "priors", "ScorePrior": "priors",
     "State": "state", "restore": "state",
     "Trace": "trace", "record": "trace",
+    "save_gif": "views.gif", "save_page": "views.page",
     "Compare": "widgets", "Explore": "widgets", "Guess": "widgets", "KernelPad": "widgets",
     "Leaderboard": "widgets",
     "LiveRun": "widgets", "Player": "widgets",
     "Posterior": "widgets", "SketchPad": "widgets", "Workbench": "widgets",
 }
-_MODULES = ("bench", "cli", "core", "data", "exercises", "export", "figures", "learning", "metrics", "priors", "separators",
-            "sketch", "state", "tasks", "trace", "widgets", "zoo")
+_MODULES = ("bench", "cli", "core", "data", "exercises", "figures", "learning", "metrics", "priors", "separators",
+            "sketch", "state", "tasks", "trace", "views", "widgets", "zoo")
 
 __all__ = ["default_device", "load_prior", *_HOMES, *_MODULES]
 

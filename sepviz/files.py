@@ -563,7 +563,7 @@ def _conditions(path: Path, arrays: Mapping[str, np.ndarray], filter_size: int |
 
 def read_mask(words: str, height: int, width: int) -> Tensor:
     """``top-half``, or a PNG whose bright pixels (0.5 and more) are seen -> bool (height, width)."""
-    from sepviz.tasks import top_half
+    from sepviz.core.mixing import top_half
 
     if words == "top-half":
         return top_half(height, width)

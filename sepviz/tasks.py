@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from sepviz import kernels as filters_of
 from sepviz.core import SEES, Examples, Mixing, Problem, SepvizError, Truth, check_whole
+from sepviz.core.mixing import top_half
 
 PROTOCOLS = {
     "agnostic": "every source from any class",
@@ -215,11 +216,6 @@ def complete(dataset: str = "strokes", *, count: int = 8, seed: int = 0, split: 
     """One image of which the top half is seen; the rest of the mixture is 0. Arguments as of `separate`."""
     problem, truth = separate(dataset, count=count, sources=1, seed=seed, split=split, device=device)
     return hide(problem, top_half(*problem.mixtures.shape[-2:])), truth
-
-
-def top_half(height: int, width: int) -> Tensor:
-    """The mask (height, width) that shows the upper half."""
-    return (torch.arange(height) < height // 2)[:, None].expand(height, width).clone()
 
 
 def hide(problem: Problem, visible: Tensor) -> Problem:

@@ -327,34 +327,3 @@ class Trace:
             raise SepvizError(f"{path}: its meta says order {shown(order)}: the file is damaged, "
                               "save it again")
         return cls(Problem(mixtures, mixing), steps, **told, changes=changes, order=order)
-
-    def to_html(self, path: str | Path, truth: Truth | None = None, *, title: str | None = None, overwrite: bool = False) -> Path:
-        """Write one self-contained page that plays and scrubs the run, with no kernel and no network.
-
-        It is below 5 MB: of a long run it holds fewer steps, or fewer mixtures, and says so.
-
-        Raises
-        ------
-        SepvizError
-            If the images are too large for that, or the file is there and ``overwrite`` is not set.
-        """
-        from sepviz.widgets.player import html_page
-
-        page = html_page(self, truth, title)
-        return files.write(path, lambda file: file.write(page.encode()), overwrite)
-
-    def to_gif(self, path: str | Path, truth: Truth | None = None, *, item: int = 0, zoom: int = 4, seconds: float = 8.0,
-               overwrite: bool = False) -> Path:
-        """Write an animation of one mixture: mixture, estimates, truth if given, and residual.
-
-        Parameters
-        ----------
-        zoom : int
-            Screen pixels per image pixel.
-        seconds : float
-            How long the animation takes; at most 100 frames are used, and the last is held.
-        """
-        from sepviz.widgets.gif import gif_bytes
-
-        data = gif_bytes(self, truth, item, zoom, seconds)
-        return files.write(path, lambda file: file.write(data), overwrite)

@@ -29,13 +29,14 @@ import numpy as np
 import torch
 from test_contract import SEPARATORS, gaussian_prior, make_problem, mask_network
 
-from sepviz import export, files, metrics, tasks, zoo
+from sepviz import files, metrics, tasks, zoo
 from sepviz.core import Mixing, Problem, SepvizError, Truth
 from sepviz.data import load, read_idx
 from sepviz.priors import checkpoint
 from sepviz.separators import METHODS
 from sepviz.state import restore
 from sepviz.trace import Trace
+from sepviz.views import export
 
 OLD = Path(__file__).parent / "data_v01"
 SECONDS = 60  # that one case may take

@@ -7,6 +7,7 @@ from test_trace import Toy, task  # noqa: F401 (task is a fixture)
 
 from sepviz import metrics
 from sepviz.trace import record
+from sepviz.views.page import save_page
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 DRAW_FOR_A_SECOND = """() => {
@@ -25,7 +26,7 @@ DRAW_FOR_A_SECOND = """() => {
 def test_page_plays_and_scrubs_offline(browser, task, tmp_path, capsys):  # noqa: F811
     problem, truth = task
     trace = record(Toy(), problem, every=1, progress=False)
-    path = trace.to_html(tmp_path / "run.html", truth)
+    path = save_page(trace, tmp_path / "run.html", truth)
     context = browser.new_context(offline=True)
     context.set_default_timeout(90_000)
     page = context.new_page()
@@ -98,7 +99,7 @@ def test_page_plays_and_scrubs_offline(browser, task, tmp_path, capsys):  # noqa
 
 
 def test_panels_do_not_overflow(browser, task, tmp_path):  # noqa: F811
-    path = record(Toy(count=3), task[0], progress=False).to_html(tmp_path / "run.html")
+    path = save_page(record(Toy(count=3), task[0], progress=False), tmp_path / "run.html")
     for width in (360, 1280):
         context = browser.new_context(offline=True, viewport={"width": width, "height": 800})
         context.set_default_timeout(90_000)

@@ -11,8 +11,8 @@ from test_trace import Toy, task  # noqa: F401 (task is a fixture)
 from sepviz import metrics, sketch, tasks
 from sepviz.core import Step, Truth
 from sepviz.trace import Trace, record
+from sepviz.views.page import page_of
 from sepviz.widgets import Compare, Guess, Leaderboard, LiveRun, Player, Posterior, SketchPad
-from sepviz.widgets.player import page_of
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 DRAWING = json.loads((Path(__file__).parent / "drawings.json").read_text())[1]

@@ -177,14 +177,13 @@ def test_demo(run, prior, monkeypatch):
 
 def test_a_demo_that_fails_leaves_nothing(run, prior, monkeypatch, tmp_path):
     from sepviz.separators import Basis, SplitGibbs
-    from sepviz.trace import Trace
 
     def full(*_args, **_more):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Basis, "presets", {"program": {"levels": 2, "steps_per_level": 2}})
     monkeypatch.setattr(SplitGibbs, "steps", lambda self, *args: Basis(self.prior, levels=2, steps_per_level=1).steps(*args))
-    monkeypatch.setattr(Trace, "to_html", full)
+    monkeypatch.setattr("sepviz.views.page.save_page", full)
     code, _, err = run("demo", "--prior", prior, "--count", 2, "--out", tmp_path / "new")
     assert code == 2 and "No space left" in err and not (tmp_path / "new").exists()
 

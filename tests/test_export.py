@@ -9,10 +9,12 @@ import torch
 from nbclient import NotebookClient
 from test_trace import Toy, task  # noqa: F401 (task is a fixture)
 
-from sepviz import cli, export, files, zoo
+from sepviz import cli, files, zoo
 from sepviz.core import Mixing, Problem, SepvizError, Step, Truth
 from sepviz.figures import curves
 from sepviz.trace import Trace, record
+from sepviz.views import export
+from sepviz.views.page import save_page
 
 CELLS = [
     ("markdown", "# A small lab\n\nThe rule is $m = x_1 + x_2$, and `code` is code. More of it.\n\n"
@@ -117,7 +119,7 @@ def test_every_page_of_a_run_is_small(shape, says, tmp_path):
     trace, truth = long_run(*shape)
     trace.save(tmp_path / "run.npz")
     files.save_problem(tmp_path / "run.problem.npz", trace.problem, truth)
-    for page in (trace.to_html(tmp_path / "run.html", truth), export.gallery([tmp_path / "run.npz"], tmp_path / "out")[1]):
+    for page in (save_page(trace, tmp_path / "run.html", truth), export.gallery([tmp_path / "run.npz"], tmp_path / "out")[1]):
         text = page.read_text()
         assert page.stat().st_size < 5_000_000
         assert re.search(f"To keep this page small, {says}", text) if says else "To keep this page small" not in text
@@ -129,7 +131,7 @@ def test_every_page_of_a_run_is_small(shape, says, tmp_path):
 def test_a_run_of_images_too_large_for_a_page(tmp_path, capsys):
     trace, truth = long_run(1, 3, 400, 2, forces=False)
     with pytest.raises(SepvizError, match="2 sources of 3x400x400 would have more than 5 MB"):
-        trace.to_html(tmp_path / "run.html", truth)
+        save_page(trace, tmp_path / "run.html", truth)
     files.save_problem(tmp_path / "p.npz", trace.problem, truth)
     words = ["separate", "p.npz", "--method", "average", "--out", "o.npz", "--html", "o.html"]
     words = [str(tmp_path / word) if word[1] == "." else word for word in words]

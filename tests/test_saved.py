@@ -11,9 +11,10 @@ import torch
 from PIL import Image
 from test_trace import Toy
 
-from sepviz import cli, export, metrics, saved
+from sepviz import cli, metrics
 from sepviz.core import Mixing, Problem, SepvizError, Truth
 from sepviz.trace import record
+from sepviz.views import export, saved
 from sepviz.widgets import Guess, Player
 
 EVIL = "window.pwned = 1"

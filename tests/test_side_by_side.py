@@ -377,6 +377,9 @@ class Given(Separator):
     sources: torch.Tensor
     order: str = "each"
 
+    def total_steps(self, problem):
+        return 0
+
     def steps(self, problem, rng, start=None):
         yield Step(0, "given", self.sources.clone(), info={"evaluations": 1})
 

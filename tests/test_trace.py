@@ -15,6 +15,8 @@ from sepviz import metrics
 from sepviz.core import Mixing, Problem, Separator, SepvizError, Step, Truth, parameter
 from sepviz.separators import Average
 from sepviz.trace import Trace, record
+from sepviz.views.gif import save_gif
+from sepviz.views.page import save_page
 
 
 @dataclass(frozen=True)
@@ -236,13 +238,13 @@ def test_bad_arguments(task):
 
 def test_gif_plays(task, tmp_path):
     problem, truth = task
-    path = record(Toy(), problem, every=10, progress=False).to_gif(tmp_path / "run.gif", truth, item=1, zoom=3, seconds=1)
+    path = save_gif(record(Toy(), problem, every=10, progress=False), tmp_path / "run.gif", truth, item=1, zoom=3, seconds=1)
     with Image.open(path) as image:
         assert image.n_frames == 6
 
 
 def test_html_needs_no_network(task, tmp_path):
     problem, truth = task
-    page = record(Toy(), problem, every=10, progress=False).to_html(tmp_path / "run.html", truth, title="a <b> & c").read_text()
+    page = save_page(record(Toy(), problem, every=10, progress=False), tmp_path / "run.html", truth, title="a <b> & c").read_text()
     assert "http://" not in page and "https://" not in page
     assert "<title>a &lt;b&gt; &amp; c</title>" in page

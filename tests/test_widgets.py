@@ -15,8 +15,8 @@ from test_trace import Toy, stream, task  # noqa: F401 (task is a fixture)
 from sepviz import figures, metrics
 from sepviz.core import Mixing, Problem, SepvizError, Truth, parameter
 from sepviz.trace import record
+from sepviz.views.packing import make_view, pack_frames, thin
 from sepviz.widgets import Explore, KernelPad, LiveRun, Player
-from sepviz.widgets.packing import make_view, pack_frames, thin
 
 
 @pytest.fixture

@@ -177,6 +177,7 @@ def _traced(stream: Iterator[Any], separator: Separator, problem: Problem, truth
     """Pass the steps on, and at the end write their trace and its page."""
     from sepviz.core import SepvizError, Truth, parameters_of
     from sepviz.trace import MAX_FRAMES, Recorder, Trace, timed
+    from sepviz.views.page import save_page
 
     steps = separator.total_steps(problem)
     recorder = Recorder(max(1, -(-steps // MAX_FRAMES)), max_frames=MAX_FRAMES + 1)
@@ -187,7 +188,7 @@ def _traced(stream: Iterator[Any], separator: Separator, problem: Problem, truth
     trace = Trace(problem, recorder.steps(), type(separator).__name__, parameters_of(separator), arguments.seed,
                   time.perf_counter() - begun)
     shown = None if truth is None else Truth(truth.sources[:len(problem.mixtures)])
-    to_html = functools.partial(trace.to_html, truth=shown)
+    to_html = functools.partial(save_page, trace, truth=shown)
     for path, save in ((arguments.trace, trace.save), (arguments.html, to_html)):
         try:
             if path is not None:

@@ -55,6 +55,7 @@ def _demonstrate(arguments: argparse.Namespace, folder: Path) -> int:
     from sepviz import figures, metrics, tasks
     from sepviz.core import Truth
     from sepviz.separators import Average, Basis, SplitGibbs
+    from sepviz.views.page import save_page
 
     device = common.device_of(arguments.device)
     problem, truth = tasks.separate(arguments.dataset, count=arguments.count, seed=arguments.seed, device=device)
@@ -76,6 +77,6 @@ def _demonstrate(arguments: argparse.Namespace, folder: Path) -> int:
         print(f"{name:<12} {found.mean:8.1f} {found.ssim:6.3f} {evaluations:12.0f} {trace.seconds:8.1f}", flush=True)
     picture = figures.compare(problem, traces, truth, count=6, title=f"Mixtures of {arguments.dataset}")
     figures.save(picture, folder / "methods.png")
-    traces["split-gibbs"].to_html(folder / "player.html", Truth(truth.sources.cpu()))
+    save_page(traces["split-gibbs"], folder / "player.html", Truth(truth.sources.cpu()))
     print(f"\nA picture and a player for the browser: {folder / 'methods.png'}, {folder / 'player.html'}")
     return 0

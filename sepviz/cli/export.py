@@ -26,8 +26,8 @@ def add(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """The command."""
     from sepviz import zoo
-    from sepviz.export import gallery
     from sepviz.suggest import choose
+    from sepviz.views.export import gallery
 
     labs = sorted(common.labs_home().glob("*.ipynb"), key=lambda path: (path.stem != "start_here", path.stem))
     shipped = {path.stem: path for path in labs}

@@ -138,8 +138,8 @@ def _separate_to(arguments: argparse.Namespace, targets: list[Path], partial_pat
     if arguments.visible is not None:
         problem = tasks.hide(problem, files.read_mask(arguments.visible, *problem.mixtures.shape[-2:]))
     if arguments.html is not None:  # an error after the run would come too late
-        from sepviz.export import LARGEST
-        from sepviz.widgets.packing import check_page
+        from sepviz.views.packing import check_page
+        from sepviz.views.page import LARGEST
 
         check_page(problem, LARGEST)
     settings = [*arguments.set, *([] if arguments.starts is None else [f"starts={arguments.starts}"])]

@@ -40,6 +40,11 @@ def convolve(images: Tensor, filters: Tensor) -> Tensor:
     return functional.conv2d(flat, taps, padding=padding, groups=flat.shape[1]).view_as(images)
 
 
+def top_half(height: int, width: int) -> Tensor:
+    """The mask (height, width) that shows the upper half."""
+    return (torch.arange(height) < height // 2)[:, None].expand(height, width).clone()
+
+
 def shifted_copies(images: Tensor, size: int) -> Tensor:
     """The images as each tap of a filter moves them: ``f * x = sum_t f_t copy_t``, zero padded.
 

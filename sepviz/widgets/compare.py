@@ -13,8 +13,8 @@ from tqdm.auto import tqdm
 from sepviz import metrics
 from sepviz.core import SepvizError, Step, Truth
 from sepviz.trace import Trace
-from sepviz.widgets.packing import BUDGET, make_view, matching, pack_frames, pack_static, thin
-from sepviz.widgets.player import FOLDER, VIEW_CSS, VIEW_JS
+from sepviz.views import assets
+from sepviz.views.packing import BUDGET, make_view, matching, pack_frames, pack_static, thin
 from sepviz.widgets.still import Still
 
 RUNS = 8  # side by side, at most: so many colours can be told apart
@@ -50,8 +50,7 @@ class Compare(Still, anywidget.AnyWidget):
     >>> Compare(live.branches, truth)                             # doctest: +SKIP
     """
 
-    _esm = VIEW_JS + (FOLDER / "compare.js").read_text(encoding="utf-8")
-    _css = VIEW_CSS
+    _esm, _css = assets.code_of("sepviz.widgets.compare.Compare")
     static = traitlets.Dict().tag(sync=True)
     runs: traitlets.List = traitlets.List().tag(sync=True)
     item = traitlets.Int(0).tag(sync=True)

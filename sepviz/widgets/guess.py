@@ -12,11 +12,9 @@ import numpy as np
 import traitlets
 
 from sepviz.core import SepvizError
-from sepviz.widgets.player import FOLDER, VIEW_CSS, VIEW_JS
+from sepviz.views import assets
 from sepviz.widgets.still import Still
 
-GUESS_JS = VIEW_JS + (FOLDER / "guess.js").read_text(encoding="utf-8")
-GUESS_CSS = VIEW_CSS + (FOLDER / "guess.css").read_text(encoding="utf-8")
 NONE_YET = "No guess yet: make one above, then run this cell again."
 CLOSE = 0.05  # of the question's range: a guess that is no further off is called close
 _given: dict[str, Any] = {}  # question -> guess: a cell that runs again does not discard it
@@ -39,8 +37,7 @@ class Guess(Still, anywidget.AnyWidget):
     >>> gain.reveal(psnr - baseline, why="The prior knows which ink belongs together.")     # doctest: +SKIP
     """
 
-    _esm = GUESS_JS
-    _css = GUESS_CSS
+    _esm, _css = assets.code_of("sepviz.widgets.guess.Guess")
     spec = traitlets.Dict().tag(sync=True)  # the question; never the answer, which a look at the page's source would give away
     guess = traitlets.Any(None, allow_none=True).tag(sync=True)
 
@@ -146,8 +143,7 @@ class Guess(Still, anywidget.AnyWidget):
 class Reveal(Still, anywidget.AnyWidget):
     """What `Guess.reveal` shows: the guess, the answer, how far apart they are, and why."""
 
-    _esm = GUESS_JS
-    _css = GUESS_CSS
+    _esm, _css = assets.code_of("sepviz.widgets.guess.Guess")
     spec = traitlets.Dict().tag(sync=True)
 
     def __repr__(self) -> str:

@@ -12,8 +12,8 @@ import traitlets
 from sepviz import metrics, separators
 from sepviz.core import SepvizError, Truth
 from sepviz.trace import Trace
-from sepviz.widgets.compare import check_alike, slim
-from sepviz.widgets.packing import (
+from sepviz.views import assets
+from sepviz.views.packing import (
     first,
     make_view,
     matching,
@@ -22,7 +22,7 @@ from sepviz.widgets.packing import (
     short,
     thin,
 )
-from sepviz.widgets.player import FOLDER, VIEW_CSS, VIEW_JS
+from sepviz.widgets.compare import check_alike, slim
 from sepviz.widgets.still import Still
 
 BUDGET = 2 * 2**20  # bytes of frames of all runs together
@@ -52,8 +52,7 @@ class Leaderboard(Still, anywidget.AnyWidget):
         If there is no run, or one is of other mixtures.
     """
 
-    _esm = VIEW_JS + (FOLDER / "leaderboard.js").read_text(encoding="utf-8")
-    _css = VIEW_CSS
+    _esm, _css = assets.code_of("sepviz.widgets.leaderboard.Leaderboard")
     static = traitlets.Dict().tag(sync=True)
     rows: traitlets.List = traitlets.List().tag(sync=True)
     runs: traitlets.List = traitlets.List().tag(sync=True)

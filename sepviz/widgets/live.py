@@ -17,8 +17,8 @@ import traitlets
 from sepviz.core import Problem, Separator, SepvizError, Step, Truth, check_parameters, one_line, parameters_of
 from sepviz.state import State
 from sepviz.trace import LIMIT, MAX_FRAMES, Recorder, Trace, in_full, timed
-from sepviz.widgets.packing import make_view, matching, pack_frames, pack_static, thin
-from sepviz.widgets.player import FOLDER, VIEW_CSS, VIEW_JS
+from sepviz.views import assets
+from sepviz.views.packing import make_view, matching, pack_frames, pack_static, thin
 from sepviz.widgets.still import Still
 
 BRANCHES = 8  # kept; the oldest goes first
@@ -90,8 +90,7 @@ class LiveRun(Still, anywidget.AnyWidget):
     >>> live.pause(); live.fork(200)            # doctest: +SKIP
     """
 
-    _esm = VIEW_JS + (FOLDER / "live.js").read_text(encoding="utf-8")
-    _css = VIEW_CSS
+    _esm, _css = assets.code_of("sepviz.widgets.live.LiveRun")
     static = traitlets.Dict().tag(sync=True)
     history = traitlets.Dict().tag(sync=True)  # all frames of the branch, sent when it comes to rest
     frame = traitlets.Dict().tag(sync=True)  # the newest frame; one trait, so that its parts arrive together

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-import html
-import json
-import re
-from pathlib import Path
 from typing import Any
 
 import anywidget
 import traitlets
 
-from sepviz import export
 from sepviz.core import SepvizError, Step, Truth
 from sepviz.trace import Trace
-from sepviz.widgets.packing import make_view, pack, pack_for_page
-from sepviz.widgets.still import STILL_CSS, Still
-
-FOLDER = Path(__file__).parent
-SHIELD_JS = (FOLDER / "shield.js").read_text(encoding="utf-8")
-VIEW_JS = SHIELD_JS + (FOLDER / "view.js").read_text(encoding="utf-8")  # shared by all widgets
-VIEW_CSS = (FOLDER / "view.css").read_text(encoding="utf-8") + STILL_CSS
-SAVED_MODEL_JS = (FOLDER / "saved_model.js").read_text(encoding="utf-8")  # for a page without a kernel
-PLAYER_JS = VIEW_JS + (FOLDER / "player.js").read_text(encoding="utf-8")
+from sepviz.views import assets
+from sepviz.views.packing import make_view, pack
+from sepviz.widgets.still import Still
 
 
 class Player(Still, anywidget.AnyWidget):
     """Play, scrub and look into a recorded run.
 
-    All frames are sent once, as float16 (see `sepviz.widgets.packing`); moving through them sends
+    All frames are sent once, as float16 (see `sepviz.views.packing`); moving through them sends
     nothing to the kernel. When the player has come to rest, its place is told to Python, so
     `step` is the step on the screen.
 
@@ -54,8 +42,7 @@ class Player(Still, anywidget.AnyWidget):
     >>> record(method, problem, start=player.step)  # doctest: +SKIP
     """
 
-    _esm = PLAYER_JS
-    _css = VIEW_CSS
+    _esm, _css = assets.code_of("sepviz.widgets.player.Player")
     static = traitlets.Dict().tag(sync=True)
     frames = traitlets.Dict().tag(sync=True)
     cursor = traitlets.Int(0).tag(sync=True)
@@ -84,22 +71,3 @@ class Player(Still, anywidget.AnyWidget):
     def step(self) -> Step:
         """The step on the screen, as it was recorded: a start for another run."""
         return self.trace[self._positions[self.cursor]]
-
-
-def html_page(trace: Trace, truth: Truth | None = None, title: str | None = None) -> str:
-    """One HTML page with the player, its data and its code in it, as small as those of the gallery."""
-    _, static, frames, left_out = pack_for_page(trace, truth, export.LARGEST)
-    state = {"static": static, "frames": frames, "cursor": 0, "item": 0}
-    return page_of(PLAYER_JS, state, title or f"{trace.method}, step by step", left_out)
-
-
-def page_of(script: str, state: dict[str, Any], title: str, note: str = "") -> str:
-    """A widget's page: its module, over a model with this state and no kernel."""
-    def encode(value: bytes) -> dict[str, str]:
-        return {"base64": base64.b64encode(value).decode("ascii")}
-
-    text = json.dumps(state, default=encode).replace("<", "\\u003c")
-    page = (FOLDER / "page.html").read_text(encoding="utf-8")
-    parts = {"TITLE": html.escape(title), "NOTE": html.escape(note),
-             "STYLE": VIEW_CSS, "STATE": text, "SCRIPT": script, "MODEL": SAVED_MODEL_JS}
-    return re.sub("%%([A-Z]+)%%", lambda found: parts[found[1]], page)

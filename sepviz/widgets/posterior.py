@@ -11,8 +11,8 @@ import traitlets
 from sepviz import metrics
 from sepviz.core import SepvizError, Truth
 from sepviz.trace import Trace
-from sepviz.widgets.packing import ITEMS, make_view, pack_frames, pack_static, thin
-from sepviz.widgets.player import FOLDER, VIEW_CSS, VIEW_JS
+from sepviz.views import assets
+from sepviz.views.packing import ITEMS, make_view, pack_frames, pack_static, thin
 from sepviz.widgets.still import Still
 
 
@@ -38,8 +38,7 @@ class Posterior(Still, anywidget.AnyWidget):
     >>> Posterior(sepviz.record(method, tasks.repeat(problem, item=2)), truth_of_2)      # doctest: +SKIP
     """
 
-    _esm = VIEW_JS + (FOLDER / "posterior.js").read_text(encoding="utf-8")
-    _css = VIEW_CSS
+    _esm, _css = assets.code_of("sepviz.widgets.posterior.Posterior")
     static = traitlets.Dict().tag(sync=True)
     frames = traitlets.Dict().tag(sync=True)
     mode: traitlets.List = traitlets.List().tag(sync=True)

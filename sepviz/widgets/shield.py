@@ -9,8 +9,7 @@ import anywidget
 import ipywidgets
 import traitlets
 
-from sepviz.widgets.player import SHIELD_JS
-from sepviz.widgets.still import STILL_CSS
+from sepviz.views.assets import SHIELD_JS, STILL_CSS
 
 
 class Shield(anywidget.AnyWidget):

@@ -14,8 +14,8 @@ from sepviz.core import Problem, SepvizError, Truth, one_line
 from sepviz.data import NAMES, load
 from sepviz.sketch import PEN, Stroke, decode, encode, image_of
 from sepviz.state import State, restore
-from sepviz.widgets.packing import make_view, pack_static
-from sepviz.widgets.player import FOLDER, VIEW_CSS, VIEW_JS
+from sepviz.views import assets
+from sepviz.views.packing import make_view, pack_static
 from sepviz.widgets.still import Still
 
 MOST = 4  # sources of one pad
@@ -47,8 +47,7 @@ class SketchPad(Still, anywidget.AnyWidget):
     >>> pad.problem, pad.truth                                             # doctest: +SKIP
     """
 
-    _esm = VIEW_JS + (FOLDER / "sketch_pad.js").read_text(encoding="utf-8")
-    _css = VIEW_CSS
+    _esm, _css = assets.code_of("sepviz.widgets.sketch_pad.SketchPad")
     strokes: traitlets.List = traitlets.List().tag(sync=True)  # of each pad; the browser's
     sources: traitlets.List = traitlets.List().tag(sync=True)  # of each pad, as `sepviz.sketch.drawn` wants them; "" for an empty one
     options: traitlets.Dict = traitlets.Dict().tag(sync=True)

@@ -14,9 +14,6 @@ from PIL import Image
 LARGEST = 30_000  # bytes of a still; a notebook may have many
 SIDE = 84  # pixels of an image in it, at least
 GAP = 6
-# Beside its living widget a still is not needed.
-STILL_CSS = (".jp-OutputArea-child:has(.sepviz, .sepviz-shielded) + "
-             ".jp-OutputArea-child:has(.sepviz-still) { display: none; }\n")
 
 
 class Still:
@@ -51,7 +48,7 @@ class Still:
         return f"{name}: {what}, mixture {item + 1} of {static['batch']}, {last}"
 
     def _packs(self) -> list[dict[str, Any]]:
-        """The recorded steps, as `sepviz.widgets.packing.pack_frames` gives them."""
+        """The recorded steps, as `sepviz.views.packing.pack_frames` gives them."""
         found = [getattr(self, name, {}) for name in ("frames", "history")]
         found += getattr(self, "runs", [])
         return [pack for pack in found if pack.get("records")]
@@ -79,7 +76,7 @@ class Still:
 
 
 def _sheet(rows: list[list[np.ndarray]]) -> Image.Image:
-    from sepviz.widgets.gif import enlarged
+    from sepviz.views.gif import enlarged
 
     height, width = rows[0][0].shape[-2:]
     zoom = max(1, SIDE // height)

@@ -28,23 +28,23 @@ from urllib.parse import quote, unquote
 import numpy as np
 from tqdm.auto import tqdm
 
-from sepviz import files, saved
+from sepviz import files
 from sepviz.core import SepvizError
-from sepviz.saved import SHOWN
+from sepviz.views import assets, saved
+from sepviz.views.page import LARGEST
+from sepviz.views.saved import SHOWN
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
     from sepviz.trace import Trace
-    from sepviz.widgets.packing import View
+    from sepviz.views.packing import View
 
-LARGEST = 5_000_000  # bytes of a page
 CELL_LIMIT = 600  # seconds of a cell that is run
 STILL = "sepviz-still"  # in an output's metadata: the picture of the widget before it
 KINDS = {"image/svg+xml", "image/png", "image/jpeg",
          "text/html", "text/markdown", "text/plain", "text/latex"}  # of outputs that are shown
 SILENT = re.compile("Progress|HTML|Label|Layout|Style|Output")  # widgets that say nothing, or nothing new, without a kernel
-ASSETS = Path(__file__).parent / "widgets"
 
 
 class Page(NamedTuple):
@@ -150,10 +150,8 @@ def _html(title: str, body: str, widgets: dict[str, dict[str, Any]], index: bool
     """A whole page; code and styles that several widgets share are in it once."""
     from pygments.formatters import HtmlFormatter
 
-    from sepviz.widgets.player import SAVED_MODEL_JS
-
     codes = list(dict.fromkeys(state["_esm"] for state in widgets.values()))
-    styles = [(ASSETS / "gallery.css").read_text(encoding="utf-8"), *dict.fromkeys(state.get("_css", "") for state in widgets.values())]
+    styles = [assets.read("gallery.css"), *dict.fromkeys(state.get("_css", "") for state in widgets.values())]
     if "highlight" in body:
         dark = HtmlFormatter(style="github-dark").get_style_defs(".highlight")
         styles += [HtmlFormatter(style="vs").get_style_defs(".highlight"),
@@ -166,13 +164,13 @@ def _html(title: str, body: str, widgets: dict[str, dict[str, Any]], index: bool
         text = json.dumps(kept, default=lambda data: {"base64": base64.b64encode(data).decode("ascii")}).replace("<", "\\u003c")
         place = f'data-state="{name}" data-module="{codes.index(state["_esm"])}"'
         scripts.append(f'<script type="application/json" {place}>{text}</script>')
-    gallery = SAVED_MODEL_JS + (ASSETS / "gallery.js").read_text(encoding="utf-8")
+    gallery = assets.SAVED_MODEL_JS + assets.read("gallery.js")
     scripts.append(f'<script type="module">\n{gallery}</script>')
     code = "\n".join(scripts) if widgets else ""
     parts = {"TITLE": html.escape(title), "STYLE": _in_style("\n".join(styles)), "BODY": body,
              "SCRIPTS": code, "RUNS": _sources(code),
              "NAVIGATION": "" if index else '<nav><a href="index.html">All labs and recorded runs</a></nav>'}
-    return re.sub("%%([A-Z]+)%%", lambda found: parts[found[1]], (ASSETS / "gallery.html").read_text(encoding="utf-8"))
+    return re.sub("%%([A-Z]+)%%", lambda found: parts[found[1]], assets.read("gallery.html"))
 
 
 EXPORT = re.compile(r"^export default\s+", re.MULTILINE)
@@ -220,7 +218,7 @@ def _fitted(page: Page) -> str:
 
 
 def _packs(value: Any) -> Iterator[dict[str, Any]]:
-    """What `sepviz.widgets.packing.pack_frames` made, wherever it is in a widget's state."""
+    """What `sepviz.views.packing.pack_frames` made, wherever it is in a widget's state."""
     if (isinstance(value, dict) and isinstance(value.get("records"), list)
             and isinstance(value.get("bytes"), bytes)):
         if value["records"]:
@@ -253,15 +251,15 @@ def _thumbnail(picture: Any, width: int = 640) -> bytes:
 def _run_page(path: Path) -> Page:
     from sepviz import metrics
     from sepviz.trace import Trace
-    from sepviz.widgets.packing import pack_for_page
-    from sepviz.widgets.player import PLAYER_JS, VIEW_CSS
+    from sepviz.views.packing import pack_for_page
 
     trace = Trace.load(path)
     beside = path.with_suffix(".problem.npz")
     truth = files.load_problem([beside])[1] if beside.is_file() else None
     view, static, frames, left_out = pack_for_page(trace, truth, LARGEST)
     batch, count = trace.sources.shape[:2]
-    state = {"static": static, "frames": frames, "cursor": 0, "item": 0, "_esm": PLAYER_JS, "_css": VIEW_CSS}
+    script, style = assets.code_of("sepviz.widgets.player.Player")
+    state = {"static": static, "frames": frames, "cursor": 0, "item": 0, "_esm": script, "_css": style}
     said = f"{trace.method}, {trace.final.index} steps: {batch} mixtures of {count} sources"
     if truth is not None:
         weights = trace.problem.mixing.weights
@@ -282,7 +280,7 @@ def _last_frame(trace: Trace, view: View) -> Any:
     """A picture of mixtures over their estimates."""
     from PIL import Image
 
-    from sepviz.widgets.gif import enlarged
+    from sepviz.views.gif import enlarged
 
     shown = min(4, len(view.items))
     mixtures = (view.problem.mixtures[:shown] - view.low) / (view.high - view.low)
@@ -474,9 +472,9 @@ class _Lab:
 
     def _own_widget(self, model: str, state: dict[str, Any]) -> Iterator[str]:
         """A widget with code of its own: this package's runs, another's only if it is trusted."""
-        known = saved.own_code().get(str(state.get("_anywidget_id")))
-        if known is not None:  # its code as it is now, whatever code the notebook holds
-            state["_esm"], state["_css"] = known
+        known = str(state.get("_anywidget_id")) in assets.OWN
+        if known:  # its code as it is now, whatever code the notebook holds
+            state["_esm"], state["_css"] = assets.code_of(str(state["_anywidget_id"]))
         elif not self.trust or not _runs_in_a_page(str(state.get("_esm"))):
             why = ("runs in Jupyter only" if self.trust
                    else "is not run here: export with --trust if you trust it")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,8 +11,9 @@ import torch
 from PIL import Image, ImageDraw
 from tqdm.auto import tqdm
 
+from sepviz import files
 from sepviz.core import Problem, SepvizError, Step, Truth
-from sepviz.widgets.packing import make_view, matching, psnrs
+from sepviz.views.packing import make_view, matching, psnrs
 
 if TYPE_CHECKING:
     from sepviz.trace import Trace
@@ -20,6 +22,21 @@ FRAMES = 100
 GAP = 6
 LINE = 14  # pixels of a line of text
 PAPER, INK = (20, 22, 26), (225, 228, 232)
+
+
+def save_gif(trace: Trace, path: str | Path, truth: Truth | None = None, *, item: int = 0, zoom: int = 4,
+             seconds: float = 8.0, overwrite: bool = False) -> Path:
+    """Write an animation of one mixture: mixture, estimates, truth if given, and residual.
+
+    Parameters
+    ----------
+    zoom : int
+        Screen pixels per image pixel.
+    seconds : float
+        How long the animation takes; at most 100 frames are used, and the last is held.
+    """
+    data = gif_bytes(trace, truth, item, zoom, seconds)
+    return files.write(path, lambda file: file.write(data), overwrite)
 
 
 def gif_bytes(trace: Trace, truth: Truth | None, item: int, zoom: int, seconds: float) -> bytes:

@@ -105,18 +105,6 @@ def widget(found: dict[str, Any], name: str, path: Path) -> tuple[str, dict[str,
 
 
 @functools.cache
-def own_code() -> dict[str, tuple[str, str]]:
-    """Code and style of this package's widgets, by the name under which a notebook saves them."""
-    from anywidget import AnyWidget
-
-    from sepviz.widgets.still import Still
-
-    # of those that show something; a class of a notebook's own may derive from them
-    classes = [cls for cls in AnyWidget.__subclasses__() if issubclass(cls, Still)
-               and cls.__module__.startswith("sepviz.widgets.")]
-    return {f"{cls.__module__}.{cls.__name__}": (str(cls._esm), str(cls._css)) for cls in classes}
-
-
 # --- pictures -----------------------------------------------------------------------------------
 
 

@@ -142,7 +142,7 @@ def check_page(problem: Problem, largest: int) -> None:
     if _fit([], view, largest) < 2:
         size = "x".join(map(str, problem.mixtures.shape[1:]))
         raise SepvizError(f"a page of {problem.mixing.count} sources of {size} would have more than "
-                          f"{largest / 1e6:.0f} MB: separate smaller images, or make a GIF (Trace.to_gif)")
+                          f"{largest / 1e6:.0f} MB: separate smaller images, or make a GIF (sepviz.save_gif)")
 
 
 def _fit(steps: Sequence[Step], view: View, largest: int) -> int:
