@@ -19,6 +19,7 @@ from sepviz.priors.checkpoint import Diverged, described, is_finite, keep, kept,
 from sepviz.priors.checks import in_its_type
 from sepviz.priors.mask import MaskNetwork
 from sepviz.priors.score import bfloat16_is_fast
+from sepviz.runs import Run, generator
 
 SHOWN = 6  # mixtures whose way through a training is kept to be looked at
 Module = TypeVar("Module", bound=nn.Module)
@@ -261,7 +262,6 @@ def train(separator: Separator, problem: Problem, checkpoint: Path, seed: int, d
     from tqdm.auto import tqdm
 
     device = problem.mixtures.device
-    rng = Generator(device).manual_seed(seed)
     assert problem.examples is not None
     sets = {"mixtures": problem.mixtures}
     sets |= {f"examples: {name}": images for name, images in problem.examples._asdict().items()}
@@ -273,7 +273,7 @@ def train(separator: Separator, problem: Problem, checkpoint: Path, seed: int, d
     settings = {"method": type(separator).__name__, "sets": " and ".join(data),
                 **{name: described(images) for name, images in sets.items() if images is not None},
                 "seed": seed, "device": device.type, **parameters_of(separator)}
-    state, step, elapsed = take_up(checkpoint, settings, device), None, 0.0
+    state, step, elapsed, rng = take_up(checkpoint, settings, device), None, 0.0, generator(problem, seed)
     shown: list[Step] = []
     told: list[str] = []
     if state is not None:
@@ -282,14 +282,14 @@ def train(separator: Separator, problem: Problem, checkpoint: Path, seed: int, d
             shown = [one._replace(sources=one.sources.cpu())
                      for one in map(Step._make, parts["shown"])]
             step = Step._make(parts["step"])
-            rng.set_state(state["rng"].cpu())
+            rng = generator(problem, seed, state["rng"])
         except (RuntimeError, KeyError, TypeError, AttributeError):
             raise SepvizError(f"{checkpoint} is damaged: remove it, "
                               "or choose another --out") from None
     total = separator.total_steps(problem)
     with tqdm(total=total, initial=step.index if step else 0, unit="step", desc=type(separator).__name__, disable=not progress) as bar:
         tick = time.monotonic()
-        for newest in separator.steps(problem, rng, step):
+        for newest in Run(separator, problem, rng, step):
             if not (is_finite(newest) and all(map(math.isfinite, newest.info.values()))):
                 raise Diverged(f"step {newest.index} ({newest.stage}) holds numbers that are not "
                                f"finite: the training diverged; {kept(checkpoint).partition(';')[0]}; "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from tqdm.auto import tqdm
 
 from sepviz import files
 from sepviz.core import ORDERS, Mixing, Problem, Separator, SepvizError, Step, Truth, parameters_of, shown
+from sepviz.runs import Run, generator, in_full
 
 FORMAT = 1  # of saved files; another number is refused
 MAX_FRAMES = 200  # that `record` keeps when it may choose
@@ -38,17 +38,6 @@ def _compact(step: Step) -> Step:
         return tensor.to(torch.float16 if fits else torch.float32)
 
     return step.mapped(kept)
-
-
-def in_full(step: Step, device: torch.device | str = "cpu") -> Step:
-    """The step in float32 on a device: what a method can start from."""
-    return step.mapped(lambda tensor: tensor.detach().to(
-        device, torch.float32 if tensor.is_floating_point() else tensor.dtype))
-
-
-def timed(step: Step, seconds: float) -> Step:
-    """The step with ``info["seconds"]``: what the run has computed for so far, with the run it was forked from."""
-    return step._replace(info={**step.info, "seconds": seconds})
 
 
 def _size(step: Step) -> int:
@@ -82,7 +71,7 @@ class Recorder:
                 self.bytes = sum(map(_size, self.frames))
         self._count += 1
 
-    def steps(self) -> list[Step]:
+    def kept(self) -> list[Step]:
         """What is kept, the newest step in float32 at the end."""
         if self.last is None:
             return []
@@ -126,25 +115,23 @@ def record(separator: Separator, problem: Problem, *, seed: int = 0, every: int 
     total = max(0, separator.total_steps(problem) - (start.index if start else 0))
     chosen = every or max(1, -(-total // MAX_FRAMES))
     recorder = Recorder(chosen, limit, MAX_FRAMES + 1 if every is None else None)
-    rng = torch.Generator(device=problem.mixtures.device).manual_seed(seed)
-    method = type(separator).__name__
-    interrupted = False
-    before, begun = start.info.get("seconds", 0.0) if start else 0.0, time.perf_counter()
+    method, interrupted = type(separator).__name__, False
+    run = Run(separator, problem, generator(problem, seed), start)
+    before = run.seconds
     with tqdm(total=total + (start is None), desc=method, unit="step", disable=not progress) as bar:
         try:
-            for step in separator.steps(problem, rng, start):
-                recorder.add(timed(step, before + time.perf_counter() - begun))
+            for step in run:
+                recorder.add(step)
                 bar.set_postfix_str(step.stage, refresh=False)
                 bar.update()
         except KeyboardInterrupt:
             if recorder.last is None:
                 raise
             interrupted = True
-    seconds = time.perf_counter() - begun
     if recorder.last is None:
         after = f" after step {start.index}: start from an earlier one" if start else ": its parameters ask for none"
         raise SepvizError(f"{method} gave no step{after}")
-    trace = Trace(problem, recorder.steps(), method, parameters_of(separator), seed, seconds, interrupted,
+    trace = Trace(problem, recorder.kept(), method, parameters_of(separator), seed, run.seconds - before, interrupted,
                   order=separator.order)
     if interrupted:
         tqdm.write(f"{method} interrupted at step {trace.final.index}: {len(trace)} steps kept")

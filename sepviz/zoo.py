@@ -54,7 +54,7 @@ def _known(name: str) -> str:
 
 def digest(prior: Any) -> str | None:
     """Tells a network's weights from others of the same name; None for a prior without weights."""
-    if not hasattr(prior, "state_dict"):
+    if not isinstance(prior, torch.nn.Module):
         return None
     total = hashlib.sha256()
     for name, value in prior.state_dict().items():

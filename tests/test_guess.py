@@ -7,9 +7,12 @@ import pytest
 import torch
 
 from sepviz.core import SepvizError
+from sepviz.views.assets import code_of
 from sepviz.widgets import Guess
 from sepviz.widgets import guess as guess_module
-from sepviz.widgets.guess import GUESS_CSS, GUESS_JS, NONE_YET
+from sepviz.widgets.guess import NONE_YET
+
+GUESS_JS, GUESS_CSS = code_of("sepviz.widgets.guess.Guess")
 
 
 @pytest.fixture(autouse=True)

@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 import sepviz
 from sepviz import files, metrics, zoo
 from sepviz.core import Problem, Separator, SepvizError, Step, Truth, parameters_of, prior_of
+from sepviz.runs import Run, chunk_seed, generator
 
 
 class Row(NamedTuple):
@@ -51,8 +52,7 @@ class Found(NamedTuple):
 
 def last_step(separator: Separator, problem: Problem, seed: int) -> Step:
     """Run to the last step, and keep no other."""
-    (last,) = collections.deque(separator.steps(problem, Generator(problem.mixtures.device).manual_seed(seed)), maxlen=1)
-    return last
+    return Run(separator, problem, generator(problem, seed)).last()
 
 
 def separate_chunk(separator: Separator, problem: Problem, seed: int) -> Found:
@@ -70,7 +70,7 @@ def evaluate(methods: dict[str, Separator], problem: Problem, truth: Truth, *, s
     Parameters
     ----------
     seed : int
-        Chunk i runs with seed + i.
+        Of the first chunk, see `sepviz.runs.chunk_seed`.
     keep : path, optional
         A folder for finished chunks: a run that was interrupted goes on where it was.
     convention : {"per_source", "summed_mse"}
@@ -111,9 +111,9 @@ def evaluate(methods: dict[str, Separator], problem: Problem, truth: Truth, *, s
                         raise SepvizError(f"{file} is damaged: remove it, and its mixtures are run again") from None
                 else:
                     if label not in warm:
-                        collections.deque(itertools.islice(separator.steps(part, Generator(part.mixtures.device)), 3), maxlen=0)
+                        collections.deque(itertools.islice(Run(separator, part, generator(part, 0)), 3), maxlen=0)
                         warm.add(label)
-                    found = separate_chunk(separator, part, seed + number)
+                    found = separate_chunk(separator, part, chunk_seed(seed, number))
                     if file is not None:
                         file.parent.mkdir(parents=True, exist_ok=True)
                         arrays: dict[str, Any] = {name: np.asarray(value) for name, value

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 CHUNK = 32  # mixtures taken apart at once
 SAVE_EVERY = 60.0  # seconds between two savings of a run in progress
-SEED_STRIDE = 1_000_003  # chunk i runs from seed + i * SEED_STRIDE; the first from the seed itself, as `sepviz.record` does
 
 
 def same_run(path: Path, then: dict[str, Any], now: dict[str, Any]) -> None:
@@ -75,6 +74,7 @@ def run_chunks(separator: Separator, problem: Problem, truth: Truth | None, run:
 
     from sepviz.core import SepvizError, Step
     from sepviz.files import Partial, check_finite, patiently, save_partial
+    from sepviz.runs import Run, chunk_seed, generator
 
     mixtures, chunk = problem.mixtures, arguments.chunk
     traced = bool(side_files)
@@ -117,9 +117,9 @@ def run_chunks(separator: Separator, problem: Problem, truth: Truth | None, run:
         with tqdm(total=total, initial=behind, desc=arguments.method, unit="step", disable=None) as bar:
             for index in range(len(state[0]), len(parts)):
                 part = problem._replace(mixtures=parts[index]).to(device)
-                rng = torch.Generator(device).manual_seed(arguments.seed + index * SEED_STRIDE)
                 done, step, rng_state = state
-                stream = separator.steps(part, rng, None if step is None else step.mapped(lambda one: one.to(device)))
+                rng = generator(part, chunk_seed(arguments.seed, index))
+                stream: Iterator[Step] = Run(separator, part, rng, step)
                 if step is not None and rng_state is not None:
                     stream = _going_on(stream, rng, rng_state, partial_path)
                 if traced and index == 0:
@@ -176,17 +176,17 @@ def _traced(stream: Iterator[Any], separator: Separator, problem: Problem, truth
             arguments: argparse.Namespace) -> Iterator[Any]:
     """Pass the steps on, and at the end write their trace and its page."""
     from sepviz.core import SepvizError, Truth, parameters_of
-    from sepviz.trace import MAX_FRAMES, Recorder, Trace, timed
+    from sepviz.trace import MAX_FRAMES, Recorder, Trace
     from sepviz.views.page import save_page
 
     steps = separator.total_steps(problem)
     recorder = Recorder(max(1, -(-steps // MAX_FRAMES)), max_frames=MAX_FRAMES + 1)
-    begun = time.perf_counter()
     for step in stream:
-        recorder.add(timed(step, time.perf_counter() - begun))
+        recorder.add(step)
         yield step
-    trace = Trace(problem, recorder.steps(), type(separator).__name__, parameters_of(separator), arguments.seed,
-                  time.perf_counter() - begun)
+    steps_kept = recorder.kept()
+    trace = Trace(problem, steps_kept, type(separator).__name__, parameters_of(separator), arguments.seed,
+                  steps_kept[-1].info["seconds"])
     shown = None if truth is None else Truth(truth.sources[:len(problem.mixtures)])
     to_html = functools.partial(save_page, trace, truth=shown)
     for path, save in ((arguments.trace, trace.save), (arguments.html, to_html)):

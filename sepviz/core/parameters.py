@@ -44,6 +44,11 @@ def check_parameters(separator: Any) -> None:
         raise SepvizError(f"sigma_max {separator.sigma_max:g} is below sigma_min {separator.sigma_min:g}: noise must fall")
 
 
+def values_of(separator: Any) -> dict[str, Any]:
+    """The fields of a separator as they are."""
+    return {field.name: getattr(separator, field.name) for field in dataclasses.fields(separator)}
+
+
 def parameters_of(separator: Any) -> dict[str, Any]:
     """The fields of a separator as plain values, for files and tables; a prior by its name."""
     def plain(value: Any) -> Any:
@@ -53,4 +58,4 @@ def parameters_of(separator: Any) -> dict[str, Any]:
             return [plain(item) for item in value]
         return getattr(value, "name", type(value).__name__)
 
-    return {field.name: plain(getattr(separator, field.name)) for field in dataclasses.fields(separator)}
+    return {name: plain(value) for name, value in values_of(separator).items()}

@@ -91,3 +91,9 @@ def prior_of(separator: Separator) -> Any:
 def takes(prior: Any) -> tuple[int, int, int] | None:
     """The (C, H, W) that a prior is limited to; None where it is to none, or says by itself what it cannot take."""
     return None if hasattr(prior, "mask") else getattr(prior, "image_shape", None)
+
+
+def folded(prior: LatentModel) -> LatentModel:
+    """The prior in its fastest form that gives the same images: `GanPrior.folded` where it has one."""
+    fold = getattr(prior, "folded", None)
+    return prior if fold is None else fold()

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Generator, Tensor
 
-from sepviz.core import LatentModel, Problem, Separator, SepvizError, Step, check_parameters, parameter
+from sepviz.core import LatentModel, Problem, Separator, SepvizError, Step, check_parameters, folded, parameter
 from sepviz.core.mixing import Mixing, convolve, shifted_copies
 from sepviz.metrics import in_order_of
 
@@ -95,7 +95,7 @@ class Synthesis(Separator):
         """
         mixtures, mixing, _ = problem
         self.check(problem)
-        prior = self.prior.folded() if hasattr(self.prior, "folded") else self.prior
+        prior = folded(self.prior)
         size = mixing.filter_size
         if start is None:
             state, index, iteration, seen = self._draw(problem, prior, rng), 0, 0, False

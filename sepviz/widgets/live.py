@@ -14,9 +14,10 @@ import anywidget
 import torch
 import traitlets
 
-from sepviz.core import Problem, Separator, SepvizError, Step, Truth, check_parameters, one_line, parameters_of
+from sepviz.core import Problem, Separator, SepvizError, Step, Truth, check_parameters, one_line, parameters_of, values_of
+from sepviz.runs import Run
 from sepviz.state import State
-from sepviz.trace import LIMIT, MAX_FRAMES, Recorder, Trace, in_full, timed
+from sepviz.trace import LIMIT, MAX_FRAMES, Recorder, Trace
 from sepviz.views import assets
 from sepviz.views.packing import make_view, matching, pack_frames, pack_static, thin
 from sepviz.widgets.still import Still
@@ -47,9 +48,9 @@ def _controls(separator: Any) -> list[dict[str, Any]]:
     """The fields of a separator that say what they mean, as the browser needs them."""
     if not dataclasses.is_dataclass(separator) or isinstance(separator, type):
         raise SepvizError(f"separator {separator!r}: want an instance of a dataclass, such as Basis(prior)")
-    controls = []
+    controls, values = [], values_of(separator)
     for item in dataclasses.fields(separator):
-        value = getattr(separator, item.name)
+        value = values[item.name]
         if "meaning" not in item.metadata:
             continue
         if item.metadata.get("choices"):
@@ -170,10 +171,7 @@ class LiveRun(Still, anywidget.AnyWidget):
             for name, value in values.items():
                 if name not in specs:
                     raise SepvizError(f"no parameter {name!r}: {self._method} has {', '.join(specs)}")
-                choices = specs[name].metadata.get("choices")
-                if choices and value not in choices:
-                    raise SepvizError(f"{name}={value!r}: choose one of {', '.join(choices)}")
-                if type(getattr(self._separator, name)) is int and isinstance(value, float) and value.is_integer():
+                if type(values_of(self._separator)[name]) is int and isinstance(value, float) and value.is_integer():
                     values[name] = int(value)
             changed = dataclasses.replace(self._separator, **values)
             check_parameters(changed)
@@ -191,7 +189,7 @@ class LiveRun(Still, anywidget.AnyWidget):
             The number of the step. The new branch goes on, when started, with the parameters as they are now.
         """
         with self._changed:
-            kept = [step for step in self._branch.recorder.steps() if step.index <= index]
+            kept = [step for step in self._branch.recorder.kept() if step.index <= index]
             if not kept:
                 raise SepvizError(f"fork at step {index}: nothing is recorded up to there")
             self._budget = 0
@@ -251,7 +249,7 @@ class LiveRun(Still, anywidget.AnyWidget):
         return branch
 
     def _trace(self, branch: _Branch) -> Trace:
-        steps = branch.recorder.steps()
+        steps = branch.recorder.kept()
         if not steps:
             raise SepvizError("nothing is recorded yet: start the run first")
         parameters = parameters_of(branch.used or self._separator)
@@ -329,12 +327,8 @@ class LiveRun(Still, anywidget.AnyWidget):
             begun = time.perf_counter()
             try:
                 if stream is None:
-                    last = branch.recorder.last
-                    start = None if last is None else in_full(last, self._problem.mixtures.device)
-                    stream = iter(separator.steps(self._problem, branch.rng, start))
+                    stream = Run(separator, self._problem, branch.rng, branch.recorder.last)
                 step = next(stream, _END)
-                if step is not _END:
-                    self._check(step)
             except BaseException as caught:  # SystemExit too: shown in the widget, by _fail
                 error = caught
             with self._changed:
@@ -348,27 +342,13 @@ class LiveRun(Still, anywidget.AnyWidget):
                         self._finish()
                     else:
                         self._stream = stream
-                        self._take(step, time.perf_counter() - begun)
+                        self._take(step)
                 self._changed.notify_all()
                 sent = self._sent
             if sent >= begun:  # locks are not fair: let a button or a slider have its turn
                 time.sleep(0.002)
 
-    def _check(self, step: Any) -> None:
-        """Refuse what is no step of this problem before it is kept: nothing could read it."""
-        if not isinstance(step, Step):
-            raise SepvizError(f"{self._method} yields a {type(step).__name__}: want a Step")
-        mixtures = self._problem.mixtures
-        want = (len(mixtures), self._problem.mixing.count, *mixtures.shape[1:])
-        found = tuple(getattr(step.sources, "shape", ()))
-        if found != want:
-            raise SepvizError(f"step {step.index} has sources of shape {found}: "
-                              f"this problem's are {want}")
-        if not bool(torch.isfinite(step.sources).any()):
-            raise SepvizError(f"step {step.index} has no finite pixel: the run diverged; "
-                              "take smaller steps")
-
-    def _take(self, step: Step, seconds: float) -> None:
+    def _take(self, step: Step) -> None:
         branch = self._branch
         if branch.used is not self._separator:
             if branch.used is not None:
@@ -376,8 +356,7 @@ class LiveRun(Still, anywidget.AnyWidget):
                 change = {name: [before[name], after[name]] for name in after if before[name] != after[name]}
                 branch.changes.append({"before_step": step.index, **change})
             branch.used = self._separator
-        branch.seconds += seconds
-        step, last = timed(step, branch.seconds), branch.recorder.last
+        branch.seconds, last = step.info["seconds"], branch.recorder.last
         try:
             branch.recorder.add(step)
         except BaseException:
@@ -433,7 +412,7 @@ class LiveRun(Still, anywidget.AnyWidget):
         self.frame = {"branch": self._branch.number, **pack}
 
     def _publish_history(self) -> None:
-        steps = self._branch.recorder.steps()
+        steps = self._branch.recorder.kept()
         order = self._order(steps[-1]) if steps else None
         pack = pack_frames(self._view, [steps[i] for i in thin(steps, self._view)], order=order)
         self.history = {"branch": self._branch.number, **pack}
