@@ -115,7 +115,6 @@ def test_a_stopped_table_is_written_and_ends_the_command(methods, task, tmp_path
 
 @pytest.mark.parametrize(("arguments", "words"), [
     (["baisis"], "no table .baisis.*basis"),
-    (["basis", "--count", "0"], "count 0"),
     (["race", "--protocol", "split"], "--protocol is not for table race"),
     (["race", "--keep", "somewhere"], "--keep is not for table race"),
     (["basis", "--starts", "3"], "--starts is not for table basis"),

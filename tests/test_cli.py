@@ -233,12 +233,12 @@ def test_data(run):
 
 
 def test_bench_gets_its_words(run, monkeypatch):
-    from sepviz import bench
+    from sepviz.bench import basis
 
     got = []
-    monkeypatch.setattr(bench, "main", got.append)
-    assert run("bench", "basis", "--count", "3")[0] == 0
-    assert got == [["basis", "--count", "3"]]
+    monkeypatch.setattr(basis, "main", lambda options, prior: got.append((options.count, options.chunk, prior.name)))
+    assert run("bench", "basis", "--dataset", "strokes", "--count", "3")[0] == 0
+    assert got == [(3, 50, "score-strokes")]
 
 
 # --- labs ---------------------------------------------------------------------------------------
@@ -451,6 +451,7 @@ def test_wrong_settings(fails, prior, problem):
     fails(["delta 0.001", "diverges"], *words, "delta=0.001", "--method", "basis")
     fails(["--count", "0", "at least 1"], "mix", "--count", 0)
     fails(["--count", "few"], "mix", "--count", "few")
+    fails(["--count", "0", "at least 1"], "bench", "basis", "--count", 0)
     fails(["--seed", "-1"], "mix", "--seed", -1)
     fails(["--minutes", "nan"], "train", "score", "--minutes", "nan")
 
