@@ -340,7 +340,7 @@ def test_bitten_headers_are_refused(tmp_path, old, new, suffix):
 def test_a_small_file_may_not_claim_much_memory(tmp_path, monkeypatch):
     with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("mixtures.npy", bytes(64 * 2**20))
-    monkeypatch.setattr(files, "LARGEST", 2**20)
+    monkeypatch.setattr(files.arrays, "LARGEST", 2**20)
     tracemalloc.start()
     fails(["bomb.npz", "0.0625 GiB"], files.load_problem, tmp_path / "bomb.npz", count=2)
     assert tracemalloc.get_traced_memory()[1] < 2**20

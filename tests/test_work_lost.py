@@ -147,14 +147,20 @@ def test_a_run_killed_after_its_trace_goes_on(run, problem, slow):
 def test_weights_that_cannot_be_written_leave_nothing_in_the_way(run, few_images, monkeypatch):
     words = ["train", "cnn", "--iterations", 2]
     save = files.write_all
-    monkeypatch.setattr(files, "write_all", lambda writers, *rest: no_space_for(save, writers, ".safetensors", *rest))
+    write_by(monkeypatch, lambda writers, *rest: no_space_for(save, writers, ".safetensors", *rest))
     code, _, err = run(*words)
     assert code == 2 and err.count("\n") == 1 and "cannot write cnn-strokes.safetensors: No space left" in err
     assert "cnn-strokes.ckpt keeps the run up to iteration 2; the same command goes on from there" in err and here() == ["cnn-strokes.ckpt"]
-    monkeypatch.setattr(files, "write_all", save)
+    write_by(monkeypatch, save)
     monkeypatch.setattr(CnnRegressor, "regress", counted := count(CnnRegressor.regress))
     assert run(*words)[0] == 0 and here() == ["cnn-strokes.json", "cnn-strokes.safetensors"]
     assert counted.calls == 1  # the held-out images alone
+
+
+def write_by(monkeypatch, function):
+    """Let all files be written by a function."""
+    for module in (files, files.disk):
+        monkeypatch.setattr(module, "write_all", function)
 
 
 def no_space_for(save, writers, suffix, *rest):
@@ -175,11 +181,11 @@ def test_the_steps_of_a_training_come_with_its_weights_or_not_at_all(run, few_im
     words = ["train", "egg", "--training", 20, "--set", "iterations=1", "--set", "batch=8", "--trace", "run.npz"]
     save, refused = files.write_all, ["run.problem.npz", "egg.safetensors"]
     for name in refused:
-        monkeypatch.setattr(files, "write_all", lambda writers, *rest, name=name: save(
+        write_by(monkeypatch, lambda writers, *rest, name=name: save(
             {path: no_space if path.name == name else writer for path, writer in writers.items()}, *rest))
         code, _, err = run(*words)
         assert code == 2 and f"cannot write {name}: No space left" in err and here() == ["egg.ckpt"], err
-    monkeypatch.setattr(files, "write_all", save)
+    write_by(monkeypatch, save)
     monkeypatch.setattr(Egg, "steps", lambda *_: iter(()))  # all were done
     assert run(*words)[0] == 0 and here() == ["egg.json", "egg.safetensors", "run.npz", "run.problem.npz"]
 
