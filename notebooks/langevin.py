@@ -185,7 +185,7 @@ figures.images({"source 1": rows[0], "source 2": rows[1]}, columns=["truth", "me
 # %%
 # NBVAL_CHECK_OUTPUT
 try:
-    basis.check_stable(tasks.separate("strokes", count=1, sources=3)[0])
+    basis.check(tasks.separate("strokes", count=1, sources=3)[0])
 except SepvizError as error:
     print(error)
 
@@ -199,7 +199,7 @@ largest = ...  # the delta at which c times the curvature is 2
 
 # %% tags=["solution"]
 largest = 2 * 0.01**2 / (1 + 4)
-Basis(prior, delta=0.99 * largest).check_stable(four)  # says nothing: stable
+Basis(prior, delta=0.99 * largest).check(four)  # says nothing: stable
 
 # %% tags=["check"]
 # NBVAL_CHECK_OUTPUT
