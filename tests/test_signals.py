@@ -126,8 +126,9 @@ def test_closed_streams(tmp_path, closed):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
-def test_a_full_disk_under_stdout(tmp_path):
-    done = shell("sepviz data > /dev/full", tmp_path)
+@pytest.mark.parametrize("words", ["data", "--version"])
+def test_a_full_disk_under_stdout(tmp_path, words):
+    done = shell(f"sepviz {words} > /dev/full", tmp_path)
     assert done.returncode == 2 and done.stderr == "sepviz: No space left on device\n"
 
 
