@@ -12,6 +12,7 @@ from types import FrameType
 from typing import TextIO
 
 ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+AGAIN = 0.05  # seconds until a signal that has to wait is looked at again
 _received: list[int] = []  # the signal that ends this command, once there is one
 
 
@@ -28,22 +29,36 @@ def received() -> int | None:
     return _received[0] if _received else None
 
 
+def _importing(frame: FrameType | None) -> bool:
+    while frame is not None and frame.f_code.co_filename != "<frozen importlib._bootstrap>":
+        frame = frame.f_back
+    return frame is not None
+
+
 @contextlib.contextmanager
 def ending_interrupts() -> Iterator[None]:
     """Make SIGTERM and SIGHUP raise `Ended`, once: one that follows must not cut the saving short.
 
-    A signal that was ignored from the start stays ignored, as ``nohup`` asks.
+    A signal that was ignored from the start stays ignored, as ``nohup`` asks. One that comes in the
+    middle of an import, Ctrl-C included, waits for its end: libraries swallow what is raised there,
+    or cannot be imported again.
     """
-    def end(number: int, _frame: FrameType | None) -> None:
-        if not _received:
+    def end(number: int, frame: FrameType | None) -> None:
+        if _importing(frame):
+            later = threading.Timer(AGAIN, signal.raise_signal, [number])
+            later.daemon = True
+            later.start()
+        elif number == signal.SIGINT:
+            raise KeyboardInterrupt
+        elif not _received:
             _received.append(number)
             raise Ended(number)
 
     _received.clear()
     before = {}
     if threading.current_thread() is threading.main_thread():
-        for number in ENDING:
-            if signal.getsignal(number) == signal.SIG_DFL:
+        for number in (signal.SIGINT, *ENDING):
+            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
                 before[number] = signal.signal(number, end)
     try:
         yield

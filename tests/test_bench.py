@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -78,6 +79,44 @@ def test_a_damaged_chunk_is_named(methods, task, tmp_path):
         evaluate(methods, task, keep=tmp_path)
 
 
+@pytest.mark.parametrize(("name", "change"), [
+    ("sources", lambda sources: sources * np.nan), ("sources", lambda sources: sources[:1]),
+    ("evaluations", lambda number: np.array([number, number])),
+    ("seconds", lambda _: np.array("a"))])
+def test_a_chunk_of_odd_fields_is_named(methods, task, tmp_path, name, change):
+    evaluate(methods, task, keep=tmp_path)
+    odd = sorted(tmp_path.glob("*.npz"))[0]
+    arrays = dict(np.load(odd))
+    np.savez_compressed(odd, **{**arrays, name: change(arrays[name])})
+    with pytest.raises(SepvizError, match=f"{odd.name} is damaged: remove it"):
+        evaluate(methods, task, keep=tmp_path)
+
+
+def test_a_chunk_with_bitten_bytes_is_named(methods, task, tmp_path):
+    evaluate(methods, task, keep=tmp_path)
+    bitten = sorted(tmp_path.glob("*.npz"))[0]
+    data = bytearray(bitten.read_bytes())
+    data[60:len(data) // 2:37] = b"U" * len(data[60:len(data) // 2:37])
+    bitten.write_bytes(data)
+    with pytest.raises(SepvizError, match=f"{bitten.name} is damaged: remove it"):
+        evaluate(methods, task, keep=tmp_path)
+
+
+def test_every_method_is_checked_before_the_first_runs(methods, task, monkeypatch):
+    monkeypatch.setattr(run, "separate_chunk", lambda *_: pytest.fail("ran"))
+    prior = methods["split-gibbs"].prior
+    with pytest.raises(SepvizError, match="sweeps 0"):
+        evaluate({**methods, "bad": SplitGibbs(prior, sweeps=0)}, task)
+
+
+def test_rows_of_one_mixture_are_valid_json(tmp_path):
+    out = tmp_path / "rows.jsonl"
+    table(["basis", "--dataset", "strokes", "--count", "1", "--protocol", "split",
+           "--methods", "average", "--out", str(out)])
+    (row,) = out.read_text().splitlines()
+    assert json.loads(row, parse_constant=pytest.fail)["interval"] is None
+
+
 def test_a_stopped_table_is_of_what_every_method_has_done(methods, task, monkeypatch):
     separate, calls = run.separate_chunk, []
 
@@ -116,12 +155,14 @@ def test_a_stopped_table_is_written_and_ends_the_command(methods, task, tmp_path
 @pytest.mark.parametrize(("arguments", "words"), [
     (["baisis"], "no table .baisis.*basis"),
     (["race", "--protocol", "split"], "--protocol is not for table race"),
+    (["basis", "--out", "."], "cannot write .: it is a folder"),
+    (["basis", "--keep", "/dev/null"], "--keep /dev/null: is no folder"),
     (["race", "--keep", "somewhere"], "--keep is not for table race"),
     (["basis", "--starts", "3"], "--starts is not for table basis"),
     (["sd-table2", "--prior", "score-strokes"], "sd-table2 needs one of the kind gan"),
     (["sd-table2", "--dataset", "strokes", "--task", "separate"], "no task 'separate' in sd-table2"),
     (["basis", "--sources", "3"], "--sources is not for table basis"),
-    (["basis", "--out", "no/such/folder/rows.jsonl"], "no such folder"),
+    (["basis", "--out", "no/such/folder/rows.jsonl"], "there is no folder no/such/folder"),
     (["basis", "--dataset", "strokes", "--count", "1", "--methods", "nothing"], "none of the rows"),
 ])
 def test_bad_options_are_refused_in_one_line(arguments, words):

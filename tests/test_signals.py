@@ -83,6 +83,37 @@ with signals.ending_interrupts():
 
 
 @posix
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_signal_in_an_import_that_swallows_it_ends_the_command(tmp_path, name, code):
+    """As numpy's and torch's do: the first catches all, the second is not imported twice."""
+    (tmp_path / "swallows.py").write_text(f"""
+import os, signal
+whole = False
+try:
+    os.kill(os.getpid(), signal.{name})
+    whole = True
+except BaseException:
+    pass""")
+    script = """
+import signal, sys, time
+from sepviz import cli
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+def run(arguments):
+    import swallows
+    print(swallows.whole, flush=True)
+    time.sleep(20)
+    return 0
+
+cli.data.run = run
+sys.exit(cli.main(["data"]))"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=ENVIRONMENT,
+                          capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (code, "True\n")
+    assert done.stderr == "sepviz: stopped; nothing was kept\n"
+
+
+@posix
 @pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
 def test_closed_streams(tmp_path, closed):
     """What is written is whole: no message lands in a file that got a stream's number."""
@@ -95,8 +126,9 @@ def test_closed_streams(tmp_path, closed):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
-def test_a_full_disk_under_stdout(tmp_path):
-    done = shell("sepviz data > /dev/full", tmp_path)
+@pytest.mark.parametrize("words", ["data", "--version"])
+def test_a_full_disk_under_stdout(tmp_path, words):
+    done = shell(f"sepviz {words} > /dev/full", tmp_path)
     assert done.returncode == 2 and done.stderr == "sepviz: No space left on device\n"
 
 

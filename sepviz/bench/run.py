@@ -9,7 +9,6 @@ import itertools
 import json
 import platform
 import time
-import zipfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +20,8 @@ from torch import Tensor
 import sepviz
 from sepviz import files, metrics, zoo
 from sepviz.core import Problem, Separator, SepvizError, Step, Truth, parameters_of, prior_of
+from sepviz.files import arrays as arrays_of
+from sepviz.files.results import check_results
 from sepviz.runs import Run, chunk_seed, generator
 
 
@@ -63,6 +64,23 @@ def separate_chunk(separator: Separator, problem: Problem, seed: int) -> Found:
     return Found(sources, None if filters is None else filters.cpu(), last.info["evaluations"], time.perf_counter() - began)
 
 
+def _kept(file: Path, problem: Problem) -> Found:
+    """A finished chunk, checked."""
+    try:
+        arrays = arrays_of.read(file)
+        batch, *image = problem.mixtures.shape
+        shape = (batch, problem.mixing.count, *image)
+        sources = arrays_of.floats(file, arrays, "sources", shape)
+        filters = arrays_of.floats(file, arrays, "filters") if "filters" in arrays else None
+        check_results(file, {} if filters is None else {"filters": filters}, sources)
+        evaluations, seconds = (float(arrays_of.tensor(file, arrays, name, ()))
+                                for name in ("evaluations", "seconds"))
+    except SepvizError as error:
+        raise SepvizError(f"{file} is damaged: remove it, and its mixtures are run again "
+                          f"({error})") from None
+    return Found(sources, filters, evaluations, seconds)
+
+
 def evaluate(methods: dict[str, Separator], problem: Problem, truth: Truth, *, seed: int = 0, chunk: int = 50,
              keep: Path | None = None, convention: str = "per_source", progress: bool = True) -> list[Row]:
     """Every method on the same mixtures, in turn chunk by chunk, so that a slow spell of the machine hits all alike.
@@ -85,6 +103,8 @@ def evaluate(methods: dict[str, Separator], problem: Problem, truth: Truth, *, s
 
     count = len(problem.mixtures)
     starts = range(0, count, chunk)
+    for separator in methods.values():  # now, not after hours of those before it
+        separator.check(problem)
     figures: dict[str, dict[str, list]] = {label: collections.defaultdict(list) for label in methods}
     digest = hashlib.sha256(problem.mixtures.cpu().numpy().tobytes()).hexdigest()
     weights = {label: zoo.digest(prior_of(separator)) for label, separator in methods.items()}
@@ -102,13 +122,7 @@ def evaluate(methods: dict[str, Separator], problem: Problem, truth: Truth, *, s
                 identity = json.dumps(setting)
                 file = keep / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.npz" if keep else None
                 if file is not None and file.exists():
-                    try:
-                        with np.load(file) as stored:
-                            filters_kept = torch.from_numpy(stored["filters"]) if "filters" in stored else None
-                            found = Found(torch.from_numpy(stored["sources"]), filters_kept, float(stored["evaluations"]),
-                                          float(stored["seconds"]))
-                    except (ValueError, KeyError, EOFError, zipfile.BadZipFile):
-                        raise SepvizError(f"{file} is damaged: remove it, and its mixtures are run again") from None
+                    found = _kept(file, part)
                 else:
                     if label not in warm:
                         collections.deque(itertools.islice(Run(separator, part, generator(part, 0)), 3), maxlen=0)
@@ -171,7 +185,8 @@ def write(options: Any, title: str, rows: list[Row]) -> None:
     if options.out:
         with open(options.out, "a") as file:
             for row in rows:
-                file.write(json.dumps({"table": title, "machine": machine(), **row._asdict()}) + "\n")
+                facts = {"table": title, "machine": machine(), **row._asdict()}
+                file.write(files.to_json(facts) + "\n")
     if rows[0].n < options.count:
         raise KeyboardInterrupt(f"the table is of the first {rows[0].n} mixtures")
 

@@ -72,17 +72,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _stopped(stop)
 
 
+def _version(_: argparse.Namespace) -> int:
+    import sepviz
+
+    print(f"sepviz {sepviz.__version__}")
+    return 0
+
+
+def _help(_: argparse.Namespace) -> int:
+    parser()[0].print_help()
+    return 0
+
+
 def _command(words: list[str]) -> int:
     try:
         arguments = _parse(words)
         if arguments.version:
-            import sepviz
-
-            print(f"sepviz {sepviz.__version__}")
-            return 0
-        if arguments.command is None:
-            parser()[0].print_help()
-            return 0
+            arguments.run = _version
+        elif arguments.command is None:
+            arguments.run = _help
         return _guarded(lambda: arguments.run(arguments))
     except UsageError as error:
         return _fail(error)

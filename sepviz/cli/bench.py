@@ -52,8 +52,9 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """The command."""
     import importlib
+    import os
 
-    from sepviz import load_prior, zoo
+    from sepviz import files, load_prior, zoo
     from sepviz.core import SepvizError
     from sepviz.suggest import nearest
 
@@ -66,8 +67,10 @@ def run(options: argparse.Namespace) -> int:
                            ("task", (*sd, "sd-race")), ("starts", (*sd, "sd-race"))):
         if getattr(options, option) and options.table not in tables:
             raise SepvizError(f"--{option} is not for table {options.table}: leave it out")
-    if options.out and not Path(options.out).resolve().parent.is_dir():
-        raise SepvizError(f"--out {options.out}: there is no such folder, make it first")
+    if options.out:
+        files.check_target(options.out, overwrite=True)
+    if options.keep and not options.keep.is_dir() and os.path.lexists(options.keep):
+        raise SepvizError(f"--keep {options.keep}: is no folder, give the name of one")
     options.device = common.device_of(options.device)
     module, kind, _ = TABLES[options.table]
     prior = load_prior(options.prior or f"{kind}-{options.dataset}", options.device) if kind else None
