@@ -35,6 +35,9 @@ def _check(estimates: Tensor, sources: Tensor) -> None:
         if not isinstance(images, Tensor) or images.is_meta or images.layout != torch.strided:
             raise SepvizError(f"{name} of type {type(images).__name__}: "
                               "want a dense torch tensor (B, K, C, H, W)")
+        if not images.is_floating_point():
+            raise SepvizError(f"{name} of type {images.dtype}: want floats in [0, 1], "
+                              "images.float() / 255 for example")
     if estimates.shape != sources.shape or estimates.ndim != 5 or sources.numel() == 0:
         raise SepvizError(f"estimates {tuple(estimates.shape)} and sources {tuple(sources.shape)}: "
                           "want the same (B, K, C, H, W)")
@@ -98,7 +101,7 @@ def _matched(mse: Tensor, convention: str, weights: Sequence[float] | None, orde
     if weights is not None:
         if len(weights) != mse.shape[1]:
             raise SepvizError(f"{len(weights)} weights for {mse.shape[1]} sources: give one for each")
-        weight = torch.tensor(weights, device=cost.device)
+        weight = torch.as_tensor(weights, device=cost.device)
         cost = cost + 1e6 * (weight[:, None] != weight)  # more than any order of the others can save
     if order == "fixed":
         return torch.arange(mse.shape[1]).expand(len(mse), -1)

@@ -303,3 +303,9 @@ def test_score_says_where_a_little_noise_was_added(score):
     assert "right only if noise was added" in score(noisy, truth, truth.sources)["note"]
     wrong = truth._replace(sources=truth.sources.roll(1, dims=0))
     assert "more than denoise adds" in score(problem, wrong, truth.sources, meta={"task": "denoise"})
+
+
+def test_whole_numbers_are_no_pixels():
+    whole = torch.randint(0, 255, (1, 2, 1, 12, 12), dtype=torch.uint8)
+    with pytest.raises(SepvizError, match=r"torch.uint8: want floats in \[0, 1\]"):
+        metrics.psnr(whole, whole.float() / 255)
