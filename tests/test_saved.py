@@ -256,7 +256,9 @@ def test_a_tag_left_open_swallows_nothing(tmp_path):
     assert not lost and "&lt;div" not in text
 
 
-@pytest.mark.parametrize("address", ["da&#9;ta:text/html,x", "data&#10;:text/html,x", "&#1;data:text/html,x", " DATA:text/html,x", "java&#9;script:x"])
+@pytest.mark.parametrize("address", [
+    "da&#9;ta:text/html,x", "data&#10;:text/html,x", "&#1;data:text/html,x", " DATA:text/html,x",
+    "java&#9;script:x"])
 def test_no_link_leads_to_data(address):
     assert "href" not in saved.clean(f'<a href="{address}">x</a>', [])
 
@@ -278,6 +280,19 @@ def test_a_drawing_in_a_drawing_is_one_picture():
     data = base64.b64encode(drawing.encode()).decode()
     picture = f'<img alt="A drawing" src="data:image/svg+xml;base64,{data}">'
     assert found == f"a{picture}b{picture}c" and not missing
+
+
+def test_what_is_wide_scrolls_by_itself(browser, tmp_path):
+    """On a phone the page is never wider than the screen."""
+    across = 20
+    table = "|".join(["column"] * across) + "\n" + "|".join(["-"] * across)
+    made = notebook([markdown(table), markdown("w" * 300 + " `" + "c" * 300 + "`"), markdown("$$" + "+x" * 200 + "$$"),
+                     code(shows({"text/html": "<table><tr>" + "<td>column</td>" * across + "</table>"}))])
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.goto(page_of(made, tmp_path).as_uri())
+    assert page.locator("table").count() == 2
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    page.close()
 
 
 def test_the_policy_stops_what_is_not_ours(browser, tmp_path):

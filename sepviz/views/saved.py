@@ -142,7 +142,7 @@ def _is_svg(data: str) -> bool:
     try:
         root = ElementTree.fromstring(base64.b64decode(data + "=="))
         return root.tag == "{http://www.w3.org/2000/svg}svg"
-    except (ElementTree.ParseError, ValueError, LookupError):  # no XML, no base64, no known encoding
+    except (ElementTree.ParseError, ValueError, LookupError):  # nor base64, nor known letters
         return False
 
 
@@ -186,7 +186,8 @@ def clean(markup: str, missing: list[str]) -> str:
     attributes["*"] = {"aria-hidden", "aria-label", "class", "dir", "id", "lang", "role", "style",
                        "title"}
     attributes["details"] = {"open"}
-    markup = nh3.clean(_drawings_as_images(markup), tags=nh3.ALLOWED_TAGS | MATH_TAGS, clean_content_tags=DROPPED,
+    markup = _drawings_as_images(markup)
+    markup = nh3.clean(markup, tags=nh3.ALLOWED_TAGS | MATH_TAGS, clean_content_tags=DROPPED,
                        attributes=attributes, attribute_filter=checked,
                        filter_style_properties=STYLES,
                        url_schemes={"data", "http", "https", "mailto"})

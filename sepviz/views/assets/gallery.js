@@ -4,7 +4,11 @@ const NEEDS_LAB = "This needs Python, which a page has not: open the lab for it.
 
 const models = {}, modules = {};
 for (const script of document.querySelectorAll("script[data-state]")) {
-  try { models[script.dataset.state] = new SavedModel(script.textContent); } catch (error) { console.warn(error); }
+  try {
+    models[script.dataset.state] = new SavedModel(script.textContent);
+  } catch (error) { // its place says so, below
+    console.warn(error);
+  }
   modules[script.dataset.state] = globalThis.sepvizModules[script.dataset.module];
 }
 for (const model of Object.values(models)) model.page = Object.values(models); // a reveal looks for its question
