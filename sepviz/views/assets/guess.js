@@ -248,7 +248,8 @@ function questionOf(model, spec) {
   const same = ([name, value]) => JSON.stringify(value) === JSON.stringify(spec[name]);
   return model.page?.find((other) => { // two may have the same words
     const asked = other.get("spec");
-    return asked?.question === spec.question && !("answer" in asked) && Object.entries(asked).every(same);
+    return asked?.question === spec.question && !("answer" in asked)
+      && Object.entries(asked).every(same);
   });
 }
 
