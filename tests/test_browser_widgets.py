@@ -350,6 +350,8 @@ def test_on_paper_there_are_pictures_and_nothing_to_press(show, task, begun):  #
     assert pressed.count() == (3 if begun else 0)  # they tell which layer is shown
     method = page.locator(".sepviz-method")
     assert method.evaluate("(node) => getComputedStyle(node).color") == "rgb(0, 0, 0)"
+    title = page.locator("h1")  # outside the widget: the page itself is light too
+    assert title.evaluate("(node) => getComputedStyle(node).color") == "rgb(28, 31, 36)"
 
 
 def test_signed_pictures_are_dark_where_the_page_is(show, task):  # noqa: F811

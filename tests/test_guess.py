@@ -97,6 +97,30 @@ def test_how_far_a_sketch_is_off():
     assert verdict == "Your sketch is off by 1 on average, most at 10: 23 in place of 20."
 
 
+def test_choices_of_numbers_are_choices():
+    guess = Guess.choice("How many sources?", [2, 3, 4])
+    guess.guess = 3
+    revealed = guess.reveal(np.int64(3), {2: "too few", 3: "three digits"}).spec
+    assert revealed["choices"] == ["2", "3", "4"]
+    assert revealed["verdict"] == "Your guess 3 is right."
+    assert revealed["why"] == ["3: three digits"] and guess.guess == "3"
+
+
+@pytest.mark.parametrize(("answer", "says"), [(999.7, "1,000 dB"), (-999.6, "-1,000 dB"),
+                                              (999.4, "999 dB"), (-0.0, "0 dB")])
+def test_rounded_numbers_are_plain(answer, says):
+    assert number().reveal(answer).spec["says"] == f"The answer is {says}."
+
+
+@pytest.mark.parametrize(("answer", "words"), [
+    (([0, 1], [1, 2]), "answer at 0: x is on a log scale"),
+    (None, "answer None: want .x values"), (3, "answer 3: want .x values"),
+    ([[1, 2]], "want .x values")])
+def test_wrong_curves_of_an_answer(answer, words):
+    with pytest.raises(SepvizError, match=words):
+        Guess.curve("?", x="x", y="y", at=[0.1, 1], low=0, high=1, log_x=True).reveal(answer)
+
+
 @pytest.mark.parametrize(("make", "wrong", "words"), [
     (number, "many", "want a number"), (number, float("nan"), "finite"), (choice, "none", "choose one of average"),
     (curve, [1, 2], "want 5, one for each point")])

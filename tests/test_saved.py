@@ -5,6 +5,7 @@ import copy
 import io
 import json
 import random
+import re
 
 import pytest
 import torch
@@ -242,6 +243,61 @@ def test_a_hostile_notebook_runs_nothing(browser, tmp_path):
     context.close()
 
 
+def test_a_tag_left_open_swallows_nothing(tmp_path):
+    """What a cell or an output leaves open ends with it, as it does in JupyterLab."""
+    pieces = ["<plaintext>", "<!-- ", "<script>", "<style>", "<textarea>", "<svg><g>",
+              "<xmp>", "<table><tr><td>", "<title>", "<a href='"]
+    cells = []
+    for i, piece in enumerate(pieces):
+        cells += [markdown(f"{piece}\n"), markdown(f"note {i} follows"),
+                  code(shows({"text/html": piece}), shows({"text/plain": f"output {i} follows"})),
+                  code(shows({"text/markdown": piece}), shows({"text/plain": f"cell {i} follows"}))]
+    text = page_of(notebook(cells), tmp_path).read_text()
+    lost = [f"{what} {i}" for i in range(len(pieces)) for what in ("note", "output", "cell")
+            if not re.search(f"{what} {i} follows\n?<", text)]
+    assert not lost and "&lt;div" not in text
+
+
+@pytest.mark.parametrize("address", [
+    "da&#9;ta:text/html,x", "data&#10;:text/html,x", "&#1;data:text/html,x", " DATA:text/html,x",
+    "java&#9;script:x"])
+def test_no_link_leads_to_data(address):
+    assert "href" not in saved.clean(f'<a href="{address}">x</a>', [])
+
+
+@pytest.mark.parametrize("data", [
+    "A", "\u00e9", base64.b64encode(b'<?xml version="1.0" encoding="none"?><svg/>').decode(),
+    base64.b64encode(b'<?xml version="1.0" encoding="utf-7"?><svg/>').decode()])
+def test_a_damaged_drawing_is_named_without_a_traceback(data, capfd):
+    missing = []
+    assert saved.clean(f'<img src="data:image/svg+xml;base64,{data}">', missing).startswith("<span")
+    assert len(missing) == 1 and capfd.readouterr().err == ""
+
+
+def test_a_drawing_in_a_drawing_is_one_picture():
+    inner = '<svg x="3"><rect width="5" height="5"/></svg><svg/>'
+    drawing = f'<svg xmlns="http://www.w3.org/2000/svg" width="20">{inner}<rect width="9"/></svg>'
+    missing = []
+    found = saved.clean(f"</svg>a{drawing}b{drawing}c<SVG>", missing)
+    data = base64.b64encode(drawing.encode()).decode()
+    picture = f'<img alt="A drawing" src="data:image/svg+xml;base64,{data}">'
+    assert found == f"a{picture}b{picture}c" and not missing
+
+
+def test_what_is_wide_scrolls_by_itself(browser, tmp_path):
+    """On a phone the page is never wider than the screen."""
+    across = 20
+    table = "|".join(["column"] * across) + "\n" + "|".join(["-"] * across)
+    made = notebook([markdown(table), markdown("w" * 300 + " `" + "c" * 300 + "`"),
+                     markdown("$$" + "+x" * 200 + "$$"),
+                     code(shows({"text/html": "<table><tr>" + "<td>column</td>" * across + "</table>"}))])
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.goto(page_of(made, tmp_path).as_uri())
+    assert page.locator("table").count() == 2
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    page.close()
+
+
 def test_the_policy_stops_what_is_not_ours(browser, tmp_path):
     """Were anything to come through the cleaning, the page's policy would not run it."""
     path = page_of(
@@ -293,7 +349,7 @@ def asked():
     )
     why = {"average": "a hedge", "half swap": "sharp and wrong"}
     return [
-        (gain, 15.04, "", [14, 30, 15.04, -5, 0.00012, 1.5e-5, 15432.1, 812.6]),
+        (gain, 15.04, "", [14, 30, 15.04, -5, 0.00012, 1.5e-5, 15432.1, 812.6, 999.7, -999.6]),
         (best, "average", why, ["half swap", "average", "basis"]),
         (
             course,
@@ -351,6 +407,24 @@ def test_a_guess_in_a_page_is_answered_there(browser, tmp_path):
             revealed = guess.reveal(answer, why)
             script = f"(spec) => {{ {short}\n{between}\nconst CLOSE = 0.05; const VERDICTS = {judge}\nreturn VERDICTS[spec.kind](spec); }}"
             assert page.evaluate(script, revealed.spec) == revealed.spec["verdict"]
+    page.close()
+
+
+def test_two_questions_of_the_same_words_are_two(browser, tmp_path):
+    """And a widget whose saved state is damaged stops no other."""
+    first = Guess.number("How many?", low=0, high=9)
+    second = Guess.choice("How many?", ["few", "many"])
+    widgets = state_of(first, second, first.reveal(3), second.reveal("many"), player())
+    widgets["m4"]["state"]["item"] = {"base64": "!"}
+    cell = code(*[shows_widget(f"m{i}") for i in (4, 0, 1, 2, 3)])
+    path = page_of(notebook([cell], widgets), tmp_path)
+    page = browser.new_page()
+    page.set_default_timeout(60_000)
+    page.goto(path.as_uri())
+    page.get_by_label("many", exact=True).check()
+    page.locator("details[open]").get_by_text("Your guess many is right.").wait_for()
+    assert page.locator("details[open]").count() == 1
+    page.get_by_text("What was saved of this widget is damaged").wait_for()
     page.close()
 
 

@@ -319,6 +319,11 @@ def raises(error):
     return spoil
 
 
+class Mute(Exception):
+    def __str__(self):
+        raise RuntimeError
+
+
 WRONG = [
     (wrong_shape, "step 3 has sources of shape (3, 1, 1, 6, 5): this problem's are "
      "(3, 2, 1, 6, 5)"),
@@ -334,6 +339,7 @@ WRONG = [
     (raises(KeyboardInterrupt("stop")), "KeyboardInterrupt: stop"),
     (raises(GeneratorExit("gone")), "GeneratorExit: gone"),
     (raises(SepvizError("too many")), "too many"),
+    (raises(Mute()), "Mute: it has no message"),
 ]
 
 

@@ -14,7 +14,10 @@ class SepvizError(ValueError):
 
 def one_line(error: BaseException) -> str:
     """An error as a widget shows it: on one line, with its kind if it is not ours."""
-    text = " ".join(str(error).split())
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # an error of somebody else's that cannot say what it is
+        text = "it has no message"
     return text if isinstance(error, SepvizError) and text else f"{type(error).__name__}: {text}"
 
 

@@ -415,6 +415,8 @@ class _Lab:
             if "data" in output:
                 output.metadata = {}
                 output.data = {kind: value for kind, value in data.items() if kind in KINDS}
+                if "text/html" in data:  # by itself: a tag left open must not swallow what follows
+                    output.data["text/html"] = saved.clean(data["text/html"], self.missing)
                 for kind in ("image/png", "image/jpeg"):
                     if kind in output.data:  # it says at least to which section it belongs
                         said = about.get(kind) if isinstance(about.get(kind), dict) else {}
@@ -431,7 +433,7 @@ class _Lab:
         """Whether all there is to show is HTML that works by script alone."""
         text = data.get("text/html", "")
         pictures = set(data) & {"image/png", "image/svg+xml"}
-        return bool(text.strip()) and not pictures and saved.says_nothing(saved.clean(text, []))
+        return bool(text.strip()) and not pictures and saved.says_nothing(text)
 
     def _widget(self, shown: Any, has_still: bool) -> Iterator[str]:
         """What is shown for a widget that a cell displays."""
@@ -536,7 +538,8 @@ class _Lab:
             attachments = context.get("cell", {}).get("attachments", {})
             renderer = Renderer(escape=False, embed_images=True, attachments=attachments,
                                 exclude_anchor_links=True)
-            return MarkdownWithMath(renderer=renderer).render(source)
+            made = MarkdownWithMath(renderer=renderer).render(source)
+            return saved.clean(made, self.missing)  # by itself, as the outputs are
 
         quiet = logging.Logger("nbconvert", logging.CRITICAL + 1)  # it tells of pictures without alt
         exporter = HTMLExporter(template_name="basic", config=Config(), log=quiet,

@@ -132,16 +132,17 @@ def _shows(source: str) -> bool:
     if not found:
         return False
     if found[1] == "svg+xml":  # drawn as an image: it runs nothing and fetches nothing
-        return _is_svg(base64.b64decode(found[2] + "=="))
+        return _is_svg(found[2])
     return found[1] in ("png", "jpeg", "gif", "webp") and picture(found[2]) is not None
 
 
-def _is_svg(data: bytes) -> bool:
+def _is_svg(data: str) -> bool:
     from xml.etree import ElementTree
 
     try:
-        return ElementTree.fromstring(data).tag == "{http://www.w3.org/2000/svg}svg"
-    except ElementTree.ParseError:
+        root = ElementTree.fromstring(base64.b64decode(data + "=="))
+        return root.tag == "{http://www.w3.org/2000/svg}svg"
+    except (ElementTree.ParseError, ValueError, LookupError):  # nor base64, nor known letters
         return False
 
 
@@ -160,6 +161,8 @@ STYLES = {"background-color", "border", "border-collapse", "color", "font-family
           "font-style", "font-weight", "text-align", "text-decoration", "vertical-align"}
 DROPPED = {"iframe", "noscript", "object", "script", "style", "svg", "template", "title"}
 IMAGE = re.compile(r'<img((?:[^>"]|"[^"]*")*)>')
+ODD = re.compile("[\x00-\x20]")  # browsers skip these in the scheme of an address
+SVG = re.compile(r"<(/?)svg\b[^>]*?(/?)>", re.IGNORECASE)
 
 
 def clean(markup: str, missing: list[str]) -> str:
@@ -176,14 +179,14 @@ def clean(markup: str, missing: list[str]) -> str:
                 return value
             missing.append(value[:80])
             return None
-        return None if attribute == "href" and value.strip().lower().startswith("data:") else value
+        return None if attribute == "href" and ODD.sub("", value)[:5].lower() == "data:" else value
 
     attributes = {tag: set(names) for tag, names in nh3.ALLOWED_ATTRIBUTES.items()}
     attributes |= {tag: MATH_ATTRIBUTES for tag in MATH_TAGS}
     attributes["*"] = {"aria-hidden", "aria-label", "class", "dir", "id", "lang", "role", "style",
                        "title"}
     attributes["details"] = {"open"}
-    markup = re.sub(r"<svg\b.*?</svg\s*>", _svg_as_image, markup, flags=re.DOTALL | re.IGNORECASE)
+    markup = _drawings_as_images(markup)
     markup = nh3.clean(markup, tags=nh3.ALLOWED_TAGS | MATH_TAGS, clean_content_tags=DROPPED,
                        attributes=attributes, attribute_filter=checked,
                        filter_style_properties=STYLES,
@@ -191,8 +194,23 @@ def clean(markup: str, missing: list[str]) -> str:
     return IMAGE.sub(_image, markup)
 
 
-def _svg_as_image(found: re.Match[str]) -> str:
-    text = found[0]
+def _drawings_as_images(markup: str) -> str:
+    """Every drawing, with the drawings in it, as one image."""
+    parts, done, begun, depth = [], 0, 0, 0
+    for tag in SVG.finditer(markup):
+        if tag[1] and not depth:
+            continue
+        if not depth:
+            begun = tag.start()
+        if not tag[2]:  # <svg/> opens nothing
+            depth += -1 if tag[1] else 1
+        if not depth:
+            parts += [markup[done:begun], _svg_as_image(markup[begun:tag.end()])]
+            done = tag.end()
+    return "".join(parts) + markup[done:]
+
+
+def _svg_as_image(text: str) -> str:
     if "http://www.w3.org/2000/svg" not in text:
         text = re.sub("^<svg", '<svg xmlns="http://www.w3.org/2000/svg"', text, flags=re.IGNORECASE)
     data = base64.b64encode(text.encode()).decode()

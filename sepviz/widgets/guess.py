@@ -11,7 +11,7 @@ import anywidget
 import numpy as np
 import traitlets
 
-from sepviz.core import SepvizError
+from sepviz.core import SepvizError, shown
 from sepviz.views import assets
 from sepviz.widgets.still import Still
 
@@ -60,16 +60,17 @@ class Guess(Still, anywidget.AnyWidget):
             Of the slider.
         """
         _check_range(low, high)
-        if not step > 0:
+        if not _finite("step", step) > 0:
             raise SepvizError(f"step {step}: want a number above 0")
         return cls(spec={"kind": "number", "question": question, "low": float(low), "high": float(high), "unit": unit, "step": float(step)})
 
     @classmethod
     def choice(cls, question: str, choices: Sequence[str]) -> Guess:
         """Ask for one of several ``choices``."""
+        choices = [str(choice) for choice in choices]  # a browser's radio buttons hold text
         if len(choices) < 2 or len(set(choices)) < len(choices):
-            raise SepvizError(f"choices {list(choices)}: want at least two, no one twice")
-        return cls(spec={"kind": "choice", "question": question, "choices": list(choices)})
+            raise SepvizError(f"choices {choices}: want at least two, no one twice")
+        return cls(spec={"kind": "choice", "question": question, "choices": choices})
 
     @classmethod
     def curve(cls, question: str, *, x: str, y: str, at: Sequence[float], low: float, high: float, log_x: bool = False) -> Guess:
@@ -100,9 +101,7 @@ class Guess(Still, anywidget.AnyWidget):
             return None
         kind = self.spec["kind"]
         if kind == "choice":
-            if value not in self.spec["choices"]:
-                raise SepvizError(f"guess {value!r}: choose one of {', '.join(self.spec['choices'])}")
-            return value
+            return _one_of("guess", self.spec, value)
         if kind == "number":
             return _finite("guess", value)
         heights = [_finite("guess", height) for height in value]
@@ -123,12 +122,13 @@ class Guess(Still, anywidget.AnyWidget):
             A sentence of explanation; for a choice it may be one for each, of which those of the guess and of the answer are shown.
         """
         kind, guess = self.spec["kind"], self.guess
+        why = why if isinstance(why, str) else {str(choice): says for choice, says in why.items()}
         shown = _ANSWERS[kind](self.spec, answer)
         verdict = NONE_YET if guess is None else _VERDICTS[kind](self.spec, guess, shown)
         reasons = [why] if isinstance(why, str) else self._reasons(why, shown)
         return Reveal(spec={**self.spec, "guess": guess, "answer": shown, "says": _SAYS[kind](self.spec, shown), "verdict": verdict,
                             "why": [reason for reason in reasons if reason],
-                            "reasons": {} if isinstance(why, str) else dict(why)})  # for a guess that is made in an exported page
+                            "reasons": {} if isinstance(why, str) else why})  # for a guess that is made in an exported page
 
     def _reasons(self, why: Mapping[str, str], answer: str) -> list[str]:
         if self.spec["kind"] != "choice" or not set(why) <= set(self.spec["choices"]):
@@ -166,27 +166,38 @@ def _check_range(low: float, high: float) -> None:
 
 
 def _text(value: float, unit: str = "") -> str:
-    number = f"{value:.3g}".replace("e-0", "e-") if abs(value) < 1000 else f"{value:,.0f}"
+    rounded = float(f"{value:.3g}") + 0.0  # -0 is 0
+    number = f"{rounded:.3g}".replace("e-0", "e-") if abs(rounded) < 1000 else f"{value:,.0f}"
     return f"{number} {unit}".rstrip()
 
 
 # --- the answer, as the browser gets it ---
 
 
-def _choice_answer(spec: Mapping[str, Any], answer: Any) -> str:
-    if answer not in spec["choices"]:
-        raise SepvizError(f"answer {answer!r}: want one of {', '.join(spec['choices'])}")
-    return str(answer)
+def _one_of(name: str, spec: Mapping[str, Any], value: Any) -> str:
+    if str(value) not in spec["choices"]:
+        raise SepvizError(f"{name} {shown(value)}: choose one of {', '.join(spec['choices'])}")
+    return str(value)
 
 
-def _curve_answer(_spec: Mapping[str, Any], answer: Any) -> list[list[float]]:
-    across, up = ([_finite("answer", value) for value in part] for part in answer)
+def _curve_answer(spec: Mapping[str, Any], answer: Any) -> list[list[float]]:
+    try:
+        across, up = (list(part) for part in answer)
+    except (TypeError, ValueError):
+        raise SepvizError(f"answer {shown(answer)}: want (x values, y values)") from None
+    across, up = ([_finite("answer", value) for value in part] for part in (across, up))
     if len(across) != len(up) or len(across) < 2 or sorted(across) != across:
         raise SepvizError(f"answer of {len(across)} x values and {len(up)} y values: want as many of both, two or more, x rising")
+    if spec["log_x"] and across[0] <= 0:
+        raise SepvizError(f"answer at {across[0]:g}: x is on a log scale, it must be above 0")
     return [across, up]
 
 
-_ANSWERS: dict[str, Any] = {"number": lambda _spec, answer: _finite("answer", answer), "choice": _choice_answer, "curve": _curve_answer}
+_ANSWERS: dict[str, Any] = {
+    "number": lambda _spec, answer: _finite("answer", answer),
+    "choice": lambda spec, answer: _one_of("answer", spec, answer),
+    "curve": _curve_answer,
+}
 
 
 # --- what is said of it ---

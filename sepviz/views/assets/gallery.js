@@ -4,7 +4,11 @@ const NEEDS_LAB = "This needs Python, which a page has not: open the lab for it.
 
 const models = {}, modules = {};
 for (const script of document.querySelectorAll("script[data-state]")) {
-  models[script.dataset.state] = new SavedModel(script.textContent);
+  try {
+    models[script.dataset.state] = new SavedModel(script.textContent);
+  } catch (error) { // its place says so, below
+    console.warn(error);
+  }
   modules[script.dataset.state] = globalThis.sepvizModules[script.dataset.module];
 }
 for (const model of Object.values(models)) model.page = Object.values(models); // a reveal looks for its question
@@ -25,9 +29,9 @@ for (const place of document.querySelectorAll(".export-widget[data-model]")) {
   const say = document.createElement("p");
   say.className = "export-note";
   say.setAttribute("role", "status");
-  model.onMessage = () => { say.textContent = NEEDS_LAB; };
   place.after(say);
   try {
+    model.onMessage = () => { say.textContent = NEEDS_LAB; };
     const widget = typeof found === "function" ? await found() : found;
     await widget.initialize?.({ model });
     await widget.render({ model, el: place });

@@ -13,7 +13,8 @@ function drawing(tag, properties = {}, children = []) {
 
 function short(value, unit = "") {
   const size = Math.abs(value), rounded = Number(value.toPrecision(3));
-  const text = size >= 1000 ? Math.round(value).toLocaleString("en") : size > 0 && size < 1e-4 ? rounded.toExponential() : String(rounded);
+  const text = Math.abs(rounded) >= 1000 ? Math.round(value).toLocaleString("en")
+    : size > 0 && size < 1e-4 ? rounded.toExponential() : String(rounded);
   return unit ? `${text} ${unit}` : text;
 }
 
@@ -244,7 +245,12 @@ const VERDICTS = {
 };
 
 function questionOf(model, spec) {
-  return model.page?.find((other) => other.get("spec")?.question === spec.question && !("answer" in other.get("spec")));
+  const same = ([name, value]) => JSON.stringify(value) === JSON.stringify(spec[name]);
+  return model.page?.find((other) => { // two may have the same words
+    const asked = other.get("spec");
+    return asked?.question === spec.question && !("answer" in asked)
+      && Object.entries(asked).every(same);
+  });
 }
 
 function tellOffline(model, root, spec) {
