@@ -125,9 +125,13 @@ class TestExamples:
 class TestEgg:
     def test_learns_to_keep_what_was_never_seen_alone(self, setting):
         problem, truth = setting
-        first, end = Constant(0.5), Egg(iterations=30, epochs=2, batch=4)
-        errors = [float((last(one, problem).sources - truth).abs().mean()) for one in (first, end)]
-        assert errors[1] < 0.1 * errors[0]
+        first, end = Constant(0.5), Egg(iterations=30, epochs=8, batch=4)
+
+        def error(separator, seed):
+            return float((last(separator, problem, seed).sources - truth).abs().mean())
+
+        # of three seeds: so few images leave a single one to chance, and to the number of threads
+        assert sum(error(end, seed) for seed in range(3)) / 3 < 0.1 * error(first, 0)
 
     def test_ends_early_once_the_estimates_stand_still(self, setting):
         separator = Egg(iterations=5, batch=8, tolerance=0.09)

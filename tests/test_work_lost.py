@@ -2,7 +2,6 @@
 
 import errno
 import json
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -130,18 +129,28 @@ def test_steps_that_cannot_be_written_do_not_lose_the_result(run, problem, monke
     assert len(files.load_separation("out.npz").sources) == 5
 
 
-def test_a_run_killed_after_its_trace_goes_on(run, problem, slow):
-    def happens(mixtures, index):
-        if torch.equal(mixtures, files.load_problem(problem)[0].mixtures[2:4]):
-            os._exit(9)
+KILLED = """
+import os, sys, torch
+from sepviz import cli, files
+from sepviz.separators import Average
 
-    slow(happens)
-    process = multiprocessing.get_context("fork").Process(target=cli.main, args=([str(word) for word in SEPARATE] + ["--trace", "t.npz"],))
-    process.start()
-    process.join()
-    assert process.exitcode == 9 and {"t.npz", "out.partial.npz", "out.npz.lock"} <= set(here())
-    slow(lambda *_: None)
-    assert run(*SEPARATE, "--trace", "t.npz")[0] == 0 and here() == ["out.npz", "problem.npz", "t.npz"]
+steps = Average.steps
+
+def killed(self, problem, rng, start=None):
+    if torch.equal(problem.mixtures, files.load_problem("problem.npz")[0].mixtures[2:4]):
+        os._exit(9)
+    return steps(self, problem, rng, start)
+
+Average.steps = killed
+cli.main(sys.argv[1:])"""
+
+
+def test_a_run_killed_after_its_trace_goes_on(run, problem):
+    words = [str(word) for word in SEPARATE] + ["--trace", "t.npz"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[2])}
+    assert subprocess.run([sys.executable, "-c", KILLED, *words], env=environment, capture_output=True).returncode == 9
+    assert {"t.npz", "out.partial.npz", "out.npz.lock"} <= set(here())
+    assert run(*words)[0] == 0 and here() == ["out.npz", "problem.npz", "t.npz"]
 
 
 def test_weights_that_cannot_be_written_leave_nothing_in_the_way(run, few_images, monkeypatch):
