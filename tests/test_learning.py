@@ -122,16 +122,21 @@ class TestExamples:
                 last(separator, problem)
 
 
+@pytest.fixture
+def one_thread():
+    """Sums in one order: with so few images the way of a training hangs on their last digits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 class TestEgg:
-    def test_learns_to_keep_what_was_never_seen_alone(self, setting):
+    def test_learns_to_keep_what_was_never_seen_alone(self, setting, one_thread):
         problem, truth = setting
         first, end = Constant(0.5), Egg(iterations=30, epochs=8, batch=4)
-
-        def error(separator, seed):
-            return float((last(separator, problem, seed).sources - truth).abs().mean())
-
-        # of three seeds: so few images leave a single one to chance, and to the number of threads
-        assert sum(error(end, seed) for seed in range(3)) / 3 < 0.1 * error(first, 0)
+        errors = [float((last(one, problem).sources - truth).abs().mean()) for one in (first, end)]
+        assert errors[1] < 0.1 * errors[0]
 
     def test_ends_early_once_the_estimates_stand_still(self, setting):
         separator = Egg(iterations=5, batch=8, tolerance=0.09)
