@@ -188,8 +188,8 @@ def _traced(stream: Iterator[Any], separator: Separator, problem: Problem, truth
     trace = Trace(problem, steps_kept, type(separator).__name__, parameters_of(separator), arguments.seed,
                   steps_kept[-1].info["seconds"])
     shown = None if truth is None else Truth(truth.sources[:len(problem.mixtures)])
-    to_html = functools.partial(save_page, trace, truth=shown)
-    for path, save in ((arguments.trace, trace.save), (arguments.html, to_html)):
+    page = functools.partial(save_page, trace, truth=shown)
+    for path, save in ((arguments.trace, trace.save), (arguments.html, page)):
         try:
             if path is not None:
                 save(path if arguments.force else still_free(path), overwrite=arguments.force)

@@ -2,7 +2,7 @@
 
 A lab's page holds what its notebook saved: text, code, figures, and for every widget its state and its code, which
 the page runs over a stand-in for Jupyter's model. Formulas become MathML, which browsers draw by themselves.
-Notebooks may be anybody's: `sepviz.saved` reads and cleans them, and a page's policy lets no script
+Notebooks may be anybody's: `sepviz.views.saved` reads and cleans them, and a page's policy lets no script
 run but its own.
 """
 
