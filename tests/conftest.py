@@ -7,6 +7,7 @@ import torch
 from chromium import CHROMIUM, launch
 
 import sepviz
+from sepviz import cli
 from sepviz.priors.gaussian import GaussianPrior
 
 
@@ -29,6 +30,18 @@ def mnist():
     from sepviz.data import load
 
     return load("mnist", "test")
+
+
+@pytest.fixture
+def run(capsys):
+    """Run a command line in this process: its exit code, what it printed, and what it said on stderr."""
+    def call(*words):
+        capsys.readouterr()
+        code = cli.main([str(word) for word in words])
+        told = capsys.readouterr()
+        return code, told.out, told.err
+
+    return call
 
 
 @pytest.fixture

@@ -54,17 +54,6 @@ def few_images(monkeypatch):
 
 
 @pytest.fixture
-def run(capsys):
-    def call(*words):
-        capsys.readouterr()
-        code = cli.main([str(word) for word in words])
-        told = capsys.readouterr()
-        return code, told.out, told.err
-
-    return call
-
-
-@pytest.fixture
 def fails(run, tmp_path):
     """The command ends with code 2 and one line that holds all these words; no file comes, goes or changes."""
     def call(words, *command):

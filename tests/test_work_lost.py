@@ -41,17 +41,6 @@ def few_images(monkeypatch):
     return few
 
 
-@pytest.fixture
-def run(capsys):
-    def call(*words):
-        capsys.readouterr()
-        code = cli.main([str(word) for word in words])
-        told = capsys.readouterr()
-        return code, told.out, told.err
-
-    return call
-
-
 def here():
     return sorted(path.name for path in Path().iterdir())
 
