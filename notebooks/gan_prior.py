@@ -39,7 +39,7 @@ from IPython.display import display
 import sepviz
 from sepviz import Explore, Guess, Synthesis, exercises, figures, metrics, tasks
 from sepviz.data import load
-from sepviz.priors.gan import gan_steps
+from sepviz.training.gan import gan_steps
 
 DATASET = "strokes"  # or "mnist"
 device = sepviz.default_device()  # the environment's SEPVIZ_DEVICE: cpu (the default), cuda or auto

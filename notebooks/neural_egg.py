@@ -39,7 +39,7 @@ import torch
 from IPython.display import display
 
 import sepviz
-from sepviz import Constant, Egg, Guess, Mask, Player, exercises, figures, metrics, tasks, zoo
+from sepviz import Constant, Egg, Guess, Mask, Player, exercises, figures, metrics, recorded, tasks
 
 UNSEEN, OBSERVED = "strokes:5-9", "strokes:0-4"
 problem, truth = tasks.unmix(UNSEEN, OBSERVED, count=6, training=800, split="held-out")
@@ -98,7 +98,7 @@ course = Guess.curve("How will the PSNR of the unseen source go during the train
 display(course)
 
 # %%
-trace, seen = zoo.recorded("egg-strokes-high")
+trace, seen = recorded("egg-strokes-high")
 Player(trace, seen)
 
 
@@ -128,7 +128,7 @@ beginning = Guess.choice("Which beginning gives the best estimates in the end?",
 display(beginning)
 
 # %%
-runs = {name: zoo.recorded(f"egg-strokes-{short}") for name, short in
+runs = {name: recorded(f"egg-strokes-{short}") for name, short in
         {"half": "half", "a twentieth": "small", "GLO masks": "glo"}.items()}
 eggs = {name: [step for step in run if step.stage.startswith("egg")] for name, (run, _) in runs.items()}
 same = runs["half"][1]  # the truth of all three

@@ -40,7 +40,7 @@ from IPython.display import display
 import sepviz
 from sepviz import GaussianPrior, Guess, exercises, figures, zoo
 from sepviz.data import floats, load
-from sepviz.priors.score import validate
+from sepviz.training.score import validate
 
 DATASET = "strokes"  # or "mnist"
 device = sepviz.default_device()  # the environment's SEPVIZ_DEVICE: cpu (the default), cuda or auto

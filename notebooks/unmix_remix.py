@@ -39,7 +39,7 @@ import torch
 from IPython.display import display
 
 import sepviz
-from sepviz import Guess, Mask, Player, Remix, Rpca, exercises, figures, metrics, tasks, zoo
+from sepviz import Guess, Mask, Player, Remix, Rpca, exercises, figures, metrics, recorded, tasks
 
 LOW, HIGH = "strokes:0-4", "strokes:5-9"
 problem, truth = tasks.unmix(LOW, HIGH, count=6, training=480, sees="mixtures", split="held-out")
@@ -94,7 +94,7 @@ exercises.check("again", again, right=y, mistakes={
 # source 2 the other: nobody told it which, and it might have been the other way round, but it is the same way in every mixture. Why?
 
 # %%
-trace, seen = zoo.recorded("remix-strokes")
+trace, seen = recorded("remix-strokes")
 Player(trace, seen)
 
 # %%

@@ -24,16 +24,16 @@ _HOMES = {
     "Supervised": "separators", "Synthesis": "separators",
     "CnnRegressor": "priors", "DictionaryPrior": "priors", "GanPrior": "priors", "GaussianPrior": "priors",
     "MaskNetwork": "priors", "ScorePrior": "priors",
-    "State": "state", "restore": "state",
-    "Trace": "trace", "record": "trace",
+    "State": "runs", "Trace": "runs", "record": "runs", "recorded": "runs", "restore": "runs",
     "save_gif": "views.gif", "save_page": "views.page",
     "Compare": "widgets", "Explore": "widgets", "Guess": "widgets", "KernelPad": "widgets",
     "Leaderboard": "widgets",
     "LiveRun": "widgets", "Player": "widgets",
     "Posterior": "widgets", "SketchPad": "widgets", "Workbench": "widgets",
 }
-_MODULES = ("bench", "cli", "core", "data", "exercises", "figures", "learning", "metrics", "priors", "separators",
-            "sketch", "state", "tasks", "trace", "views", "widgets", "zoo")
+_MODULES = {name: name for name in ("bench", "cli", "core", "course", "data", "files", "metrics", "priors", "runs",
+                                    "separators", "tasks", "training", "views", "widgets", "zoo")}
+_MODULES |= {"exercises": "course", "figures": "views.figures"}  # short names, for labs
 
 __all__ = ["default_device", "load_prior", *_HOMES, *_MODULES]
 
@@ -42,7 +42,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(f"sepviz.{_HOMES[name]}"), name)
     if name in _MODULES:
-        return importlib.import_module(f"sepviz.{name}")
+        return importlib.import_module(f"sepviz.{_MODULES[name]}")
     raise AttributeError(f"module 'sepviz' has no attribute {name!r}")
 
 

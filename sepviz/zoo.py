@@ -10,10 +10,9 @@ from typing import Any, NoReturn
 import torch
 
 from sepviz import files
-from sepviz.core import LatentModel, ScoreModel, SepvizError, Truth
+from sepviz.core import LatentModel, ScoreModel, SepvizError
 from sepviz.priors import CnnRegressor, DictionaryPrior, GanPrior, MaskNetwork, ScorePrior
 from sepviz.suggest import nearest
-from sepviz.trace import Trace
 
 FOLDER = Path(__file__).parent / "zoo"
 KINDS: dict[str, type] = {"cnn": CnnRegressor, "dictionary": DictionaryPrior, "gan": GanPrior, "mask": MaskNetwork, "score": ScorePrior}
@@ -23,22 +22,6 @@ OFFERS: dict[Any, str] = {ScoreModel: "denoise", LatentModel: "decode"}  # what 
 def names() -> list[str]:
     """The names of the shipped priors."""
     return sorted(path.stem for path in FOLDER.glob("*.safetensors"))
-
-
-def recorded(name: str) -> tuple[Trace, Truth]:
-    """A recorded training that is shipped for the labs, so that nobody waits for it: a trace to play, and the truth of its mixtures.
-
-    Parameters
-    ----------
-    name : str
-        Of the mask whose training it is, for example "egg-strokes-high".
-    """
-    path, known = FOLDER / f"{name}.trace.npz", sorted(path.name.removesuffix(".trace.npz") for path in FOLDER.glob("*.trace.npz"))
-    if not path.is_file():
-        raise SepvizError(f"no recorded training {name!r}: {nearest(name, known)}")
-    truth = files.load_problem([path.with_suffix(".problem.npz")])[1]
-    assert truth is not None
-    return Trace.load(path), truth
 
 
 def card(name: str) -> dict[str, Any]:

@@ -32,10 +32,10 @@ from test_contract import SEPARATORS, gaussian_prior, make_problem, mask_network
 from sepviz import files, metrics, tasks, zoo
 from sepviz.core import Mixing, Problem, SepvizError, Truth
 from sepviz.data import load, read_idx
-from sepviz.priors import checkpoint
+from sepviz.runs.recipe import restore
+from sepviz.runs.trace import Trace
 from sepviz.separators import METHODS
-from sepviz.state import restore
-from sepviz.trace import Trace
+from sepviz.training import checkpoint
 from sepviz.views import export
 
 OLD = Path(__file__).parent / "data_v01"

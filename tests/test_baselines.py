@@ -10,9 +10,10 @@ from sepviz import metrics, tasks, zoo
 from sepviz.core import Problem, SepvizError
 from sepviz.core.mixing import Mixing, convolve
 from sepviz.priors import CnnRegressor, DictionaryPrior
-from sepviz.priors.cnn import train_cnn
-from sepviz.priors.dictionary import fit_convolutive, fit_plain, place, take_off, train_dictionary, update_activations, update_bases
+from sepviz.priors.dictionary import place, take_off, update_activations
 from sepviz.separators import Cnn, ConvNmf, Nmf
+from sepviz.training.cnn import train_cnn
+from sepviz.training.dictionary import fit_convolutive, fit_plain, train_dictionary, update_bases
 
 SHAPE = (1, 12, 12)
 

@@ -6,7 +6,7 @@ import pytest
 from test_trace import Toy, task  # noqa: F401 (task is a fixture)
 
 from sepviz import metrics
-from sepviz.trace import record
+from sepviz.runs.trace import record
 from sepviz.views.page import save_page
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

@@ -41,7 +41,7 @@ live""",
 guess""",
     """guess.reveal(10.0, why="So it is.")""",
     """import torch
-from sepviz import figures
+from sepviz.views import figures
 def gray(a):
     return figures.images({"G(z)": torch.full((1, 1, 8, 8), a)})
 sepviz.Explore(gray, a=(0.0, 1.0, 0.125))""",

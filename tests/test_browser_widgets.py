@@ -8,9 +8,10 @@ import pytest
 import torch
 from test_trace import Toy, task  # noqa: F401 (task is a fixture)
 
-from sepviz import metrics, sketch, tasks
+from sepviz import metrics, tasks
 from sepviz.core import Step, Truth
-from sepviz.trace import Trace, record
+from sepviz.runs.trace import Trace, record
+from sepviz.tasks import drawn as sketch
 from sepviz.views.page import page_of
 from sepviz.widgets import Compare, Guess, Leaderboard, LiveRun, Player, Posterior, SketchPad
 

@@ -12,9 +12,9 @@ import torch
 
 from sepviz import cli, data, files, tasks, zoo
 from sepviz.priors import GanPrior, ScorePrior
+from sepviz.runs.recipe import restore
+from sepviz.runs.trace import Trace, record
 from sepviz.separators import METHODS
-from sepviz.state import restore
-from sepviz.trace import Trace, record
 
 FEW = [word for setting in ("levels=2", "sweeps=3", "cycles=1", "sigma_average=0") for word in ("--set", setting)]
 
@@ -130,7 +130,7 @@ def test_average_needs_no_prior(run, problem):
 
 
 def test_trace_and_page(run, prior, problem):
-    from sepviz.trace import Trace
+    from sepviz.runs.trace import Trace
 
     words = ["separate", problem, "--prior", prior, *FEW, "--chunk", 3, "--trace", "trace.npz", "--html", "player.html"]
     code, out, _ = run(*words)

@@ -11,7 +11,8 @@ import torch
 from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
 
-from sepviz import cli, exercises, files
+from sepviz import cli, files
+from sepviz import course as exercises
 from sepviz.core import SepvizError
 
 LABS = Path(__file__).parents[1] / "notebooks"
@@ -27,7 +28,7 @@ SMALL = '''# ---
 # ---
 
 # %%
-from sepviz import exercises
+from sepviz import course as exercises
 
 # %% [markdown] tags=["exercise"]
 # **Exercise.** What is six by seven, and why?

@@ -11,9 +11,9 @@ from test_trace import Toy, task  # noqa: F401 (task is a fixture)
 
 from sepviz import cli, files, zoo
 from sepviz.core import Mixing, Problem, SepvizError, Step, Truth
-from sepviz.figures import curves
-from sepviz.trace import Trace, record
+from sepviz.runs.trace import Trace, record
 from sepviz.views import export
+from sepviz.views.figures import curves
 from sepviz.views.page import save_page
 
 CELLS = [

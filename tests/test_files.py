@@ -14,11 +14,12 @@ import pytest
 import torch
 from PIL import Image
 
-from sepviz import cli, files, sketch, tasks, zoo
+from sepviz import cli, files, runs, tasks, zoo
 from sepviz.core import Mixing, Problem, SepvizError, Step, Truth
+from sepviz.runs.recipe import restore
+from sepviz.runs.trace import Trace, record
 from sepviz.separators import SsNmf
-from sepviz.state import restore
-from sepviz.trace import Trace, record
+from sepviz.tasks import drawn as sketch
 
 
 @pytest.fixture
@@ -294,7 +295,7 @@ def test_files_of_version_0_1_are_read():
     "name", [path.name.removesuffix(".trace.npz") for path in zoo.FOLDER.glob("*.trace.npz")]
 )
 def test_recorded_trainings_are_read(name):
-    trace, truth = zoo.recorded(name)
+    trace, truth = runs.recorded(name)
     assert trace.sources.shape == truth.sources.shape and bool(torch.isfinite(trace.sources).all())
 
 

@@ -7,7 +7,8 @@ import torch
 from sepviz import zoo
 from sepviz.core import LatentModel, SepvizError
 from sepviz.priors import GanPrior
-from sepviz.priors.gan import discriminator_network, gan_steps, oracle, train_gan
+from sepviz.priors.gan import discriminator_network
+from sepviz.training.gan import gan_steps, oracle, train_gan
 
 TINY = (8, 8, 8)
 

@@ -10,13 +10,14 @@ import torch
 from PIL import Image
 from torch import Generator
 
-from sepviz import learning, separators, tasks, zoo
+from sepviz import separators, tasks, zoo
 from sepviz.core import Examples, Mixing, Problem, SepvizError
-from sepviz.priors import MaskNetwork, checkpoint
-from sepviz.separators import AdversarialMask, Constant, Egg, GloMasking, Mask, Remix, Rpca, SsNmf, Supervised
+from sepviz.priors import MaskNetwork
+from sepviz.separators import AdversarialMask, Constant, Egg, GloMasking, Mask, Remix, Rpca, SsNmf, Supervised, learning
 from sepviz.separators.glo_masking import Codes, into_ball
 from sepviz.separators.remix import unevenness
 from sepviz.separators.ss_nmf import unit, update_activations, update_last
+from sepviz.training import checkpoint, masks
 
 
 @pytest.fixture(scope="module")
@@ -263,10 +264,10 @@ class TestTraining:
 
     def test_a_checkpoint_of_other_examples_is_refused(self, setting, tmp_path):
         problem = setting[0]
-        learning.train(Egg(iterations=1, batch=8), problem, tmp_path / "one.ckpt", 0, ("a",), progress=False)
+        masks.train(Egg(iterations=1, batch=8), problem, tmp_path / "one.ckpt", 0, ("a",), progress=False)
         fewer = problem._replace(examples=problem.examples._replace(observed=problem.examples.observed[:9]))
         with pytest.raises(SepvizError, match=r"examples: observed 16 of .* \(here 9 of 1x32x32"):
-            learning.train(Egg(iterations=1, batch=8), fewer, tmp_path / "one.ckpt", 0, ("a",), progress=False)
+            masks.train(Egg(iterations=1, batch=8), fewer, tmp_path / "one.ckpt", 0, ("a",), progress=False)
 
     def test_a_run_that_was_killed_ends_the_same(self, setting, tmp_path):
         problem, separator = setting[0], Egg(iterations=4, batch=8)
@@ -282,11 +283,11 @@ class TestTraining:
                         torch.rand(5, generator=rng)  # in the middle of the next iteration
                         raise Killed
 
-        whole = learning.train(separator, problem, tmp_path / "whole.ckpt", 0, ("a",), progress=False)
+        whole = masks.train(separator, problem, tmp_path / "whole.ckpt", 0, ("a",), progress=False)
         Dying.__name__ = "Egg"
         with pytest.raises(Killed):
-            learning.train(Dying(iterations=4, batch=8), problem, tmp_path / "half.ckpt", 0, ("a",), progress=False)
-        rest = learning.train(separator, problem, tmp_path / "half.ckpt", 0, ("a",), progress=False)
+            masks.train(Dying(iterations=4, batch=8), problem, tmp_path / "half.ckpt", 0, ("a",), progress=False)
+        rest = masks.train(separator, problem, tmp_path / "half.ckpt", 0, ("a",), progress=False)
         assert torch.equal(rest.step.sources, whole.step.sources) and rest.minutes > 0
         assert [step.index for step in rest.shown] == [0, 1, 2, 3, 4] and rest.shown[0].sources.shape == (4, 2, 1, 32, 32)
 
@@ -298,30 +299,30 @@ class TestTraining:
 
         path = tmp_path / "one.ckpt"
         with pytest.raises(SepvizError, match=r"step 2 .*keeps the run up to iteration 1; take a smaller learning_rate"):
-            learning.train(Diverging(iterations=3, batch=8), setting[0], path, 0, ("a",), progress=False)
+            masks.train(Diverging(iterations=3, batch=8), setting[0], path, 0, ("a",), progress=False)
         assert checkpoint.read(path)["iteration"] == 1
 
     def test_examples_of_one_value_teach_nothing(self, setting, tmp_path):
         black = setting[0]._replace(examples=setting[0].examples._replace(observed=torch.zeros(9, 1, 32, 32)))
         with pytest.raises(SepvizError, match="examples: observed: 9 images all of one value, 0"):
-            learning.train(Egg(iterations=1, batch=8), black, tmp_path / "one.ckpt", 0, ("a",), progress=False)
+            masks.train(Egg(iterations=1, batch=8), black, tmp_path / "one.ckpt", 0, ("a",), progress=False)
 
     def test_a_save_that_fails_does_not_end_the_training(self, setting, tmp_path, monkeypatch, capsys):
         def full(*_):
             raise OSError(errno.ENOSPC, "No space left on device")
 
         monkeypatch.setattr(os, "fsync", full)
-        done = learning.train(Egg(iterations=2, batch=8), setting[0], tmp_path / "one.ckpt", 0, ("a",), progress=False)
+        done = masks.train(Egg(iterations=2, batch=8), setting[0], tmp_path / "one.ckpt", 0, ("a",), progress=False)
         told = capsys.readouterr().err
         assert done.step.index == 2 and told.count("No space left") == told.count("\n") == 1 and not list(tmp_path.iterdir())
 
     def test_a_checkpoint_of_other_data_is_refused(self, setting, tmp_path):
         separator = Constant()
-        learning.train(Egg(iterations=1, batch=8), setting[0], tmp_path / "one.ckpt", 0, ("a",), progress=False)
+        masks.train(Egg(iterations=1, batch=8), setting[0], tmp_path / "one.ckpt", 0, ("a",), progress=False)
         with pytest.raises(SepvizError, match=r"sets a \(here b\)"):
-            learning.train(Egg(iterations=1, batch=8), setting[0], tmp_path / "one.ckpt", 0, ("b",), progress=False)
+            masks.train(Egg(iterations=1, batch=8), setting[0], tmp_path / "one.ckpt", 0, ("b",), progress=False)
         with pytest.raises(SepvizError, match=r"iterations 1 \(here 2\), batch 8 \(here 4\)"):
-            learning.train(Egg(iterations=2, batch=4), setting[0], tmp_path / "one.ckpt", 0, ("a",), progress=False)
+            masks.train(Egg(iterations=2, batch=4), setting[0], tmp_path / "one.ckpt", 0, ("a",), progress=False)
         assert separator.total_steps(setting[0]) == 0
 
     @pytest.mark.parametrize("method", ["egg", "adversarial-mask", "remix", "supervised"])

@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 from sepviz import zoo
 from sepviz.core import SepvizError
 from sepviz.priors import CnnRegressor, DictionaryPrior, GanPrior, MaskNetwork, ScorePrior, checkpoint, score
-from sepviz.priors.cnn import train_cnn
-from sepviz.priors.dictionary import train_dictionary
-from sepviz.priors.score import compile_checked, train_score, validate
+from sepviz.training.cnn import train_cnn
+from sepviz.training.dictionary import train_dictionary
+from sepviz.training.score import compile_checked, train_score, validate
 
 
 def test_gaussian_score_is_the_gradient_of_its_log_prob(gaussian, device):
@@ -450,7 +450,7 @@ def test_the_zoo_is_small_and_every_prior_has_its_card():
 def test_the_strokes_oracle_is_what_its_card_says(device):
     """Other images and half of the starts: the card's figure within three standard errors."""
     from sepviz.data import floats, load
-    from sepviz.priors.gan import oracle
+    from sepviz.training.gan import oracle
 
     images = floats(load("strokes", "test", count=12).images).to(device)
     found = float(oracle(zoo.load("gan-strokes", device), images, starts=4, progress=False).mean())

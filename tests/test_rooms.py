@@ -7,8 +7,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "sepviz"
 # A room imports only rooms before it, anywhere in its source: within functions and for types, too.
-ROOMS = ("core", "suggest", "signals", "data", "files", "kernels", "tasks", "metrics", "priors", "runs", "learning", "separators",
-         "trace", "zoo", "sketch", "state", "figures", "exercises", "views", "widgets", "bench", "cli")
+ROOMS = ("core", "suggest", "data", "files", "tasks", "metrics", "priors", "separators", "zoo", "runs",
+         "training", "views", "widgets", "bench", "course", "cli")
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 

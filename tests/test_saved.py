@@ -14,7 +14,7 @@ from test_trace import Toy
 
 from sepviz import cli, metrics
 from sepviz.core import Mixing, Problem, SepvizError, Truth
-from sepviz.trace import record
+from sepviz.runs.trace import record
 from sepviz.views import export, saved
 from sepviz.widgets import Guess, Player
 

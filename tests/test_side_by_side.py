@@ -10,10 +10,11 @@ import pytest
 import torch
 from test_trace import Toy, task  # noqa: F401 (task is a fixture)
 
-from sepviz import figures, metrics, tasks
+from sepviz import metrics, tasks
 from sepviz.core import Mixing, Problem, Separator, SepvizError, Step, Truth
-from sepviz.state import separator_of
-from sepviz.trace import Trace, record
+from sepviz.runs.recipe import separator_of
+from sepviz.runs.trace import Trace, record
+from sepviz.views import figures
 from sepviz.widgets import Compare, Leaderboard, LiveRun, Player, Posterior, SketchPad, Workbench
 from sepviz.widgets.compare import names_of
 from sepviz.widgets.workbench import choices

@@ -71,7 +71,7 @@ def test_nohup_is_obeyed(tmp_path):
 def test_a_second_signal_does_not_cut_the_saving_short(tmp_path):
     code = """
 import os, signal
-from sepviz import signals
+from sepviz.cli import signals
 with signals.ending_interrupts():
     try:
         os.kill(os.getpid(), signal.SIGTERM)

@@ -8,11 +8,12 @@ import pytest
 import torch
 
 import sepviz
-from sepviz import metrics, sketch
+from sepviz import metrics
 from sepviz.core import Problem, SepvizError
 from sepviz.data import load
+from sepviz.runs.recipe import State, restore, tasks
 from sepviz.separators import Average, Basis, SplitGibbs
-from sepviz.state import State, restore, tasks
+from sepviz.tasks import drawn as sketch
 
 DRAWINGS = json.loads((Path(__file__).parent / "drawings.json").read_text())
 TEXT = "task=separate,dataset=strokes,count=2,seed=4,method=split-gibbs,prior=score-strokes,levels=3,sweeps=1,run=7"

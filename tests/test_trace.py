@@ -13,8 +13,8 @@ from torch import Generator
 
 from sepviz import metrics
 from sepviz.core import Mixing, Problem, Separator, SepvizError, Step, Truth, parameter
+from sepviz.runs.trace import Trace, record
 from sepviz.separators import Average
-from sepviz.trace import Trace, record
 from sepviz.views.gif import save_gif
 from sepviz.views.page import save_page
 

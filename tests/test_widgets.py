@@ -12,9 +12,10 @@ import torch
 from ipywidgets.embed import embed_data
 from test_trace import Toy, stream, task  # noqa: F401 (task is a fixture)
 
-from sepviz import figures, metrics
+from sepviz import metrics
 from sepviz.core import Mixing, Problem, SepvizError, Truth, parameter
-from sepviz.trace import record
+from sepviz.runs.trace import record
+from sepviz.views import figures
 from sepviz.views.packing import make_view, pack_frames, thin
 from sepviz.widgets import Explore, KernelPad, LiveRun, Player
 

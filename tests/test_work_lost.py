@@ -13,8 +13,9 @@ import torch
 
 from sepviz import cli, data, files, tasks, zoo
 from sepviz.core import SepvizError, Step
-from sepviz.priors import CnnRegressor, checkpoint
+from sepviz.priors import CnnRegressor
 from sepviz.separators import Average, Egg
+from sepviz.training import checkpoint
 
 
 @pytest.fixture(autouse=True)
@@ -111,7 +112,7 @@ def test_a_full_disk_at_the_end_keeps_the_run(run, problem, monkeypatch):
 
 
 def test_steps_that_cannot_be_written_do_not_lose_the_result(run, problem, monkeypatch):
-    monkeypatch.setattr("sepviz.trace.Trace.save", lambda self, path, **_: files.write(path, no_space))
+    monkeypatch.setattr("sepviz.runs.trace.Trace.save", lambda self, path, **_: files.write(path, no_space))
     code, out, err = run(*SEPARATE, "--trace", "t.npz", "--html", "p.html")
     assert code == 2 and "out.npz is written, but not its steps: cannot write t.npz: No space left" in err
     assert "out.npz: 5 mixtures" in out and here() == ["out.npz", "p.html", "problem.npz"]

@@ -7,10 +7,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sepviz import files, learning, load_prior, metrics, tasks, zoo
+from sepviz import files, load_prior, metrics, tasks, zoo
 from sepviz.bench import run
 from sepviz.core import Problem, SepvizError, Step
 from sepviz.separators import AdversarialMask, Constant, Egg, Glo, GloMasking, Mask, Remix, Rpca, SsNmf, Supervised
+from sepviz.training import masks
 
 # data set -> direction -> the unseen source and the observed one
 SETTINGS = {
@@ -90,4 +91,4 @@ def last_step(separator: Any, problem: Problem, name: str, options: Any) -> Step
         checkpoint = (options.keep or Path(folder)) / f"{name}-{len(problem.mixtures)}.ckpt"
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
         with files.lock(checkpoint):
-            return learning.train(separator, problem, checkpoint, options.seed, (name,)).step
+            return masks.train(separator, problem, checkpoint, options.seed, (name,)).step

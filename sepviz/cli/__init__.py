@@ -15,8 +15,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from sepviz import signals
-from sepviz.cli import bench, data, demo, exercises, export, lab, mix, score, separate, train
+from sepviz.cli import bench, data, demo, exercises, export, lab, mix, score, separate, signals, train
 from sepviz.cli.common import Commands, Parser, UsageError
 
 

@@ -176,7 +176,7 @@ def _traced(stream: Iterator[Any], separator: Separator, problem: Problem, truth
             arguments: argparse.Namespace) -> Iterator[Any]:
     """Pass the steps on, and at the end write their trace and its page."""
     from sepviz.core import SepvizError, Truth, parameters_of
-    from sepviz.trace import MAX_FRAMES, Recorder, Trace
+    from sepviz.runs.trace import MAX_FRAMES, Recorder, Trace
     from sepviz.views.page import save_page
 
     steps = separator.total_steps(problem)

@@ -15,7 +15,7 @@ from sepviz.cli.common import Commands
 
 if TYPE_CHECKING:
     from sepviz.core import Separator
-    from sepviz.trace import Trace
+    from sepviz.runs.trace import Trace
 
 
 def add(commands: Commands) -> None:
@@ -52,9 +52,10 @@ def fresh_folder(wanted: Path) -> Iterator[Path]:
 
 def _demonstrate(arguments: argparse.Namespace, folder: Path) -> int:
     import sepviz
-    from sepviz import figures, metrics, tasks
+    from sepviz import metrics, tasks
     from sepviz.core import Truth
     from sepviz.separators import Average, Basis, SplitGibbs
+    from sepviz.views import figures
     from sepviz.views.page import save_page
 
     device = common.device_of(arguments.device)

@@ -20,7 +20,7 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """The command."""
-    from sepviz import exercises
+    from sepviz import course as exercises
     from sepviz.core import SepvizError
     from sepviz.suggest import choose
 

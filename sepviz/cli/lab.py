@@ -12,8 +12,7 @@ import sys
 from pathlib import Path
 from urllib.parse import quote
 
-from sepviz import signals
-from sepviz.cli import common
+from sepviz.cli import common, signals
 from sepviz.cli.common import Commands
 
 MANIFEST = ".sepviz-labs.json"

@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _restore(arguments: argparse.Namespace) -> tuple[Problem, Truth]:
     """What ``--state`` says: its mixtures are given back, the rest is put where the options of the command line are."""
     from sepviz.core import SepvizError
-    from sepviz.state import restore
+    from sepviz.runs.recipe import restore
 
     others = ("input", "method", "seed", "preset", "prior", "set", "starts", "weights", "sources", "filter_size", "visible")
     beside = [name for name in others if getattr(arguments, name)]
@@ -110,7 +110,7 @@ def _hint_at_the_mean(path: Path, problem: Problem) -> None:
 def _separate_to(arguments: argparse.Namespace, targets: list[Path], partial_path: Path) -> int:
     from sepviz import files, tasks, zoo
     from sepviz.core import SepvizError, parameters_of, prior_of
-    from sepviz.state import separator_of
+    from sepviz.runs.recipe import separator_of
 
     partial = files.load_partial(partial_path) if partial_path.exists() else None
     side_files = [str(path.resolve()) for path in (arguments.trace, arguments.html) if path is not None]

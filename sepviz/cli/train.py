@@ -90,7 +90,7 @@ def _problem_beside(trace: Path) -> Path:
 def _train_to(arguments: argparse.Namespace, out: Path, checkpoint: Path) -> int:
     from sepviz import files, zoo
     from sepviz.core import SepvizError
-    from sepviz.priors.checkpoint import kept, read
+    from sepviz.training.checkpoint import kept, read
 
     if checkpoint.exists():
         read(checkpoint)  # now, not after the images are drawn
@@ -134,10 +134,11 @@ def learn_prior(arguments: argparse.Namespace, name: str, checkpoint: Path) -> t
 
 def _learn_mask(arguments: argparse.Namespace, name: str, checkpoint: Path) -> tuple[Any, ...]:
     """What learns from mixtures: a mask network, by a method's steps; how to write these, if asked."""
-    from sepviz import files, learning, metrics, tasks
+    from sepviz import files, metrics, tasks
     from sepviz.core import Problem, Truth, parameters_of
-    from sepviz.state import separator_of
-    from sepviz.trace import Trace
+    from sepviz.runs.recipe import separator_of
+    from sepviz.runs.trace import Trace
+    from sepviz.training import masks
 
     separator: Any = separator_of(arguments.model, arguments.preset, arguments.set, None, common.device_of(arguments.device))
     unseen = "strokes:0-4" if arguments.unseen is None else arguments.unseen
@@ -147,12 +148,12 @@ def _learn_mask(arguments: argparse.Namespace, name: str, checkpoint: Path) -> t
                                  training=arguments.training or (25_000 if sees == "mixtures" else 12_000),
                                  size=arguments.size, invert=arguments.invert,
                                  device=common.device_of(arguments.device))
-    done = learning.train(separator, problem, checkpoint, arguments.seed, (unseen, observed), progress=sys.stderr.isatty())
+    done = masks.train(separator, problem, checkpoint, arguments.seed, (unseen, observed), progress=sys.stderr.isatty())
     step = done.step
     beside: list[tuple[Path, Callable[[Path], Path]]] = []
     if arguments.trace:
-        few = Problem(problem.mixtures[:learning.SHOWN].cpu(), problem.mixing)
-        true = Truth(truth.sources[:learning.SHOWN].cpu())
+        few = Problem(problem.mixtures[:masks.SHOWN].cpu(), problem.mixing)
+        true = Truth(truth.sources[:masks.SHOWN].cpu())
         trace = Trace(few, done.shown, type(separator).__name__, parameters_of(separator),
                       arguments.seed, 60 * done.minutes)
         beside = [(arguments.trace, trace.save), (_problem_beside(arguments.trace),
@@ -176,7 +177,7 @@ def _train_score(learned: Dataset, held_out: Tensor, checkpoint: Path, name: str
                  arguments: argparse.Namespace) -> tuple[Any, dict, list[str]]:
     from sepviz import zoo
     from sepviz.core import SepvizError
-    from sepviz.priors.score import train_score
+    from sepviz.training.score import train_score
 
     start = zoo.load(arguments.start) if arguments.start else None
     if start is not None and zoo.kind_of(start) != "score":
@@ -196,8 +197,9 @@ def _held_out(figure: dict[str, Any], what: str) -> str:
 
 def _train_gan(learned: Dataset, held_out: Tensor, checkpoint: Path, name: str,
                arguments: argparse.Namespace) -> tuple[Any, dict, list[str]]:
-    from sepviz.priors.gan import PRESETS, train_gan
+    from sepviz.priors.gan import PRESETS
     from sepviz.suggest import choose
+    from sepviz.training.gan import train_gan
 
     widths = PRESETS[choose("preset of gan", arguments.preset or "paper", PRESETS)]
     prior, card = train_gan(learned.images, held_out, checkpoint, iterations=arguments.iterations or 10_000, seed=arguments.seed, name=name,
@@ -207,7 +209,7 @@ def _train_gan(learned: Dataset, held_out: Tensor, checkpoint: Path, name: str,
 
 def _train_nmf(learned: Dataset, held_out: Tensor, checkpoint: Path, name: str,
                arguments: argparse.Namespace) -> tuple[Any, dict, list[str]]:
-    from sepviz.priors.dictionary import train_dictionary
+    from sepviz.training.dictionary import train_dictionary
 
     prior, card = train_dictionary(learned.images, learned.labels, held_out, reach=2 if arguments.model == "conv-nmf" else 0,
                                    iterations=arguments.iterations, seed=arguments.seed, name=name,
@@ -217,7 +219,7 @@ def _train_nmf(learned: Dataset, held_out: Tensor, checkpoint: Path, name: str,
 
 def _train_cnn(learned: Dataset, held_out: Tensor, checkpoint: Path, name: str,
                arguments: argparse.Namespace) -> tuple[Any, dict, list[str]]:
-    from sepviz.priors.cnn import train_cnn
+    from sepviz.training.cnn import train_cnn
 
     prior, card = train_cnn(learned.images, held_out, checkpoint, iterations=arguments.iterations or 3000, seed=arguments.seed, name=name,
                             progress=sys.stderr.isatty())

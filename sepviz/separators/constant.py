@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from sepviz.core import Problem, Separator, Step, parameter
-from sepviz.learning import check_pair
+from sepviz.separators.learning import check_pair
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from sepviz import learning
 from sepviz.core import Problem, SepvizError, Step, parameter
 from sepviz.priors.gan import GanPrior
+from sepviz.separators import learning
 from sepviz.separators.constant import in_proportion, shared_out
 
 BETAS = (0.5, 0.999)  # Adam's

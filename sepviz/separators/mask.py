@@ -9,8 +9,8 @@ from typing import ClassVar
 from torch import Generator
 
 from sepviz.core import Problem, Separator, Step
-from sepviz.learning import check_pair
 from sepviz.priors.mask import MaskNetwork
+from sepviz.separators.learning import check_pair
 
 
 @dataclass(frozen=True)

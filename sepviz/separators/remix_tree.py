@@ -9,8 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from sepviz import learning
 from sepviz.core import Examples, Mixing, Problem, Separator, SepvizError, Step, parameter
+from sepviz.separators import learning
 from sepviz.separators.remix import Remix, unmix
 
 

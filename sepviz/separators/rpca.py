@@ -9,8 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from sepviz import learning
 from sepviz.core import Problem, Separator, Step, parameter
+from sepviz.separators import learning
 
 LARGEST = 1e7  # growth of mu, as in Lin et al.
 

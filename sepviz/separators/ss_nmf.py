@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Generator, Tensor
 
-from sepviz import learning
 from sepviz.core import Problem, SepvizError, Step, parameter
+from sepviz.separators import learning
 from sepviz.separators.constant import in_proportion, shared_out
 
 TINY = 1e-9

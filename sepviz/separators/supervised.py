@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Generator, Tensor
 
-from sepviz import learning
 from sepviz.core import Problem, Step, parameter
 from sepviz.priors.mask import NETWORKS, MaskNetwork
+from sepviz.separators import learning
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ from sepviz.views.saved import SHOWN
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
-    from sepviz.trace import Trace
+    from sepviz.runs.trace import Trace
     from sepviz.views.packing import View
 
 CELL_LIMIT = 600  # seconds of a cell that is run
@@ -250,7 +250,7 @@ def _thumbnail(picture: Any, width: int = 640) -> bytes:
 
 def _run_page(path: Path) -> Page:
     from sepviz import metrics
-    from sepviz.trace import Trace
+    from sepviz.runs.trace import Trace
     from sepviz.views.packing import pack_for_page
 
     trace = Trace.load(path)

@@ -16,7 +16,7 @@ from sepviz.core import Problem, SepvizError, Step, Truth
 from sepviz.views.packing import make_view, matching, psnrs
 
 if TYPE_CHECKING:
-    from sepviz.trace import Trace
+    from sepviz.runs.trace import Trace
 
 FRAMES = 100
 GAP = 6

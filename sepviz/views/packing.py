@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 
 from sepviz import metrics
 from sepviz.core import Problem, SepvizError, Step, Truth
-from sepviz.trace import Trace
+from sepviz.runs.trace import Trace
 
 ITEMS = 8  # mixtures of one player
 BUDGET = 16 * 2**20  # bytes of frames of one player; a saved notebook holds them

@@ -11,7 +11,7 @@ from typing import Any
 
 from sepviz import files
 from sepviz.core import Truth
-from sepviz.trace import Trace
+from sepviz.runs.trace import Trace
 from sepviz.views import assets
 from sepviz.views.packing import pack_for_page
 

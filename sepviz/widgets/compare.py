@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from sepviz import metrics
 from sepviz.core import SepvizError, Step, Truth
-from sepviz.trace import Trace
+from sepviz.runs.trace import Trace
 from sepviz.views import assets
 from sepviz.views.packing import BUDGET, make_view, matching, pack_frames, pack_static, thin
 from sepviz.widgets.still import Still

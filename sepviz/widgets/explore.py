@@ -10,8 +10,8 @@ import ipywidgets
 from matplotlib.figure import Figure
 from PIL import Image
 
-from sepviz import figures
 from sepviz.core import SepvizError, one_line
+from sepviz.views import figures
 from sepviz.widgets.shield import ShieldedBox
 from sepviz.widgets.still import Still
 

@@ -11,7 +11,7 @@ import traitlets
 
 from sepviz import metrics, separators
 from sepviz.core import SepvizError, Truth
-from sepviz.trace import Trace
+from sepviz.runs.trace import Trace
 from sepviz.views import assets
 from sepviz.views.packing import (
     first,

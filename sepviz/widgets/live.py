@@ -16,8 +16,8 @@ import traitlets
 
 from sepviz.core import Problem, Separator, SepvizError, Step, Truth, check_parameters, one_line, parameters_of, values_of
 from sepviz.runs import Run
-from sepviz.state import State
-from sepviz.trace import LIMIT, MAX_FRAMES, Recorder, Trace
+from sepviz.runs.recipe import State
+from sepviz.runs.trace import LIMIT, MAX_FRAMES, Recorder, Trace
 from sepviz.views import assets
 from sepviz.views.packing import make_view, matching, pack_frames, pack_static, thin
 from sepviz.widgets.still import Still

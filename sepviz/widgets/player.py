@@ -8,7 +8,7 @@ import anywidget
 import traitlets
 
 from sepviz.core import SepvizError, Step, Truth
-from sepviz.trace import Trace
+from sepviz.runs.trace import Trace
 from sepviz.views import assets
 from sepviz.views.packing import make_view, pack
 from sepviz.widgets.still import Still

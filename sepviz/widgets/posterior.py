@@ -10,7 +10,7 @@ import traitlets
 
 from sepviz import metrics
 from sepviz.core import SepvizError, Truth
-from sepviz.trace import Trace
+from sepviz.runs.trace import Trace
 from sepviz.views import assets
 from sepviz.views.packing import ITEMS, make_view, pack_frames, pack_static, thin
 from sepviz.widgets.still import Still

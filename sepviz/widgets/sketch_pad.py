@@ -12,8 +12,8 @@ import traitlets
 
 from sepviz.core import Problem, SepvizError, Truth, one_line
 from sepviz.data import NAMES, load
-from sepviz.sketch import PEN, Stroke, decode, encode, image_of
-from sepviz.state import State, restore
+from sepviz.runs.recipe import State, restore
+from sepviz.tasks.drawn import PEN, Stroke, decode, encode, image_of
 from sepviz.views import assets
 from sepviz.views.packing import make_view, pack_static
 from sepviz.widgets.still import Still
@@ -24,7 +24,7 @@ MOST = 4  # sources of one pad
 class SketchPad(Still, anywidget.AnyWidget):
     """Draw sources with mouse, pen, finger or keyboard, or pick them from a data set; see their mixture at once.
 
-    Drawings are sized and centred as the digits are that the priors know (`sepviz.sketch.draw`). Weights, noise, the pen, a 5x5
+    Drawings are sized and centred as the digits are that the priors know (`sepviz.tasks.drawn.draw`). Weights, noise, the pen, a 5x5
     filter to paint and a hidden lower half are beside them.
 
     Parameters
@@ -49,7 +49,7 @@ class SketchPad(Still, anywidget.AnyWidget):
 
     _esm, _css = assets.code_of("sepviz.widgets.sketch_pad.SketchPad")
     strokes: traitlets.List = traitlets.List().tag(sync=True)  # of each pad; the browser's
-    sources: traitlets.List = traitlets.List().tag(sync=True)  # of each pad, as `sepviz.sketch.drawn` wants them; "" for an empty one
+    sources: traitlets.List = traitlets.List().tag(sync=True)  # of each pad, as `sepviz.tasks.drawn.drawn` wants them; "" for an empty one
     options: traitlets.Dict = traitlets.Dict().tag(sync=True)
     shown: traitlets.Dict = traitlets.Dict().tag(sync=True)
     names: traitlets.List = traitlets.List().tag(sync=True)

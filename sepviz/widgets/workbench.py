@@ -15,9 +15,9 @@ import torch
 from sepviz import zoo
 from sepviz.core import Problem, Separator, SepvizError, Truth, one_line
 from sepviz.data import NAMES
+from sepviz.runs.recipe import State, restore, separator_of
+from sepviz.runs.trace import Trace
 from sepviz.separators import METHODS
-from sepviz.state import State, restore, separator_of
-from sepviz.trace import Trace
 from sepviz.widgets.compare import RUNS, Compare
 from sepviz.widgets.live import LiveRun
 from sepviz.widgets.shield import ShieldedBox

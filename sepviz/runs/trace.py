@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from sepviz import files
 from sepviz.core import ORDERS, Mixing, Problem, Separator, SepvizError, Step, Truth, parameters_of, shown
-from sepviz.runs import Run, generator, in_full
+from sepviz.runs.run import Run, generator, in_full
 
 FORMAT = 1  # of saved files; another number is refused
 MAX_FRAMES = 200  # that `record` keeps when it may choose

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from sepviz import metrics
 from sepviz.core import Problem, SepvizError, Truth
-from sepviz.trace import Trace
+from sepviz.runs.trace import Trace
 
 RESIDUAL_COLORS = "PuOr_r"  # purple below 0, white, orange above: as in the widgets, orange adds
 FINEST = 0.01  # no scale of signed pictures is finer: rounding would be painted in full colours

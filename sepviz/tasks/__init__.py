@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sepviz import kernels as filters_of
 from sepviz.core import SEES, Examples, Mixing, Problem, SepvizError, Truth, check_whole
 from sepviz.core.mixing import top_half
+from sepviz.tasks import filters as filters_of
 
 PROTOCOLS = {
     "agnostic": "every source from any class",

@@ -2,7 +2,7 @@
 
     task=separate,dataset=strokes,count=3,seed=4,method=basis,prior=score-strokes,delta=3e-05,run=0
 
-What stands before ``method`` are the arguments of a task of `sepviz.tasks` (or `sepviz.sketch.drawn`), what stands after it the
+What stands before ``method`` are the arguments of a task of `sepviz.tasks` (or `sepviz.tasks.drawn.drawn`), what stands after it the
 prior and the parameters that are not the method's own defaults; ``run`` is the seed of the run. A shell needs no quotes for it.
 """
 
@@ -180,8 +180,8 @@ def restore(text: str) -> State:
 
 def tasks() -> dict[str, Callable[..., tuple[Problem, Truth]]]:
     """What can make a mixture, by name."""
-    from sepviz import sketch
     from sepviz import tasks as made
+    from sepviz.tasks import drawn as sketch
 
     return {**made.TASKS, "unmix": made.unmix, "drawn": sketch.drawn}
 

@@ -1,0 +1,1 @@
+"""Training: one loop, checkpoints, and a short file for each kind of prior."""
