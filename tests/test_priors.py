@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 
 from sepviz import zoo
 from sepviz.core import SepvizError
-from sepviz.priors import CnnRegressor, DictionaryPrior, GanPrior, MaskNetwork, ScorePrior, checkpoint, score
+from sepviz.priors import CnnRegressor, DictionaryPrior, GanPrior, MaskNetwork, ScorePrior, score
+from sepviz.training import checkpoint
 from sepviz.training.cnn import train_cnn
 from sepviz.training.dictionary import train_dictionary
 from sepviz.training.score import compile_checked, train_score, validate
