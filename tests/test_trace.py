@@ -35,7 +35,7 @@ class Toy(Separator):
         return self.count
 
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
-        mixtures, mixing, _ = problem
+        mixtures, mixing, *_ = problem
         if start is None:
             sources = torch.rand((len(mixtures), mixing.count, *mixtures.shape[1:]), generator=rng)
             yield Step(0, "start", sources.clone(), info={"sigma": 1.0})

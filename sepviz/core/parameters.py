@@ -1,4 +1,4 @@
-"""The parameters of a method: what each means, and which values no run can use."""
+"""The parameters of a method: what each means, and which values are allowed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ from typing import Any
 from sepviz.core.errors import SepvizError, shown
 
 
+def is_whole(value: object) -> bool:
+    """Whether a value is a whole number, NumPy's too; True and False are none."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
 def check_whole(**values: object) -> None:
     """Refuse what is no whole number."""
     for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        if not is_whole(value):
             raise SepvizError(f"{name} {shown(value)}: want a whole number")
 
 
@@ -24,7 +29,11 @@ def parameter(default: Any, meaning: str, *, low: float | None = None, high: flo
 
 
 def check_parameters(separator: Any) -> None:
-    """Refuse numbers that no run can use: not finite, not positive (or negative, where 0 is allowed), or beyond a million."""
+    """Refuse parameters that no run can use.
+
+    Numbers must be finite, positive (or 0, where the field's ``low`` is 0), at least 1e-9 and at
+    most a million; words must be among the field's ``choices``.
+    """
     for field in dataclasses.fields(separator):
         value: Any = getattr(separator, field.name)
         low, choices = field.metadata.get("low"), field.metadata.get("choices")
@@ -32,16 +41,19 @@ def check_parameters(separator: Any) -> None:
             raise SepvizError(f"{field.name} {shown(value)}: choose one of {', '.join(choices)}")
         if low is None or isinstance(value, bool):
             continue
+        meaning = field.metadata["meaning"]
         whole = isinstance(field.default, int)
         number: Any = numbers.Integral if whole else numbers.Real  # NumPy's too
         if not isinstance(value, number):
             raise SepvizError(f"{field.name} {shown(value)}: want a {'whole ' * whole}number "
-                              f"({field.metadata['meaning']})")
+                              f"({meaning})")
         if not (value > 0 or value == low == 0) or not value <= 1e6 or 0 < value < 1e-9:
-            raise SepvizError(f"{field.name} {value}: want a number {'of at least' if low == 0 else 'above'} 0, "
-                              f"for example {low:g} to {field.metadata['high']:g} ({field.metadata['meaning']})")
-    if getattr(separator, "sigma_max", 1) < getattr(separator, "sigma_min", 0):
-        raise SepvizError(f"sigma_max {separator.sigma_max:g} is below sigma_min {separator.sigma_min:g}: noise must fall")
+            raise SepvizError(f"{field.name} {value}: want a number "
+                              f"{'of at least' if low == 0 else 'above'} 0, "
+                              f"for example {low:g} to {field.metadata['high']:g} ({meaning})")
+    highest, lowest = getattr(separator, "sigma_max", 1), getattr(separator, "sigma_min", 0)
+    if highest < lowest:
+        raise SepvizError(f"sigma_max {highest:g} is below sigma_min {lowest:g}: noise must fall")
 
 
 def values_of(separator: Any) -> dict[str, Any]:

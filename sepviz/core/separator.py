@@ -1,4 +1,4 @@
-"""What a method is, and what it may ask of a prior."""
+"""The contract of a method, and what it may ask of a prior."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sepviz.core.parameters import check_parameters
 from sepviz.core.problem import Problem
 from sepviz.core.step import NOTHING, Step
 
-# How a method orders the sources that it gives, and so which orders a score may try.
+# The order of the sources that a method gives, and so which permutations a score may try.
 ORDERS = {
     "each": "each mixture in its own best order",  # the sources are alike, one prior for all
     "set": "all mixtures in the one best order",  # alike in all mixtures, but which is which?
@@ -24,35 +24,42 @@ class ScoreModel(Protocol):
     """A prior that knows its noisy versions, p_sigma = p * N(0, sigma^2)."""
 
     @property
-    def image_shape(self) -> tuple[int, int, int]: ...  # (C, H, W)
-    def denoise(self, x: Tensor, sigma: float | Tensor) -> Tensor: ...  # E[clean | x], (N, C, H, W)
-    def variance(self, clean: Tensor, sigma: float) -> Tensor: ...  # Var[clean | x] per pixel, given what `denoise` gave
-    def score(self, x: Tensor, sigma: float | Tensor) -> Tensor: ...  # grad log p_sigma(x)
+    def image_shape(self) -> tuple[int, int, int]:
+        """The only shape (C, H, W) that it takes."""
+    def denoise(self, x: Tensor, sigma: float | Tensor) -> Tensor:
+        """``E[clean | x]`` for x (N, C, H, W)."""
+    def variance(self, clean: Tensor, sigma: float) -> Tensor:
+        """``Var[clean | x]`` of every number, given what `denoise` gave."""
+    def score(self, x: Tensor, sigma: float | Tensor) -> Tensor:
+        """``grad log p_sigma(x)``."""
 
 
 @runtime_checkable
 class LatentModel(Protocol):
-    """A prior that decodes latent vectors, z ~ N(0, 1)."""
+    """A prior that decodes latents, z ~ N(0, 1)."""
 
     @property
-    def image_shape(self) -> tuple[int, int, int]: ...  # (C, H, W)
+    def image_shape(self) -> tuple[int, int, int]:
+        """The only shape (C, H, W) that it makes."""
     @property
-    def latent_size(self) -> int: ...
-    def decode(self, z: Tensor) -> Tensor: ...  # (..., latent_size) -> (..., C, H, W), with gradients
+    def latent_size(self) -> int:
+        """The length of a latent."""
+    def decode(self, z: Tensor) -> Tensor:
+        """Latents (..., latent_size) -> (..., C, H, W), with gradients."""
 
 
 class Separator:
     """A method: a frozen dataclass whose fields are its parameters, each a `parameter`.
 
-    A field ``prior`` holds the prior, where the method has one. The rest of what a reader needs is
-    here, so that nobody has to ask whether a method has it.
+    A field ``prior`` holds the prior, where the method has one. A method defines `total_steps` and
+    `steps`, and sets the class variables below where their defaults are not right for it.
     """
 
     assumes: ClassVar[str] = ""  # one sentence, for the leaderboard
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = NOTHING  # named parameters
     order: ClassVar[str] = "each"  # of its sources, a key of `ORDERS`
-    sees: ClassVar[str | None] = None  # what it learns from, a key of `SEES`; None: it needs no examples
-    handles: ClassVar[Mapping[str, bool]] = NOTHING  # arguments of `Mixing.check`: unknown filters, hidden parts
+    sees: ClassVar[str | None] = None  # the examples it learns from, a key of `SEES`; None: none
+    handles: ClassVar[Mapping[str, bool]] = NOTHING  # `Mixing.check`: solves_filters, fills_in
     leaves: ClassVar[bool] = False  # whether a run leaves a network for new mixtures, see `trained`
 
     def check(self, problem: Problem) -> None:
@@ -65,7 +72,8 @@ class Separator:
         """
         check_parameters(self)
         prior = prior_of(self)
-        problem.mixing.check(problem.mixtures, takes(prior), prior=prior, **self.handles)
+        problem.mixing.check(problem.mixtures, takes(prior), prior=prior, medium=problem.medium,
+                             **self.handles)
 
     def total_steps(self, problem: Problem) -> int:
         """The number of steps after step 0, the same for any number of mixtures."""
@@ -79,7 +87,7 @@ class Separator:
         raise NotImplementedError(f"{type(self).__name__}.steps")
 
     def trained(self, step: Step, image_shape: Sequence[int], name: str = "") -> Any:
-        """The network of a step, ready to separate other mixtures with, of a method that ``leaves`` one."""
+        """The network of a step, to separate other mixtures with; the method ``leaves`` it."""
         raise NotImplementedError(f"{type(self).__name__} leaves no network")
 
 
@@ -89,11 +97,11 @@ def prior_of(separator: Separator) -> Any:
 
 
 def takes(prior: Any) -> tuple[int, int, int] | None:
-    """The (C, H, W) that a prior is limited to; None where it is to none, or says by itself what it cannot take."""
+    """The only (C, H, W) that a prior takes; None where it takes any, or checks shapes itself."""
     return None if hasattr(prior, "mask") else getattr(prior, "image_shape", None)
 
 
 def folded(prior: LatentModel) -> LatentModel:
-    """The prior in its fastest form that gives the same images: `GanPrior.folded` where it has one."""
+    """The prior in its fastest form that gives the same images, see `GanPrior.folded`."""
     fold = getattr(prior, "folded", None)
     return prior if fold is None else fold()

@@ -15,21 +15,29 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 class Step(NamedTuple):
     """One moment of a run: enough to look at, and enough to go on from.
 
-    Tensors are detached, and never those that the method goes on to change.
+    Tensors are detached, and the method never changes them afterwards.
+
+    - ``stage`` is for people: "sigma 0.36".
+    - ``shown`` holds layers of the sources' shape: "prior_force", "data_force", "noise".
+    - ``results`` holds what was found beside the sources: "filters" (B, K, h, w), "start_error"
+      (B, starts), ...
+    - ``state`` holds what the method needs to go on from here; nobody else reads it.
+    - ``info`` holds figures: "sigma", "residual" (RMS), "evaluations" (per source, so far), ...
     """
 
     index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs of a step
-    stage: str  # for people: "sigma 0.36"
+    stage: str
     sources: Tensor  # (B, K, C, H, W)
-    shown: Mapping[str, Tensor] = NOTHING  # layers to look at, of the sources' shape: "prior_force", "data_force", "noise"
-    results: Mapping[str, Tensor] = NOTHING  # found beside the sources: "filters" (B, K, h, w), "start_error" (B, starts), ...
-    state: Mapping[str, Tensor] = NOTHING  # what the method needs to go on from here; nobody else reads it
-    info: Mapping[str, float] = NOTHING  # "sigma", "residual" (RMS), "evaluations" (per source, so far), ...
+    shown: Mapping[str, Tensor] = NOTHING
+    results: Mapping[str, Tensor] = NOTHING
+    state: Mapping[str, Tensor] = NOTHING
+    info: Mapping[str, float] = NOTHING
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> Step:
         """The step with every tensor changed: copied, moved, rounded."""
-        shown, results, state = ({name: change(value) for name, value in getattr(self, group).items()} for group in GROUPS)
-        return self._replace(sources=change(self.sources), shown=shown, results=results, state=state, info=dict(self.info))
+        groups: Any = {group: {name: change(value) for name, value in getattr(self, group).items()}
+                       for group in GROUPS}
+        return self._replace(sources=change(self.sources), info=dict(self.info), **groups)
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Every tensor beside the sources, by "GROUP/NAME"."""

@@ -66,7 +66,7 @@ class Basis(Separator):
 
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
         """Yield step 0 (uniform noise), then every Langevin step; from ``start``, those after it."""
-        mixtures, mixing, _ = problem
+        mixtures, mixing, *_ = problem
         self.check(problem)
         if start is None:
             batch, *image = mixtures.shape

@@ -34,7 +34,7 @@ class Cnn(Separator):
 
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
         """Yield the one step there is; nothing from a start."""
-        mixtures, mixing, _ = problem
+        mixtures, mixing, *_ = problem
         self.check(problem)
         if start is None:
             sources = self.prior.regress(mixtures / mixing.weights[0])[:, None]

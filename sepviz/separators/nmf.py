@@ -45,7 +45,7 @@ class Nmf(Separator):
 
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
         """Yield step 0 (random activations), then every update; ``state["activations"]`` (B, classes, bases of each, places)."""
-        mixtures, mixing, _ = problem
+        mixtures, mixing, *_ = problem
         self.check(problem)
         atoms, flat = self.prior.atoms(), mixtures.clamp_min(0).flatten(1)
         visible = None if mixing.visible is None else mixing.visible.to(flat).expand(mixtures.shape[1:]).flatten()

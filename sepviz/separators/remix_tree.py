@@ -47,7 +47,7 @@ class RemixTree(Separator):
 
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
         """Yield step 0 (all in the first source), then every epoch; ``info["gap"]`` at a split's end is what the stop test saw."""
-        mixtures, mixing, _ = problem
+        mixtures, mixing, *_ = problem
         self.check(problem)
         weight = mixing.weights[0]
         mixed = learning.examples_of(problem, self.sees).mixtures / weight

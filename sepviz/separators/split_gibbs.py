@@ -82,7 +82,7 @@ class SplitGibbs(Separator):
 
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
         """Yield step 0 (equal shares), every sweep, and the answer; from ``start``, those after it."""
-        mixtures, mixing, _ = problem
+        mixtures, mixing, *_ = problem
         self.check(problem)
         if start is None:
             batch, *image = mixtures.shape

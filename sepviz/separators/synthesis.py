@@ -93,7 +93,7 @@ class Synthesis(Separator):
         ``state["alive"]`` (B, alive) are the numbers of those that still run. ``info["evaluations"]`` are the
         images decoded for a mixture that is alone, per source: the whole bank's and every iteration's.
         """
-        mixtures, mixing, _ = problem
+        mixtures, mixing, *_ = problem
         self.check(problem)
         prior = folded(self.prior)
         size = mixing.filter_size
@@ -193,7 +193,7 @@ class Synthesis(Separator):
 
     def _draw(self, problem: Problem, prior: LatentModel, rng: Generator) -> dict[str, Tensor]:
         """Latents, filter taps (K, h w) and Adam's moments of every start."""
-        mixtures, mixing, _ = problem
+        mixtures, mixing, *_ = problem
         shape = (len(mixtures), self.starts, mixing.count)
         if self.bank:
             z = torch.randn((self._banked(mixing), self.prior.latent_size), generator=rng,
