@@ -624,7 +624,7 @@ def test_train_a_baseline_and_use_it(run, fails, few_images, model, figure):
 
 
 def test_train_a_mask_and_use_it(run, fails, few_images, monkeypatch):
-    monkeypatch.setattr("sepviz.tasks.HELD_OUT", 10)
+    monkeypatch.setattr("sepviz.tasks.unmixing.HELD_OUT", 10)
     fails(["--dataset is not for egg", "--unseen"], "train", "egg", "--dataset", "strokes")
     fails(["--unseen is not for gan"], "train", "gan", "--unseen", "strokes:0-4")
     fails(["strokes:0-x", "0-4"], "train", "egg", "--unseen", "strokes:0-x")
@@ -649,7 +649,7 @@ def test_train_a_mask_and_use_it(run, fails, few_images, monkeypatch):
 def test_train_a_mask_goes_on_after_a_stop(run, few_images, monkeypatch):
     from sepviz.separators import Egg
 
-    monkeypatch.setattr("sepviz.tasks.HELD_OUT", 10)
+    monkeypatch.setattr("sepviz.tasks.unmixing.HELD_OUT", 10)
     whole = Egg.steps
 
     def stopped(self, problem, rng, start=None):

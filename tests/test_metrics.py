@@ -176,7 +176,7 @@ def test_parts_give_what_the_whole_gives(monkeypatch):
     estimates = (0.7 * sources + 0.3 * images(sources.shape, 13)).flip(1)
     filters = images((5, 2, 5, 5), 14)
     whole = metrics.summarize(estimates, sources), metrics.align(estimates, sources, filters)
-    monkeypatch.setattr(metrics, "PIXELS", 1)
+    monkeypatch.setattr(metrics.matching, "AT_ONCE", 1)
     parts = metrics.summarize(estimates, sources), metrics.align(estimates, sources, filters)
     assert parts[0][:-2] == pytest.approx(whole[0][:-2], abs=1e-9)
     for one, other in zip(parts[1], whole[1], strict=True):

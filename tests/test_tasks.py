@@ -192,7 +192,7 @@ def test_blind_sums_of_one_set_hold_no_image_twice(sets):
 
 def test_the_smaller_set_keeps_its_only_image():
     pools = [torch.arange(2), torch.tensor([0])]
-    found = tasks._no_image_twice(
+    found = tasks.pools.no_image_twice(
         torch.tensor([[0, 0]]), pools, [torch.tensor([0, 1]), torch.tensor([0])], "x"
     )
     assert found.tolist() == [[1, 0]]
@@ -228,7 +228,7 @@ def test_classes_that_cannot_be(text, words):
     [("0-4", [0, 1, 2, 3, 4]), ("9, 5,7", [5, 7, 9]), ("007", [7]), ("0-2,8-9", [0, 1, 2, 8, 9])],
 )
 def test_classes_as_they_are_written(text, wanted):
-    assert tasks._classes(f"strokes:{text}", text) == wanted
+    assert tasks.unmixing.classes_of(f"strokes:{text}", text) == wanted
 
 
 def test_counts_are_bounded():

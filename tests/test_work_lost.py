@@ -176,7 +176,7 @@ def count(function):
 
 
 def test_the_steps_of_a_training_come_with_its_weights_or_not_at_all(run, few_images, monkeypatch):
-    monkeypatch.setattr("sepviz.tasks.HELD_OUT", 10)
+    monkeypatch.setattr("sepviz.tasks.unmixing.HELD_OUT", 10)
     words = ["train", "egg", "--training", 20, "--set", "iterations=1", "--set", "batch=8", "--trace", "run.npz"]
     save, refused = files.write_all, ["run.problem.npz", "egg.safetensors"]
     for name in refused:

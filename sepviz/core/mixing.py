@@ -81,6 +81,10 @@ def _sources(count: Any) -> int:
     return int(count)
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
 def _checked_weights(given: Any) -> tuple[float, ...]:
     """Weights of any kind of numbers as floats."""
     weights = given.tolist() if hasattr(given, "tolist") else given
@@ -88,9 +92,8 @@ def _checked_weights(given: Any) -> tuple[float, ...]:
         raise SepvizError(f"weights {shown(given)}: want a number for each source, (1.0,) for one")
     if not weights:
         raise SepvizError("weights are empty: a mixture needs at least one source")
-    plain: list[Any] = [one.item() if getattr(one, "ndim", None) == 0 else one for one in weights]
-    if any(isinstance(weight, bool) or not isinstance(weight, numbers.Real)
-           or not 1e-6 <= abs(weight) <= 1e6 for weight in plain):
+    plain = [one.item() if getattr(one, "ndim", None) == 0 else one for one in weights]
+    if not all(_is_number(weight) and 1e-6 <= abs(weight) <= 1e6 for weight in plain):
         raise SepvizError(f"weights {shown(tuple(plain))}: each must be a finite number, not 0, "
                           "and of size 1e-6 to 1e6")
     return tuple(float(weight) for weight in plain)

@@ -1,4 +1,4 @@
-"""Mixtures of one's own: pen strokes that look like the data the priors know, mixed like any others."""
+"""Mixtures of pen strokes, drawn to look like the data that the priors know."""
 
 from __future__ import annotations
 
@@ -12,23 +12,25 @@ import torch
 from torch import Tensor
 
 from sepviz.core import Mixing, Problem, SepvizError, Truth, shown
+from sepviz.core.mixing import top_half
 from sepviz.data import NAMES, floats, load
 from sepviz.data.strokes import BOX, SIZE, ink_of
-from sepviz.tasks import hide, mixing_of, top_half, with_noise
+from sepviz.tasks.images import MOST_SOURCES, with_noise
+from sepviz.tasks.mixed import hide, mixing_of
 
-Stroke = Sequence[Sequence[float]]  # [[x, y], ...] in pixels, (0, 0) the upper left corner of the image
+Stroke = Sequence[Sequence[float]]  # [[x, y], ...] in pixels from the image's upper left corner
 GRID = 8  # steps of a pixel that a point is rounded to
 PEN = 1.25  # radius of the pen in pixels, the middle one of `sepviz.data.strokes`
 SOFTNESS = 0.55  # width of the ink's edge, likewise
 LARGEST = 3.0  # a small drawing is enlarged so many times at most: a dot stays a dot
 MOST_POINTS = 250  # of one stroke; the pad leaves points out where they are dense
 FARTHEST = 1000.0  # pixels from the corner: what is farther away is no drawing
-LONGEST = 20_000  # quarters of a pixel, of all strokes together
-MOST_SOURCES = 100
+FINE = 4  # points along a stroke to a pixel
+LONGEST = 5000  # pixels, of all strokes together
 
 
 def draw(strokes: Sequence[Stroke], pen: float = PEN) -> Tensor:
-    """Pen strokes as an image like MNIST's: the longer side 20 pixels, the centre of mass in the middle.
+    """Pen strokes as an image like MNIST's: the longer side 20 pixels, the centre of mass central.
 
     Parameters
     ----------
@@ -52,9 +54,8 @@ def draw(strokes: Sequence[Stroke], pen: float = PEN) -> Tensor:
     if not parts:
         raise SepvizError("the drawing is empty: draw something, or pick an image of a data set")
     path = np.concatenate(parts)
-    if len(path) > LONGEST:
-        raise SepvizError(f"a drawing of {len(path) // 4} pixels of ink: want at most "
-                          f"{LONGEST // 4}")
+    if len(path) > FINE * LONGEST:
+        raise SepvizError(f"a drawing of {len(path) // FINE} pixels of ink: want at most {LONGEST}")
     extent = (path.max(axis=0) - path.min(axis=0)).max()
     path = path * min(LARGEST, (BOX - 0.7 - 2 * pen) / max(extent, 1e-6))
     path = path - (path.max(axis=0) + path.min(axis=0)) / 2
@@ -70,8 +71,8 @@ def _checked(strokes: Sequence[Stroke]) -> list[list[tuple[float, float]]]:
     try:
         found = [[(float(x), float(y)) for x, y in stroke] for stroke in strokes]
     except (TypeError, ValueError, OverflowError):
-        raise SepvizError(f"drawing {shown(strokes)}: want strokes, each a list of "
-                          "points (x, y)") from None
+        raise SepvizError(f"drawing {shown(strokes)}: want strokes, each a list of points "
+                          "(x, y)") from None
     for place in (place for stroke in found for point in stroke for place in point):
         if not math.isfinite(place):
             raise SepvizError("a point of the drawing is not a finite number")
@@ -86,69 +87,75 @@ def _check_pen(pen: float) -> None:
 
 
 def _densely(points: np.ndarray) -> np.ndarray:
-    """Points along the stroke, a quarter of a pixel apart."""
+    """Points along the stroke, `FINE` to a pixel."""
     steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
     along = np.concatenate([[0.0], np.cumsum(steps)])
-    at = np.linspace(0, along[-1], int(np.ceil(along[-1] / 0.25)) + 1)
+    at = np.linspace(0, along[-1], int(np.ceil(along[-1] * FINE)) + 1)
     return np.stack([np.interp(at, along, points[:, axis]) for axis in (0, 1)], axis=1)
 
 
 def encode(strokes: Sequence[Stroke]) -> str:
     """Strokes as a short text, points rounded to an eighth of a pixel: "ink:..."."""
-    data = bytearray()
+    text = bytearray()
     for stroke in _checked(strokes):
-        points = stroke[:MOST_POINTS]
-        data += bytes([len(points), *(min(255, max(0, round(place * GRID))) for point in points for place in point)])
-    return "ink:" + base64.urlsafe_b64encode(bytes(data)).decode().rstrip("=")
+        places = np.array(stroke[:MOST_POINTS]).flatten()
+        text.append(len(places) // 2)
+        text += (places * GRID).round().clip(0, 255).astype(np.uint8).tobytes()
+    return "ink:" + base64.urlsafe_b64encode(text).decode().rstrip("=")
 
 
 def decode(text: str) -> list[list[list[float]]]:
     """The strokes that `encode` wrote."""
-    letters = text.removeprefix("ink:")
+    letters, strokes = text.removeprefix("ink:"), []
     try:
-        data, strokes = list(base64.b64decode(letters + "=" * (-len(letters) % 4), altchars=b"-_", validate=True)), []
-        while data:
-            count, rest = data[0], data[1:]
+        padded = letters + "=" * (-len(letters) % 4)
+        rest = list(base64.b64decode(padded, altchars=b"-_", validate=True))
+        while rest:
+            count, *rest = rest
             if len(rest) < 2 * count:
                 raise ValueError("cut short")
             strokes.append([[rest[2 * i] / GRID, rest[2 * i + 1] / GRID] for i in range(count)])
-            data = rest[2 * count:]
-        return strokes
+            rest = rest[2 * count:]
     except (binascii.Error, ValueError) as error:
-        raise SepvizError(f"ink {letters[:20]}...: no drawing ({error}); copy the whole text of the state") from None
+        raise SepvizError(f"ink {letters[:20]}...: no drawing ({error}); "
+                          "copy the whole text of the state") from None
+    return strokes
 
 
 def image_of(source: str, pen: float = PEN) -> Tensor:
-    """The image (1, 28, 28) that "ink:..." or "SET:NUMBER", an image of a data set's test split, names."""
-    kind, _, rest = source.partition(":")
+    """The image (1, 28, 28) of "ink:...", or of "SET:NUMBER", an image of a test split."""
+    kind, _, number = source.partition(":")
     if kind == "ink":
         return draw(decode(source), pen)
-    if kind not in NAMES or not (rest.isdecimal() and rest.isascii()):
+    if kind not in NAMES or not (number.isdecimal() and number.isascii()):
         raise SepvizError(f"source {shown(source)}: want ink:..., or an image of a test split "
                           f"such as {NAMES[0]}:17")
     images = load(kind, "test").images
-    if len(rest) > 9 or int(rest) >= len(images):
+    if len(number) > 9 or int(number) >= len(images):
         raise SepvizError(f"source {shown(source)}: {kind} has test images 0 to {len(images) - 1}")
-    return floats(images[int(rest)])
+    return floats(images[int(number)])
 
 
-def drawn(sources: str | Sequence[str] = "", *, weights: str | Sequence[float] = "sum", pen: float = PEN, taps: str = "",
-          noise: float = 0.0, visible: str = "all", seed: int = 0, device: str | torch.device = "cpu") -> tuple[Problem, Truth]:
+def drawn(sources: str | Sequence[str] = "", *, weights: str | Sequence[float] = "sum",
+          pen: float = PEN, taps: str = "", noise: float = 0.0, visible: str = "all", seed: int = 0,
+          device: str | torch.device = "cpu") -> tuple[Problem, Truth]:
     """One mixture of sources that were drawn or picked.
 
     Parameters
     ----------
     sources : sequence of str
-        Each "ink:..." (see `encode`) or an image of a data set's test split, "mnist:17"; as one string, joined by ``+``.
+        Each "ink:..." (see `encode`) or an image of a data set's test split, "mnist:17"; as one
+        string, joined by ``+``.
     weights : "sum", "mean" or floats
     pen : float
         Radius in pixels that ink is drawn with.
     taps : str
-        A filter of 5x5 that every source goes through, which no method is told: 25 letters 0 or 1, row by row. It has sum 1.
+        A filter of 5x5 that every source goes through, which no method is told: 25 letters 0 or 1,
+        row by row. It has sum 1.
     noise : float
         Amplitude of noise from Uniform(-noise, noise) on the mixture, in pixel values.
     visible : {"all", "top-half"}
-        What of the mixture is seen.
+        What of the mixture is visible.
     seed : int
         Of the noise.
 
@@ -157,7 +164,7 @@ def drawn(sources: str | Sequence[str] = "", *, weights: str | Sequence[float] =
     Problem, Truth
         Of one mixture, (1, 1, 28, 28).
     """
-    names = [name for name in sources.split("+") if name] if isinstance(sources, str) else list(sources)
+    names = list(filter(None, sources.split("+"))) if isinstance(sources, str) else list(sources)
     if not names:
         raise SepvizError("no sources: give ink:... or an image of a data set, joined by +")
     if len(names) > MOST_SOURCES:
@@ -168,8 +175,7 @@ def drawn(sources: str | Sequence[str] = "", *, weights: str | Sequence[float] =
     if visible not in ("all", "top-half"):
         raise SepvizError(f"visible {shown(visible)}: choose all or top-half")
     truth = torch.stack([image_of(name, pen) for name in names])[None].to(device)
-    mixing = mixing_of(weights, len(names))
-    filters = None
+    mixing, filters = mixing_of(weights, len(names)), None
     if taps:
         filters = kernel_of(taps).expand(1, len(names), -1, -1).to(device)
         mixing = Mixing(mixing.weights, filter_size=filters.shape[-1])
@@ -177,13 +183,15 @@ def drawn(sources: str | Sequence[str] = "", *, weights: str | Sequence[float] =
     if noise:
         mixtures = with_noise(mixtures, noise, torch.Generator().manual_seed(seed))
     problem = Problem(mixtures, mixing)
-    return hide(problem, top_half(SIZE, SIZE)) if visible == "top-half" else problem, Truth(truth, filters)
+    if visible == "top-half":
+        problem = hide(problem, top_half(SIZE, SIZE))
+    return problem, Truth(truth, filters)
 
 
 def kernel_of(taps: str) -> Tensor:
-    """The filter (5, 5), of sum 1, that 25 letters 0 or 1 say."""
+    """The filter (5, 5) of sum 1 that 25 letters 0 or 1 give, row by row."""
     if len(taps) != 25 or set(taps) - {"0", "1"} or "1" not in taps:
         raise SepvizError(f"taps {shown(taps)}: want 25 letters 0 or 1, row by row, and at least "
                           "one 1")
-    kernel = torch.tensor([float(tap) for tap in taps]).reshape(5, 5)
+    kernel = torch.tensor([float(letter) for letter in taps]).reshape(5, 5)
     return kernel / kernel.sum()

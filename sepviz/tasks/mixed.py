@@ -1,0 +1,65 @@
+"""Problems of sources that are given, and problems of other problems."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from sepviz.core import PICTURE, Medium, Mixing, Problem, SepvizError, Truth, check_whole
+
+
+def mix(sources: Tensor, weights: Sequence[float] | str = "sum",
+        medium: Medium = PICTURE) -> tuple[Problem, Truth]:
+    """Mix given sources.
+
+    Parameters
+    ----------
+    sources : Tensor (B, K, C, H, W) in [0, 1]
+        Of another medium, with its axes and in its range.
+    weights : "sum", "mean" or K floats
+    """
+    if not isinstance(sources, Tensor) or sources.ndim != 2 + len(medium.axes):
+        raise SepvizError(f"sources of shape {tuple(getattr(sources, 'shape', ()))}: "
+                          f"want a torch tensor {medium.form('B', 'K')}")
+    mixing = mixing_of(weights, sources.shape[1])
+    return Problem(mixing.apply(sources), mixing, medium=medium), Truth(sources)
+
+
+def mixing_of(weights: Sequence[float] | str, count: int) -> Mixing:
+    """The mixing of ``count`` sources with weights "sum", "mean", or one number for each."""
+    if isinstance(weights, str):
+        if weights not in ("sum", "mean"):
+            raise SepvizError(f"weights {weights!r}: want sum, mean or {count} numbers")
+        return Mixing.sum(count) if weights == "sum" else Mixing.mean(count)
+    mixing = Mixing(weights)  # type: ignore[arg-type]
+    if mixing.count != count:
+        raise SepvizError(f"{mixing.count} weights {mixing.weights} for K = {count} sources: give "
+                          f"one for each of {count}, or sum or mean")
+    return mixing
+
+
+def hide(problem: Problem, visible: Tensor) -> Problem:
+    """The same problem seen through a mask (H, W): what is not visible is set to 0."""
+    mixing = dataclasses.replace(problem.mixing, visible=visible)
+    mixing.check_form(problem.mixtures, problem.medium)
+    mixtures = problem.mixtures * visible.to(problem.mixtures)
+    return problem._replace(mixtures=mixtures, mixing=mixing, examples=None)
+
+
+def repeat(problem: Problem, item: int = 0, chains: int = 8) -> Problem:
+    """One mixture so many times: a method run on it draws several samples of its posterior.
+
+    Raises
+    ------
+    SepvizError
+        If there is no such mixture, or fewer than two chains are asked for.
+    """
+    check_whole(item=item, chains=chains)
+    if not 0 <= item < len(problem.mixtures):
+        raise SepvizError(f"item={item}: the problem has mixtures 0 to {len(problem.mixtures) - 1}")
+    if chains < 2:
+        raise SepvizError(f"chains={chains}: want at least 2")
+    copies = problem.mixtures[[item] * chains]
+    return problem._replace(mixtures=copies, examples=None)
