@@ -225,7 +225,8 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
 
 def test_truth_stays_out_of_the_problem(tmp_path, mixed):
     problem, truth = files.load_problem(files.save_problem(tmp_path / "p.npz", *mixed))
-    assert isinstance(problem, Problem) and problem._fields == ("mixtures", "mixing", "examples")
+    assert isinstance(problem, Problem) and problem._fields == (
+        "mixtures", "mixing", "examples", "medium")
     assert isinstance(truth, Truth)
 
 

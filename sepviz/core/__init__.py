@@ -4,7 +4,7 @@
 """
 
 from sepviz.core.errors import CONTROL, SepvizError, one_line, shown
-from sepviz.core.medium import MEDIA, PICTURE, Medium, axes_from, medium_named, spread
+from sepviz.core.medium import MEDIA, PICTURE, Medium, axes_from, spread
 from sepviz.core.mixing import Mixing
 from sepviz.core.parameters import (
     check_parameters,
@@ -28,6 +28,6 @@ from sepviz.core.step import GROUPS, NOTHING, Step
 __all__ = [
     "CONTROL", "GROUPS", "MEDIA", "NOTHING", "ORDERS", "PICTURE", "SEES", "Examples",
     "LatentModel", "Medium", "Mixing", "Problem", "ScoreModel", "Separator", "SepvizError", "Step",
-    "Truth", "axes_from", "check_parameters", "check_whole", "folded", "medium_named", "one_line",
+    "Truth", "axes_from", "check_parameters", "check_whole", "folded", "one_line",
     "parameter", "parameters_of", "prior_of", "shown", "spread", "takes", "values_of",
 ]

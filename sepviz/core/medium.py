@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sepviz.core.errors import SepvizError, shown
+from sepviz.core.errors import SepvizError
 
 DARK = 8  # pixels: noise averages out over a square of this side, and what is black stays near 0
 
@@ -133,13 +133,6 @@ class Medium:
 PICTURE = Medium("picture", "pixel", ("channels", "height", "width"), 0.0, 1.0, peak=1.0,
                  unit="pixel values", drawn="picture")  # gray or in colours, by its channels
 MEDIA = {PICTURE.name: PICTURE}
-
-
-def medium_named(name: object) -> Medium:
-    """The medium that a file names."""
-    if not isinstance(name, str) or name not in MEDIA:
-        raise SepvizError(f"medium {shown(name)}: this sepviz knows {', '.join(MEDIA)}")
-    return MEDIA[name]
 
 
 def axes_from(values: Tensor, first: int) -> tuple[int, ...]:

@@ -1,6 +1,16 @@
 """Files: problems, results, and how they come to lie on the disk."""
 
-from sepviz.files.arrays import digest, field, holds, names, read, read_meta, tensor, versions
+from sepviz.files.arrays import (
+    digest,
+    field,
+    holds,
+    medium_of,
+    names,
+    read,
+    read_meta,
+    tensor,
+    versions,
+)
 from sepviz.files.disk import (
     check_apart,
     check_target,
@@ -30,7 +40,7 @@ from sepviz.files.results import (
 __all__ = [
     "Partial", "Separation", "check_apart", "check_finite", "check_results", "check_target",
     "digest", "field", "free_name", "fresh_folder", "head_of", "holds", "load_meta",
-    "load_partial", "load_problem", "load_separation", "lock", "names", "patiently", "read",
-    "read_mask", "read_meta", "read_step", "resolve_weights", "save_partial", "save_problem",
+    "load_partial", "load_problem", "load_separation", "lock", "medium_of", "names", "patiently",
+    "read", "read_mask", "read_meta", "read_step", "resolve_weights", "save_partial", "save_problem",
     "save_separation", "tensor", "to_json", "together", "versions", "write", "write_all",
 ]

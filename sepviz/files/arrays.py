@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sepviz.core import CONTROL, SepvizError, shown
+from sepviz.core import CONTROL, MEDIA, PICTURE, Medium, SepvizError, shown
 from sepviz.files.disk import write
 
 IMAGES = ("B", "K", "C", "H", "W")  # the shape of sources
@@ -121,6 +121,15 @@ def read_meta(path: Path, arrays: Mapping[str, np.ndarray], kind: str = "format"
         raise SepvizError(f"{path} has format {shown(meta[kind])}, this sepviz reads {FORMAT}: "
                           "use the sepviz that wrote it")
     return meta
+
+
+def medium_of(path: Path, meta: Mapping[str, Any]) -> Medium:
+    """The medium of the signals in a file; files of version 0.1 hold pictures and do not say so."""
+    name = meta.get("medium", PICTURE.name)
+    if not isinstance(name, str) or name not in MEDIA:
+        raise SepvizError(f"{path} holds signals of medium {shown(name)}: this sepviz knows "
+                          f"{', '.join(MEDIA)}")
+    return MEDIA[name]
 
 
 def field(path: Path, meta: Mapping[str, Any], name: str, kind: type, *,

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sepviz.core import Mixing, Problem, SepvizError, Truth, shown
+from sepviz.core import PICTURE, Mixing, Problem, SepvizError, Truth, shown
 from sepviz.core.mixing import top_half
-from sepviz.files.arrays import floats, read, read_meta, save_arrays, tensor, to_numpy, versions
+from sepviz.files.arrays import floats, medium_of, read, read_meta, save_arrays, tensor, to_numpy, versions
 
 
 def save_problem(path: str | Path, problem: Problem, truth: Truth | None = None, meta: Mapping[str, Any] | None = None, *,
@@ -29,7 +29,7 @@ def save_problem(path: str | Path, problem: Problem, truth: Truth | None = None,
     meta : dict, optional
         How the problem was made: data set, seed, protocol, ...
     """
-    problem.mixing.check_form(problem.mixtures)
+    problem.mixing.check_form(problem.mixtures, problem.medium)
     arrays = {"mixtures": to_numpy(problem.mixtures), "weights": np.array(problem.mixing.weights)}
     if problem.mixing.filter_size is not None:
         arrays["filter_size"] = np.array(problem.mixing.filter_size)
@@ -41,7 +41,8 @@ def save_problem(path: str | Path, problem: Problem, truth: Truth | None = None,
             arrays["filters"] = to_numpy(truth.filters)
     if labels is not None:
         arrays["labels"] = labels.cpu().numpy()
-    return save_arrays(path, arrays, {"kind": "problem", "versions": versions(), **(meta or {})}, overwrite)
+    return save_arrays(path, arrays, {"kind": "problem", "medium": problem.medium.name, "versions": versions(), **(meta or {})},
+                       overwrite)
 
 
 def _png(path: Path) -> Tensor:
@@ -158,7 +159,7 @@ def load_problem(path: str | Path | Sequence[str | Path], *, weights: Sequence[f
     if len(paths) > 1 and not all(pictures):
         raise SepvizError(f"{paths[pictures.index(False)]} among {len(paths)} files: several files must all be PNG; "
                           "give one .npz or .npy at a time")
-    first, truth = paths[0], None
+    first, truth, medium = paths[0], None, PICTURE
     if all(pictures):
         images = [_png(item) for item in paths]
         for item, image in zip(paths, images, strict=True):
@@ -174,7 +175,7 @@ def load_problem(path: str | Path | Sequence[str | Path], *, weights: Sequence[f
         if "mixtures" not in arrays:
             held = ", ".join(arrays) or "nothing"
             raise SepvizError(f"{first} holds no array mixtures (it holds {held}): give a problem, as sepviz mix writes it")
-        read_meta(first, arrays)
+        medium = medium_of(first, read_meta(first, arrays))
         mixtures = _mixtures(first, arrays)
     if "weights" in arrays:
         held_weights = tensor(first, arrays, "weights", ("K",), kinds="fiu").tolist()
@@ -191,16 +192,16 @@ def load_problem(path: str | Path | Sequence[str | Path], *, weights: Sequence[f
             raise SepvizError(f"weights {mixing.weights} sum to 0, and a PNG can only hold the mean picture of the sources: give a .npy")
         mixtures = mixtures * sum(mixing.weights)
     most = float(mixtures.nan_to_num(0, 0, 0).amax())
-    high = sum(max(weight, 0.0) for weight in mixing.weights)
-    if most > high + max(1.0, sum(map(abs, mixing.weights))):
-        raise SepvizError(f"{first}: mixtures reach {most:g}, sources in [0, 1] with weights {mixing.weights} reach {high:g}: "
+    high = medium.reach(mixing.weights)[1]
+    if most > high + medium.peak * max(1.0, sum(map(abs, mixing.weights))):
+        raise SepvizError(f"{first}: mixtures reach {most:g}, sources in {medium.range} with weights {mixing.weights} reach {high:g}: "
                           "if these are images of 0 to 255, divide them by 255")
-    mixing.check(mixtures, solves_filters=True, fills_in=True)
+    mixing.check(mixtures, solves_filters=True, fills_in=True, medium=medium)
     if mixing.visible is not None:
         mixtures = mixtures * mixing.visible
     if "sources" in arrays:
         truth = _truth(first, arrays, mixing, mixtures)
-    return Problem(mixtures, mixing), truth
+    return Problem(mixtures, mixing, medium=medium), truth
 
 
 def _mixtures(path: Path, arrays: Mapping[str, np.ndarray]) -> Tensor:

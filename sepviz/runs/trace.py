@@ -220,7 +220,8 @@ class Trace:
         if name not in ("psnr", "ssim"):
             raise SepvizError(f"no metric {name!r} of a step: choose psnr or ssim")
         measure = getattr(metrics, name)
-        rules = {"weights": self.problem.mixing.weights, "order": self.order}
+        rules = {"weights": self.problem.mixing.weights, "order": self.order,
+                 "medium": self.problem.medium}
         device = self.problem.mixtures.device
         sources = truth.sources.to(device)
         bar = tqdm(self.steps, desc=name, delay=1, leave=False)
@@ -245,7 +246,7 @@ class Trace:
         steps = [files.head_of(step) for step in self.steps]
         meta = {"sepviz trace": FORMAT, "mixing": mixing, "method": self.method, "parameters": self.parameters, "seed": self.seed,
                 "seconds": self.seconds, "interrupted": self.interrupted, "versions": self.versions, "changes": self.changes,
-                "order": self.order, "steps": steps}
+                "order": self.order, "medium": self.problem.medium.name, "steps": steps}
 
         def arrays() -> Iterator[tuple[str, np.ndarray]]:
             yield "meta", np.array(files.to_json(meta))
@@ -287,7 +288,8 @@ class Trace:
         weights: Any = files.field(path, stated, "weights", list)
         mixing = Mixing(weights, stated.get("filter_size"), visible)
         mixtures = files.tensor(path, arrays, "mixtures", ("B", "C", "H", "W"), kinds="f").float()
-        mixing.check_form(mixtures)
+        medium = files.medium_of(path, meta)
+        mixing.check_form(mixtures, medium)
         heads = files.field(path, meta, "steps", list)
         steps = [files.read_step(path, arrays, head, str(i)) for i, head in enumerate(heads)]
         shape = (len(mixtures), mixing.count, *mixtures.shape[1:])
@@ -313,4 +315,4 @@ class Trace:
         if order not in ("", *ORDERS):
             raise SepvizError(f"{path}: its meta says order {shown(order)}: the file is damaged, "
                               "save it again")
-        return cls(Problem(mixtures, mixing), steps, **told, changes=changes, order=order)
+        return cls(Problem(mixtures, mixing, medium=medium), steps, **told, changes=changes, order=order)

@@ -141,6 +141,7 @@ def _check(problem: Problem, sources: Tensor, truth: Truth | None, count: int,
 def _matched(problem: Problem, run: Tensor | Trace,
              truth: Truth | None) -> tuple[Tensor, Tensor | None]:
     """The sources of a run, and which belongs to which true one."""
+    problem.medium.want_drawn()
     sources, order = (run.sources, run.order) if isinstance(run, Trace) else (run, "each")
     if truth is None:
         return sources, None

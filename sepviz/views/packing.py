@@ -49,6 +49,7 @@ def make_view(problem: Problem, truth: Truth | None, item: int = 0, order: str =
     SepvizError
         If there is no such mixture, the truth does not fit, or the images are neither gray nor RGB.
     """
+    problem.medium.want_drawn()
     batch, channels, height, width = problem.mixtures.shape
     if not 0 <= item < batch:
         raise SepvizError(f"item={item}: the problem has mixtures 0 to {batch - 1}")
