@@ -23,17 +23,11 @@ MOST_SOURCES = 1000
 
 
 def convolve(images: Tensor, filters: Tensor) -> Tensor:
-    """True convolution, image by image, zero padded to the same size.
+    """Images (B, K, C, H, W) through filters (B, K, h, w) with odd h and w, zero padded.
 
-    ``(f * x)[u] = sum_v f[v] x[u - v]``, v from the filter's centre: a filter with a single 1 to
-    the right of its centre moves the image to the right. (torch's conv2d correlates: it would move
-    the image to the left.)
-
-    Parameters
-    ----------
-    images : Tensor (B, K, C, H, W)
-    filters : Tensor (B, K, h, w)
-        h and w odd; the same for all channels.
+    True convolution, ``(f * x)[u] = sum_v f[v] x[u - v]`` with v from the filter's centre: a filter
+    with a single 1 right of its centre moves the image to the right. (torch's conv2d correlates: it
+    would move the image to the left.)
     """
     if images.ndim != 5:
         raise SepvizError(f"signals of shape {tuple(images.shape)}: only pictures (B, K, C, H, W) "
@@ -55,22 +49,13 @@ def top_half(height: int, width: int) -> Tensor:
 
 
 def shifted_copies(images: Tensor, size: int) -> Tensor:
-    """The images as each entry of a filter moves them: ``f * x = sum_t f_t copy_t``, zero padded.
+    """Images (N, K, C, H, W) as each entry of a filter moves them -> (N, K, size^2, C H W).
 
-    Parameters
-    ----------
-    images : Tensor (N, K, C, H, W)
-    size : int
-        Of the square filters; odd.
-
-    Returns
-    -------
-    Tensor (N, K, size^2, C H W)
+    ``f * x = sum_t f_t copy_t``, zero padded, for square filters of this odd size.
     """
     flat = images.reshape(-1, 1, *images.shape[3:])
     windows = functional.unfold(flat, size, padding=size // 2).flip(1)
-    copies = windows.reshape(*images.shape[:3], size**2, -1)
-    return copies.transpose(2, 3).flatten(3)
+    return windows.reshape(*images.shape[:3], size**2, -1).transpose(2, 3).flatten(3)
 
 
 def _sources(count: Any) -> int:
@@ -142,12 +127,12 @@ class Mixing:
 
     @classmethod
     def sum(cls, count: int) -> Mixing:
-        """Equal weights 1: the sum of ``count`` sources."""
+        """Weights 1 for each of ``count`` sources."""
         return cls((1.0,) * _sources(count))
 
     @classmethod
     def mean(cls, count: int) -> Mixing:
-        """Equal weights 1/K: the mean of ``count`` sources."""
+        """Weights 1/K for each of ``count`` sources."""
         return cls((1.0 / _sources(count),) * count)
 
     @property
@@ -163,12 +148,10 @@ class Mixing:
     def check(self, mixtures: Tensor, image_shape: tuple[int, int, int] | None = None, *,
               prior: Any = None, solves_filters: bool = False, fills_in: bool = False,
               medium: Medium = PICTURE) -> None:
-        """Refuse mixtures that a method cannot take.
+        """Refuse mixtures (B, C, H, W) that a method cannot take, or that cannot be mixtures.
 
         Parameters
         ----------
-        mixtures : Tensor (B, C, H, W)
-            See `Medium.check_form` and `Medium.check_range`.
         image_shape : (C, H, W), optional
             The only shape that the prior takes.
         prior : optional
@@ -209,17 +192,7 @@ class Mixing:
         return values.new_tensor(self.weights).reshape(-1, *[1] * axes)
 
     def apply(self, sources: Tensor, filters: Tensor | None = None) -> Tensor:
-        """Mix, all of it visible.
-
-        Parameters
-        ----------
-        sources : Tensor (B, K, C, H, W)
-        filters : Tensor (B, K, h, w), optional
-
-        Returns
-        -------
-        Tensor (B, C, H, W)
-        """
+        """Mix sources (B, K, C, H, W), through filters (B, K, h, w) if given -> (B, C, H, W)."""
         if sources.ndim < 3 or sources.shape[1] != self.count:
             raise SepvizError(f"sources of shape {tuple(sources.shape)}: want "
                               f"(B, {self.count}, C, H, W) for {self.count} weights")
@@ -248,11 +221,10 @@ class Mixing:
         ----------
         sources : Tensor (B, K, C, H, W)
             The means ``mu``, or a draw.
-        mixtures : Tensor (B, C, H, W)
         variance : float, K floats or a tensor that broadcasts to ``sources``
             The variances ``v_k``; only their ratios count when ``noise_variance`` is 0.
         noise_variance : float
-            ``g^2``; 0 projects onto the mixture exactly.
+            ``g^2``; 0 projects onto the mixture (B, C, H, W) exactly.
         """
         axes = sources.ndim - 2
         if not isinstance(variance, Tensor):

@@ -46,18 +46,7 @@ class Problem(NamedTuple):
         return self._replace(mixtures=self.mixtures.to(where), mixing=mixing, examples=examples)
 
     def left_over(self, sources: Tensor, filters: Tensor | None = None) -> Tensor:
-        """The mixtures minus the remix of the sources; 0 where nothing is visible.
-
-        Parameters
-        ----------
-        sources : Tensor (B, K, C, H, W)
-        filters : Tensor (B, K, h, w), optional
-            What the sources go through before they are mixed.
-
-        Returns
-        -------
-        Tensor (B, C, H, W)
-        """
+        """The mixtures minus the remix, see `Mixing.apply`; 0 where nothing is visible."""
         left = self.mixtures - self.mixing.apply(sources, filters)
         return left if self.mixing.visible is None else left * self.mixing.visible.to(left)
 

@@ -36,18 +36,12 @@ class Aligned(NamedTuple):
 
 def align(estimates: Tensor, sources: Tensor, filters: Tensor | None = None, reach: int = 2,
           weights: Sequence[float] | None = None, order: str = "each") -> Aligned:
-    """Undo what a source and its filter can trade (a shift and a gain), and the order.
+    """Undo the order, and what a source and its filter can trade: a shift and a gain.
 
-    Each estimate is moved by up to ``reach`` pixels each way (25 places for 2) and scaled by the
-    least-squares gain; place and permutation are those of the least summed MSE. For pictures.
-
-    Parameters
-    ----------
-    estimates, sources : Tensor (B, K, C, H, W)
-    filters : Tensor (B, K, h, w), optional
-        The estimates' filters: ``f * x = (shifted back f / gain) * (gain shifted x)``.
-    weights, order
-        Which sources may change places, see `match`.
+    Each estimated picture (B, K, C, H, W) is moved by up to ``reach`` pixels each way (25 places
+    for 2) and scaled by the least-squares gain; place and permutation (see `match`) are those of
+    the least summed MSE. Its filter (B, K, h, w) takes the opposite:
+    ``f * x = (shifted back f / gain) * (gain shifted x)``.
     """
     check(estimates, sources, PICTURE)
     estimates, side = estimates.to(sources.device), range(-reach, reach + 1)
@@ -74,9 +68,9 @@ def _fits(estimates: Tensor, sources: Tensor, places: Tensor) -> tuple[Tensor, T
     for down, right in places.tolist():
         moved = PICTURE.clamp(shift(estimates, down, right).double()).flatten(2)
         gain = true @ moved.mT / moved.square().sum(dim=2)[:, None].clamp_min(1e-9)
-        rows = [[PICTURE.clamp(gain[:, j, k, None] * moved[:, k]).sub(true[:, j]).square().mean(1)
-                 for k in range(moved.shape[1])] for j in range(true.shape[1])]
-        errors.append(torch.stack([torch.stack(row, dim=1) for row in rows], dim=1))
+        rows = [(PICTURE.clamp(gain[:, j, :, None] * moved) - one[:, None]).square().mean(dim=2)
+                for j, one in enumerate(true.unbind(1))]
+        errors.append(torch.stack(rows, dim=1))
         gains.append(gain)
     return torch.stack(errors, dim=1), torch.stack(gains, dim=1)
 
@@ -91,16 +85,12 @@ def _moved(images: Tensor, shifts: Tensor) -> Tensor:
 def aligned_figures(estimates: Tensor, sources: Tensor, filters: Tensor | None, true: Tensor,
                     convention: str = "per_source", weights: Sequence[float] | None = None,
                     order: str = "each") -> tuple[float, float | None]:
-    """After `align`: the mean PSNR in dB, and the median correlation of filters with the true ones.
-
-    None for the second where there are no filters, or they are of another size.
-    """
+    """After `align`: the mean PSNR in dB, and median correlation of filters of the true size."""
     found = align(estimates, sources, filters, weights=weights, order=order)
-    same = None
-    if found.filters is not None and found.filters.shape == true.shape:
-        same = float(filter_correlation(found.filters, true).median())
     mean = float(psnr(found.sources, sources, convention, weights, order).mean())
-    return mean, same
+    if found.filters is None or found.filters.shape != true.shape:
+        return mean, None
+    return mean, float(filter_correlation(found.filters, true).median())
 
 
 def filter_correlation(filters: Tensor, true: Tensor) -> Tensor:

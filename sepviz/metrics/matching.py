@@ -20,7 +20,7 @@ def decibels(mse: Tensor, peak: float = 1.0) -> Tensor:
 
 def check(estimates: Tensor, sources: Tensor, medium: Medium) -> None:
     """Refuse what are not two tensors of floats (B, K, C, H, W) of the same shape."""
-    form = medium.form("B", "K")
+    form, rank = medium.form("B", "K"), 2 + len(medium.axes)
     for name, values in (("estimates", estimates), ("sources", sources)):
         if not isinstance(values, Tensor) or values.is_meta or values.layout != torch.strided:
             raise SepvizError(f"{name} of type {type(values).__name__}: "
@@ -28,8 +28,7 @@ def check(estimates: Tensor, sources: Tensor, medium: Medium) -> None:
         if not values.is_floating_point():
             raise SepvizError(f"{name} of type {values.dtype}: want floats in {medium.range}, "
                               "images.float() / 255 for example")
-    if estimates.shape != sources.shape or estimates.ndim != 2 + len(medium.axes) \
-            or sources.numel() == 0:
+    if estimates.shape != sources.shape or sources.ndim != rank or sources.numel() == 0:
         raise SepvizError(f"estimates {tuple(estimates.shape)} and sources {tuple(sources.shape)}: "
                           f"want the same {form}")
 
@@ -121,15 +120,7 @@ def reorder(estimates: Tensor, permutation: Tensor) -> Tensor:
 
 def in_order_of(chosen: Tensor, answers: Tensor, weights: Sequence[float],
                 medium: Medium = PICTURE) -> Tensor:
-    """Several answers to each mixture, their sources in the order of a chosen answer.
-
-    Parameters
-    ----------
-    chosen : Tensor (B, K, C, H, W)
-    answers : Tensor (B, N, K, C, H, W)
-    weights : sequence of K floats
-        Of the sources in the mixture: only those of equal weights change places.
-    """
+    """Answers (B, N, K, C, H, W), their sources in the order of a chosen one (B, K, C, H, W)."""
     return torch.stack([reorder(answer, match(answer, chosen, weights=weights, medium=medium))
                         for answer in answers.unbind(1)], dim=1)
 
@@ -144,7 +135,7 @@ def modes(samples: Tensor, apart: float = APART, weights: Sequence[float] | None
     apart : float
         RMS distance beyond which two samples are of different modes (average linkage).
     weights : sequence of K floats, optional
-        Of the sources in the mixture: only those of equal weights change places.
+        See `match`.
 
     Returns
     -------

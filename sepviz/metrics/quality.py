@@ -18,21 +18,16 @@ WINDOW = 11  # pixels on a side of SSIM's window
 def psnr(estimates: Tensor, sources: Tensor, convention: str = "per_source",
          weights: Sequence[float] | None = None, order: str = "each",
          medium: Medium = PICTURE) -> Tensor:
-    """Peak signal-to-noise ratio of each mixture's separation, in dB.
+    """Peak signal-to-noise ratio in dB of separations (B, K, C, H, W) -> (B,).
 
     Parameters
     ----------
-    estimates, sources : Tensor (B, K, C, H, W)
     convention : {"per_source", "summed_mse"}
         ``per_source``: the mean over the sources of each image's PSNR (Jayaram & Thickstun 2020).
         ``summed_mse``: ``-10 log10`` of the sum over the sources of the MSEs (Kong et al. 2019),
         about 3 dB lower for two sources.
     weights, order
         Which sources may change places, see `match`.
-
-    Returns
-    -------
-    Tensor (B,)
     """
     mse = pairwise_mse(estimates, sources, medium)
     mse = picked(mse, matched(mse, convention, weights, order))
@@ -121,12 +116,8 @@ def summarize(estimates: Tensor, sources: Tensor, convention: str = "per_source"
               medium: Medium = PICTURE) -> Summary:
     """All the figures of separations (B, K, C, H, W); a mean of PSNRs over-weights easy items.
 
-    Parameters
-    ----------
-    convention
-        Of mean and median, see `psnr`; pooled PSNR and SSIM are of the per_source permutations.
-    weights, order
-        Which sources may change places, see `match`.
+    Mean and median are in this ``convention`` of `psnr`, pooled PSNR and SSIM of the per_source
+    permutations; ``weights`` and ``order`` say which sources may change places, see `match`.
     """
     values = psnr(estimates, sources, convention, weights, order, medium)
     interval = similar = math.nan

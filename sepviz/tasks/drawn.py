@@ -15,8 +15,8 @@ from sepviz.core import Mixing, Problem, SepvizError, Truth, shown
 from sepviz.core.mixing import top_half
 from sepviz.data import NAMES, floats, load
 from sepviz.data.strokes import BOX, SIZE, ink_of
-from sepviz.tasks.images import MOST_SOURCES, with_noise
-from sepviz.tasks.mixed import hide, mixing_of
+from sepviz.tasks.images import MOST_SOURCES
+from sepviz.tasks.mixed import hide, mixing_of, with_noise
 
 Stroke = Sequence[Sequence[float]]  # [[x, y], ...] in pixels from the image's upper left corner
 GRID = 8  # steps of a pixel that a point is rounded to

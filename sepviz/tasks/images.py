@@ -12,7 +12,7 @@ from sepviz import data
 from sepviz.core import Mixing, Problem, SepvizError, Truth, check_whole
 from sepviz.core.mixing import top_half
 from sepviz.tasks import filters as filters_of
-from sepviz.tasks.mixed import hide, mixing_of
+from sepviz.tasks.mixed import hide, mixing_of, with_noise
 from sepviz.tasks.pools import MOST, draw_from, no_image_twice, numbered
 
 PROTOCOLS = {
@@ -92,7 +92,7 @@ def _disturbed(change: Callable[[Tensor, torch.Generator], Tensor], dataset: str
     """Single images, changed in a way that the mixing does not say."""
     problem, truth = separate(dataset, count=count, sources=1, seed=seed, split=split)
     changed = change(problem.mixtures, torch.Generator().manual_seed(seed + 1))
-    return problem._replace(mixtures=changed).to(device), Truth(truth.sources.to(device))
+    return problem._replace(mixtures=changed.to(device)), Truth(truth.sources.to(device))
 
 
 def denoise(dataset: str = "strokes", *, count: int = 8, seed: int = 0, amplitude: float = 0.31,
@@ -102,11 +102,6 @@ def denoise(dataset: str = "strokes", *, count: int = 8, seed: int = 0, amplitud
         raise SepvizError(f"amplitude {amplitude}: want 0 to 1 in pixel units")
     return _disturbed(lambda images, rng: with_noise(images, amplitude, rng), dataset, count, seed,
                       split, device)
-
-
-def with_noise(images: Tensor, amplitude: float, rng: torch.Generator) -> Tensor:
-    """The images and noise from Uniform(-amplitude, amplitude), not clipped."""
-    return images + amplitude * (2 * torch.rand(images.shape, generator=rng) - 1).to(images)
 
 
 def inpaint(dataset: str = "strokes", *, count: int = 8, seed: int = 0, split: str = "test",

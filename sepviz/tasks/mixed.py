@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from sepviz.core import PICTURE, Medium, Mixing, Problem, SepvizError, Truth, check_whole
@@ -38,6 +39,11 @@ def mixing_of(weights: Sequence[float] | str, count: int) -> Mixing:
         raise SepvizError(f"{mixing.count} weights {mixing.weights} for K = {count} sources: give "
                           f"one for each of {count}, or sum or mean")
     return mixing
+
+
+def with_noise(images: Tensor, amplitude: float, rng: torch.Generator) -> Tensor:
+    """The images and noise from Uniform(-amplitude, amplitude), not clipped."""
+    return images + amplitude * (2 * torch.rand(images.shape, generator=rng) - 1).to(images)
 
 
 def hide(problem: Problem, visible: Tensor) -> Problem:

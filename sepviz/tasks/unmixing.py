@@ -108,7 +108,9 @@ def _check_request(count: int, seed: int, training: int, split: str) -> None:
 def _sums(sources: Tensor, examples: Examples,
           device: str | torch.device) -> tuple[Problem, Truth]:
     sources, mixing = sources.to(device), Mixing.sum(sources.shape[1])
-    return Problem(mixing.apply(sources), mixing, examples).to(device), Truth(sources)
+    here = Examples(*(None if images is None else images.to(device)  # type: ignore[arg-type]
+                      for images in examples))
+    return Problem(mixing.apply(sources), mixing, here), Truth(sources)
 
 
 def _source(name: str, wanted: int, split: str, size: int | None,
