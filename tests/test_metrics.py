@@ -1,3 +1,4 @@
+import functools
 import itertools
 import json
 import re
@@ -16,12 +17,20 @@ def images(shape, seed):
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
 
 
+def reference_psnr(estimate, source):
+    return peak_signal_noise_ratio(source.numpy(), estimate.clamp(0, 1).numpy(), data_range=1)
+
+
+reference_ssim = functools.partial(structural_similarity, gaussian_weights=True, sigma=1.5,
+                                   use_sample_covariance=False, data_range=1)
+
+
 def test_psnr_per_source_is_scikit_images_under_the_best_permutation():
     estimates, sources = images((3, 3, 1, 14, 12), 0) * 1.4 - 0.2, images((3, 3, 1, 14, 12), 1)
     got = metrics.psnr(estimates, sources)
     for item in range(3):
-        best = max(np.mean([peak_signal_noise_ratio(sources[item, k].numpy(), estimates[item, order[k]].clamp(0, 1).numpy(), data_range=1)
-                            for k in range(3)]) for order in itertools.permutations(range(3)))
+        best = max(np.mean(list(map(reference_psnr, estimates[item, list(order)], sources[item])))
+                   for order in itertools.permutations(range(3)))
         assert got[item] == pytest.approx(best, abs=1e-4)
 
 
@@ -29,23 +38,25 @@ def test_summed_mse_is_the_programs_convention():
     estimates, sources = images((4, 2, 1, 12, 12), 2), images((4, 2, 1, 12, 12), 3)
     got = metrics.psnr(estimates, sources, "summed_mse")
     for item in range(4):
-        mse = [[float((sources[item, i] - estimates[item, j]).square().mean()) for j in range(2)] for i in range(2)]
-        assert got[item] == pytest.approx(-10 * np.log10(min(mse[0][0] + mse[1][1], mse[0][1] + mse[1][0])), abs=1e-4)
+        sums = [float((sources[item] - some).square().mean(dim=(1, 2, 3)).sum())
+                for some in (estimates[item], estimates[item].flip(0))]
+        assert got[item] == pytest.approx(-10 * np.log10(min(sums)), abs=1e-4)
 
 
 def test_the_two_conventions_differ_by_3_db_for_equal_errors():
     sources = torch.full((1, 2, 1, 12, 12), 0.5)
     sources[:, 1] = 0.0
     estimates = sources + 0.1
-    assert float(metrics.psnr(estimates, sources) - metrics.psnr(estimates, sources, "summed_mse")) == pytest.approx(3.0103, abs=1e-4)
+    apart = metrics.psnr(estimates, sources) - metrics.psnr(estimates, sources, "summed_mse")
+    assert float(apart) == pytest.approx(3.0103, abs=1e-4)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_ssim_is_scikit_images(channels):
     first, second = images((5, channels, 28, 20), 4), images((5, channels, 28, 20), 5)
     second = 0.6 * first + 0.4 * second
-    want = [structural_similarity(a.numpy(), b.numpy(), gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
-                                  data_range=1, channel_axis=0) for a, b in zip(first.double(), second.double(), strict=True)]
+    want = [reference_ssim(a.numpy(), b.numpy(), channel_axis=0)
+            for a, b in zip(first.double(), second.double(), strict=True)]
     np.testing.assert_allclose(metrics.ssim_image(first, second).numpy(), want, atol=1e-7)
 
 
@@ -61,7 +72,8 @@ def test_pooled_is_one_mse_over_everything():
     estimates = sources.clone()
     estimates[0] += 0.1
     estimates[1] += 0.3
-    assert metrics.pooled_psnr(estimates, sources) == pytest.approx(-10 * np.log10((0.01 + 0.09) / 2), abs=1e-4)
+    pooled = -10 * np.log10((0.01 + 0.09) / 2)
+    assert metrics.pooled_psnr(estimates, sources) == pytest.approx(pooled, abs=1e-4)
 
 
 def test_estimates_are_clamped_first():
@@ -87,9 +99,9 @@ def test_one_order_for_all_is_not_one_for_each():
     rng = torch.Generator().manual_seed(0)
     sources = torch.rand((10, 2, 1, 16, 16), generator=rng)
     estimates = (sources + 0.05 * torch.randn(sources.shape, generator=rng)).flip(1)
-    whole = metrics.summarize(estimates, sources, order="set")
-    assert whole.mean == pytest.approx(metrics.summarize(estimates, sources).mean, abs=1e-4)
-    assert whole.ssim == pytest.approx(metrics.summarize(estimates, sources).ssim, abs=1e-4) and whole.n == 10
+    whole, each = (metrics.summarize(estimates, sources, order=order) for order in ("set", "each"))
+    assert whole.mean == pytest.approx(each.mean, abs=1e-4)
+    assert whole.ssim == pytest.approx(each.ssim, abs=1e-4) and whole.n == 10
     estimates[:4] = estimates[:4].flip(1)
     assert metrics.summarize(estimates, sources).mean == pytest.approx(whole.mean, abs=1e-4)
     assert metrics.summarize(estimates, sources, order="set").mean < whole.mean - 5
@@ -112,32 +124,34 @@ def test_sources_of_unequal_weights_keep_their_places():
     swapped = float(metrics.psnr(estimates, sources)[0])
     assert swapped == pytest.approx(25.8, abs=0.1), "the example would gain by a swap"
     rules = {"weights": (0.7, 0.3)}
-    own = np.mean([peak_signal_noise_ratio(sources[0, k].numpy(), estimates[0, k].numpy(), data_range=1)
-                   for k in range(2)])
+    own = np.mean(list(map(reference_psnr, estimates[0], sources[0])))
     assert own == pytest.approx(22.91, abs=1e-3)
     for convention, value in (("per_source", own), ("summed_mse", own - 10 * np.log10(2))):
-        assert metrics.psnr(estimates, sources, convention, **rules).tolist() == pytest.approx([value] * 2, abs=1e-3)
+        values = metrics.psnr(estimates, sources, convention, **rules).tolist()
+        assert values == pytest.approx([value] * 2, abs=1e-3)
     found = metrics.summarize(estimates, sources, **rules)
     assert [found.mean, found.median, found.pooled] == pytest.approx([own] * 3, abs=1e-3)
     similar = metrics.ssim_image(estimates.flatten(0, 1), sources.flatten(0, 1)).mean()
     assert found.ssim == pytest.approx(float(similar), abs=1e-6)
     drawn = images((2, 2, 1, 12, 12), 9)
-    assert metrics.align(drawn.flip(1), drawn, **rules).permutation.tolist() == [[0, 1]] * 2
-    assert metrics.align(drawn.flip(1), drawn, weights=(0.5, 0.5)).permutation.tolist() == [[1, 0]] * 2
+    for weights, order in (((0.7, 0.3), [0, 1]), ((0.5, 0.5), [1, 0])):
+        aligned = metrics.align(drawn.flip(1), drawn, weights=weights)
+        assert aligned.permutation.tolist() == [order] * 2
     with pytest.raises(SepvizError, match="3 weights for 2 sources"):
         metrics.psnr(estimates, sources, weights=(1, 1, 1))
 
 
 def test_of_three_only_those_of_equal_weight_change_places():
-    sources = images((2, 3, 1, 12, 12), 9)
-    assert metrics.match(sources[:, [2, 1, 0]], sources, weights=(1, 0.5, 1)).tolist() == [[2, 1, 0]] * 2
-    assert metrics.match(sources[:, [1, 2, 0]], sources, weights=(1, 0.5, 1))[:, 1].tolist() == [1, 1]
-    assert float(metrics.psnr(sources[:, [2, 1, 0]], sources, weights=(1, 0.5, 1)).min()) > 100
+    sources, rules = images((2, 3, 1, 12, 12), 9), {"weights": (1, 0.5, 1)}
+    swapped = sources[:, [2, 1, 0]]
+    assert metrics.match(swapped, sources, **rules).tolist() == [[2, 1, 0]] * 2
+    assert metrics.match(sources[:, [1, 2, 0]], sources, **rules)[:, 1].tolist() == [1, 1]
+    assert float(metrics.psnr(swapped, sources, **rules).min()) > 100
 
 
 @pytest.mark.parametrize(("order", "right"), [("each", 10), ("set", 7), ("fixed", 3)])
 def test_orders(order, right):
-    """Seven of ten pairs come back swapped: right in each one's order, in one for all, as they are."""
+    """Seven of ten pairs are swapped: right in each one's order, in one for all, as they are."""
     sources = images((10, 2, 1, 12, 12), 10)
     estimates = sources.clone()
     estimates[:7] = sources[:7].flip(1)
@@ -145,19 +159,19 @@ def test_orders(order, right):
     assert int((values > 100).sum()) == right
     found = metrics.summarize(estimates, sources, order=order)
     assert found.mean == pytest.approx(float(values.mean())) and found.order == order
-    whole = -10 * np.log10((10 - right) / 10 * float((sources[:, 0] - sources[:, 1]).square().mean()) + 1e-12)
+    apart = float((sources[:, 0] - sources[:, 1]).square().mean())
+    whole = -10 * np.log10((10 - right) / 10 * apart + 1e-12)
     assert found.pooled == pytest.approx(whole, abs=0.5)
     with pytest.raises(SepvizError, match="order 'any': choose each, set, fixed"):
         metrics.psnr(estimates, sources, order="any")
 
 
 def test_every_method_says_its_order():
-    orders = {name: method.order for name, method in METHODS.items()}
-    assert {name for name in orders if orders[name] == "each"} == {
-        "average", "basis", "cnn", "conv-nmf", "nmf", "split-gibbs", "synthesis"}
-    assert {name for name in orders if orders[name] == "set"} == {"glo", "mask", "remix", "remix-tree", "rpca"}
-    assert {name for name in orders if orders[name] == "fixed"} == {
-        "adversarial-mask", "constant", "egg", "glo-masking", "ss-nmf", "supervised"}
+    want = {"each": {"average", "basis", "cnn", "conv-nmf", "nmf", "split-gibbs", "synthesis"},
+            "set": {"glo", "mask", "remix", "remix-tree", "rpca"},
+            "fixed": {"adversarial-mask", "constant", "egg", "glo-masking", "ss-nmf", "supervised"}}
+    assert want == {order: {name for name, method in METHODS.items() if method.order == order}
+                    for order in ORDERS}
 
 
 def test_values_that_are_no_numbers_are_refused():
@@ -186,11 +200,13 @@ def test_parts_give_what_the_whole_gives(monkeypatch):
 def test_align_finds_shift_gain_and_order():
     sources = images((2, 2, 1, 20, 20), 15)
     sources[..., :4, :] = sources[..., -4:, :] = sources[..., :4] = sources[..., -4:] = 0
-    moved = torch.stack([metrics.shift(sources[:, 1], 2, -1) / 2, metrics.shift(sources[:, 0], -1, 1) / 4], dim=1)
+    moved = torch.stack([metrics.shift(sources[:, 1], 2, -1) / 2,
+                         metrics.shift(sources[:, 0], -1, 1) / 4], dim=1)
     filters = torch.zeros(2, 2, 5, 5)
     filters[:, :, 2, 2] = 1
     found = metrics.align(moved, sources, filters)
-    assert found.permutation.tolist() == [[1, 0]] * 2 and found.shifts.tolist() == [[[1, -1], [-2, 1]]] * 2
+    assert found.permutation.tolist() == [[1, 0]] * 2
+    assert found.shifts.tolist() == [[[1, -1], [-2, 1]]] * 2
     assert found.gains.flatten().tolist() == pytest.approx([4, 2] * 2)
     assert torch.allclose(found.sources, sources, atol=1e-6)
     assert float(found.filters[0, 0, 1, 3]) == 0.25 and float(found.filters[0, 1, 4, 1]) == 0.5
@@ -204,9 +220,17 @@ def test_memory_is_bounded():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     value = float(metrics.ssim_image(one, 0.9 * one))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # kB
-    want = structural_similarity(one[0, 0].numpy(), 0.9 * one[0, 0].numpy(), gaussian_weights=True, sigma=1.5,
-                                 use_sample_covariance=False, data_range=1)
+    want = reference_ssim(one[0, 0].numpy(), 0.9 * one[0, 0].numpy())
     assert value == pytest.approx(want, abs=1e-5)
+
+
+@pytest.mark.parametrize(("down", "right"), [(0, 0), (1, -2), (-3, 0), (0, 2), (9, -9), (-5, 7)])
+def test_a_shift_brings_in_zeros(down, right):
+    image, want = images((2, 5, 7), 21), torch.zeros(2, 5, 7)
+    for row, column in itertools.product(range(5), range(7)):
+        if 0 <= row - down < 5 and 0 <= column - right < 7:
+            want[:, row, column] = image[:, row - down, column - right]
+    assert torch.equal(metrics.shift(image, down, right), want)
 
 
 # --- sepviz score ---
@@ -217,7 +241,8 @@ def score(tmp_path, capsys):
     """Score estimates against a problem; the JSON, or the one line that refuses it."""
     def call(problem, truth, estimates, method="average", meta=None, results=NOTHING):
         files.save_problem(tmp_path / "problem.npz", problem, truth, meta, overwrite=True)
-        files.save_separation(tmp_path / "out.npz", estimates, {"method": method}, results, overwrite=True)
+        files.save_separation(tmp_path / "out.npz", estimates, {"method": method}, results,
+                              overwrite=True)
         words = ["score", str(tmp_path / "out.npz"), str(tmp_path / "problem.npz")]
         plain = cli.main(words)
         text = capsys.readouterr().out
@@ -236,15 +261,17 @@ def test_score_keeps_unequal_sources_in_their_places(score):
     assert score(*tasks.mix(sources, (0.5, 0.5)), estimates)["mean"] == pytest.approx(25.8, abs=0.1)
 
 
-@pytest.mark.parametrize(("method", "order"), [("split-gibbs", "each"), ("mask", "set"), ("remix", "set"), ("egg", "fixed"),
-                                               ("something else", "each")])
+@pytest.mark.parametrize(("method", "order"), [
+    ("split-gibbs", "each"), ("mask", "set"), ("remix", "set"), ("egg", "fixed"),
+    ("something else", "each")])
 def test_score_orders_as_the_method_does(score, method, order):
     sources = images((6, 2, 1, 12, 12), 17)
     estimates = sources.clone()
     estimates[:4] = sources[:4].flip(1)
     found = score(*tasks.mix(sources, (1.0, 1.0)), estimates, method)
     assert found["order"] == order and ORDERS[order] in found["text"]
-    assert found["mean"] == pytest.approx(float(metrics.psnr(estimates, sources, order=order).mean()))
+    mean = float(metrics.psnr(estimates, sources, order=order).mean())
+    assert found["mean"] == pytest.approx(mean)
 
 
 @pytest.mark.parametrize(("change", "words"), [
@@ -258,14 +285,16 @@ def test_score_refuses_results_of_another_scale(score, change, words, weights):
     problem, truth = tasks.mix(sources, weights)
     refused = score(problem, truth, change(sources))
     assert re.search(words, refused) and refused.count("\n") == 1
-    assert score(problem, truth, problem.mixing.condition(torch.zeros_like(sources), problem.mixtures))["n"] == 4
+    fair = problem.mixing.condition(torch.zeros_like(sources), problem.mixtures)
+    assert score(problem, truth, fair)["n"] == 4
 
 
 def test_score_takes_what_methods_overshoot(score):
-    """Robust PCA goes below 0, and `nmf` is far above 1 where nothing is seen, but both fit the mixture."""
+    """Robust PCA goes below 0, `nmf` far above 1 where nothing is visible; both fit the mixture."""
     problem, truth = tasks.separate("strokes", count=3)
     (*_, step) = METHODS["rpca"]().steps(problem, torch.Generator())
-    assert float(step.sources.min()) < -0.5 and score(problem, truth, step.sources, "rpca")["n"] == 3
+    assert float(step.sources.min()) < -0.5
+    assert score(problem, truth, step.sources, "rpca")["n"] == 3
     problem, truth = tasks.complete("strokes", count=3)
     far = torch.where(problem.mixing.visible, truth.sources, 50.0)
     assert score(problem, truth, far, "nmf", {"task": "complete"})["n"] == 3
@@ -302,7 +331,8 @@ def test_score_says_where_a_little_noise_was_added(score):
     noisy = problem._replace(mixtures=tasks.with_noise(problem.mixtures, 0.05, torch.Generator()))
     assert "right only if noise was added" in score(noisy, truth, truth.sources)["note"]
     wrong = truth._replace(sources=truth.sources.roll(1, dims=0))
-    assert "more than denoise adds" in score(problem, wrong, truth.sources, meta={"task": "denoise"})
+    refused = score(problem, wrong, truth.sources, meta={"task": "denoise"})
+    assert "more than denoise adds" in refused
 
 
 def test_whole_numbers_are_no_pixels():
