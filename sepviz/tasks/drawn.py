@@ -43,11 +43,6 @@ def draw(strokes: Sequence[Stroke], pen: float = PEN) -> Tensor:
     -------
     Tensor (1, 28, 28)
         In [0, 1].
-
-    Raises
-    ------
-    SepvizError
-        If there is no point, one is not finite, or the pen is too thin or too thick.
     """
     _check_pen(pen)
     parts = [_densely(np.array(stroke, dtype=float)) for stroke in _checked(strokes)]

@@ -55,13 +55,7 @@ def hide(problem: Problem, visible: Tensor) -> Problem:
 
 
 def repeat(problem: Problem, item: int = 0, chains: int = 8) -> Problem:
-    """One mixture so many times: a method run on it draws several samples of its posterior.
-
-    Raises
-    ------
-    SepvizError
-        If there is no such mixture, or fewer than two chains are asked for.
-    """
+    """One mixture so many times (2 or more): a method run on it draws samples of its posterior."""
     check_whole(item=item, chains=chains)
     if not 0 <= item < len(problem.mixtures):
         raise SepvizError(f"item={item}: the problem has mixtures 0 to {len(problem.mixtures) - 1}")

@@ -36,14 +36,8 @@ def no_image_twice(index: Tensor, pools: Sequence[Tensor], numbers: Sequence[Ten
                    what: str) -> Tensor:
     """Change as few of the drawn indices (B, K) as needed, so that no mixture holds an image twice.
 
-    Parameters
-    ----------
-    pools : K tensors
-        The indices that each source is drawn from; the images used least take the places.
-    numbers : K tensors
-        Of the images of each source, see `numbered`.
-    what : str
-        For the error, where a pool has too few different images.
+    Each source is drawn from the indices in its pool, whose images have these numbers, see
+    `numbered`; the images used least take the places. ``what`` names the pools in the error.
     """
     index = index.clone()
     held = torch.stack([of[column] for of, column in zip(numbers, index.T, strict=True)], dim=1)

@@ -27,9 +27,9 @@ def unmix(unseen: str = "strokes:0-4", observed: str = "strokes:5-9", *, count: 
           device: str | torch.device = "cpu") -> tuple[Problem, Truth]:
     """Sums of an unseen source, of which there are no clean images, and an observed one.
 
-    The setting of Halperin et al. 2019, section 4.1: one half of the observed source's images, B,
-    is given clean; the other half is mixed with images of the unseen source to give Y. Source 0 is
-    the unseen one. Images of 28x28 are padded to 32x32.
+    The setting of Halperin et al. 2019, section 4.1: half of the observed source's images, B, are
+    given clean; the others are mixed with images of the unseen source to give Y. Source 0 is the
+    unseen one. Images of 28x28 are padded to 32x32.
 
     Parameters
     ----------
