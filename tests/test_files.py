@@ -87,7 +87,7 @@ def test_bare_arrays(tmp_path, mixed, shape):
         problem, truth = files.load_problem(tmp_path / name, count=2)
         assert truth is None and problem.mixing == Mixing.sum(2)
         assert torch.equal(problem.mixtures, mixed[0].mixtures)
-        fails([name, "--sources", "--weights"], files.load_problem, tmp_path / name)
+        fails([name, "number K", "weights"], files.load_problem, tmp_path / name)
 
 
 def test_integers_in_range_are_converted(tmp_path):
@@ -130,7 +130,7 @@ def test_bad_pictures(tmp_path):
 @pytest.mark.parametrize("values, words", [
     (np.full((1, 4, 4), np.nan, np.float32), ["nan", "finite"]),
     (np.full((1, 4, 4), -np.inf, np.float32), ["-inf", "finite"]),
-    (np.full((1, 4, 4), 1e300), ["inf", "finite"]),  # too large for float32
+    (np.full((1, 4, 4), 1e300), ["1e+300", "finite in float32"]),
     (np.full((1, 4, 4), 255, np.uint8), ["255", "divide them by 255"]),
     (np.full((1, 4, 4), 255.0), ["255", "divide them by 255"]),
     (np.full((1, 4, 4), -30.0), ["-30", "rescale"]),
@@ -146,7 +146,7 @@ def test_bad_mixtures(tmp_path, values, words):
     np.save(tmp_path / "m.npy", values, allow_pickle=True)
     np.savez(tmp_path / "m.npz", mixtures=values)
     for name in ("m.npy", "m.npz"):
-        fails([*words, *([] if "finite" in words or "rescale" in words else [name])], files.load_problem, tmp_path / name, count=2)
+        fails([*words, *([] if "rescale" in words else [name])], files.load_problem, tmp_path / name, count=2)
 
 
 def test_bad_files(tmp_path, mixed):
@@ -375,12 +375,12 @@ def test_a_name_that_is_there_twice_is_refused(tmp_path):
         ({"filter_size": True}, ["filter_size of type bool"]),
         ({"filter_size": 4}, ["filter size 4"]),
         ({"filter_size": 2**60 + 1}, ["larger than the images"]),
-        ({"visible": np.full((6, 5), 0.01)}, ["visible holds 0.01"]),
-        ({"visible": np.full((6, 5), 2)}, ["visible holds 2"]),
+        ({"visible": np.full((6, 5), 0.01)}, ["visible hold 0.01 at (0, 0)", "1 (true) or 0"]),
+        ({"visible": np.full((6, 5), 2)}, ["visible hold 2 at (0, 0)", "1 (true) or 0"]),
         ({"visible": np.full((6, 5), np.nan)}, ["visible hold nan"]),
-        ({"visible": np.ones((5, 6), bool)}, ["visible of shape (5, 6)", "6x5"]),
-        ({"visible": np.ones(30, bool)}, ["visible of shape (30,)", "(H, W)"]),
-        ({"filters": np.zeros((2, 2, 4, 3))}, ["filters of 4x3"]),
+        ({"visible": np.ones((5, 6), bool)}, ["visible of shape (5, 6)", "want (6, 5)"]),
+        ({"visible": np.ones(30, bool)}, ["visible of shape (30,)", "want (6, 5)"]),
+        ({"filters": np.zeros((2, 2, 4, 3))}, ["filters of shape (2, 2, 4, 3)", "(2, 2, h, w)", "odd"]),
         ({"filters": np.zeros((2, 2, 5, 5))}, ["filters of 5x5", "filter size 3"]),
         ({"filters": np.zeros((3, 3))}, ["filters of shape (3, 3)", "(2, 2, h, w)"]),
         ({"filters": np.full((2, 2, 3, 3), np.inf)}, ["filters hold inf"]),
@@ -487,7 +487,7 @@ def test_fields_of_a_separation(tmp_path, meta, arrays, words):
     [
         (setting("step", to=[1]), {}, ["step [1]"]),
         (setting("step", to={}), {}, ["shown None"]),
-        (setting("step", "index", to=-1), {}, ["step -1"]),
+        (setting("step", "index", to=-1), {}, ["index -1"]),
         (setting("step", "index", to="2"), {}, ["index '2'"]),
         (setting("step", "index", to=True), {}, ["index True"]),
         (setting("step", "stage", to="a\nb"), {}, ["stage"]),
