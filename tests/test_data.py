@@ -16,7 +16,7 @@ from PIL import Image
 
 from sepviz import files
 from sepviz.core import SepvizError
-from sepviz.data import NAMES, floats, load, load_folder, read_idx, registry, strokes, summary
+from sepviz.data import NAMES, floats, home, load, load_folder, read_idx, registry, strokes, summary
 from sepviz.data.base import Dataset
 from sepviz.data.split import hold_out, some
 from sepviz.data.strokes import CHUNK, GLYPHS, _glyphs
@@ -68,7 +68,7 @@ def write_set(folder, split="test", count=7, wrap=gzip.compress, labels=None):
     labels = np.arange(count) % 10 if labels is None else labels
     folder.mkdir(parents=True, exist_ok=True)
     end = "" if wrap is bytes else ".gz"
-    for file, array in zip(registry.FILES[split], (images, labels), strict=True):
+    for file, array in zip(registry.IDX_FILES[split], (images, labels), strict=True):
         (folder / f"{file}{end}").write_bytes(wrap(idx(array)))
     return torch.from_numpy(images.astype(np.uint8))
 
@@ -304,14 +304,14 @@ def mirror(tmp_path, monkeypatch):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     root = f"http://127.0.0.1:{server.server_port}"
     sums = {"sha256": {}, "md5": {}}
-    for file in registry.FILES["test"]:
+    for file in registry.IDX_FILES["test"]:
         data = (tmp_path / "www" / "good" / f"{file}.gz").read_bytes()
-        sums["md5"][file] = hashlib.md5(data).hexdigest()
-        sums["sha256"][file] = hashlib.sha256(gzip.decompress(data)).hexdigest()
+        sums["md5"][file] = f"md5:{hashlib.md5(data).hexdigest()}"
+        sums["sha256"][file] = f"sha256:{hashlib.sha256(gzip.decompress(data)).hexdigest()}"
 
     def use(kind, *mirrors):
-        home = registry.Home(tuple(f"{root}/{each}/" for each in mirrors), **{kind: sums[kind]})
-        monkeypatch.setitem(registry.HOMES, "mnist", home)
+        places = tuple(f"{root}/{each}/" for each in mirrors)
+        monkeypatch.setitem(registry.SETS, "mnist", registry.IdxSet("mnist", places, sums[kind]))
 
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.delenv("SEPVIZ_DATA", raising=False)
@@ -347,9 +347,9 @@ def test_real_mnist():
     for split, items in (("train", 60_000), ("test", 10_000)):
         data = load("mnist", split)
         assert data.images.shape == (items, 1, 28, 28)
-        for file in registry.FILES[split]:
-            path = registry.located(Path(REAL) / "mnist", file)
-            registry.check_sha256("mnist", file, registry.content(path), str(path))
+        for file in registry.IDX_FILES[split]:
+            path = home.located(Path(REAL) / "mnist", file)
+            registry.SETS["mnist"].check(file, home.content(path), str(path))
     assert data.labels[:5].tolist() == [7, 2, 1, 0, 4]
 
 

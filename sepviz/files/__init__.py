@@ -31,7 +31,6 @@ from sepviz.files.problems import load_meta, load_problem, read_mask, save_probl
 from sepviz.files.results import (
     Partial,
     Separation,
-    arrays_of,
     check_finite,
     head_of,
     load_partial,
@@ -40,13 +39,14 @@ from sepviz.files.results import (
     result_table,
     save_partial,
     save_separation,
+    step_arrays,
 )
 
 __all__ = [
-    "Field", "Partial", "Separation", "arrays_of", "check_apart", "check_finite", "check_target",
+    "Field", "Partial", "Separation", "check_apart", "check_finite", "check_target",
     "digest", "facts", "field", "fingerprint", "free_name", "fresh_folder", "head_of", "holds",
     "load_meta", "load_partial", "load_problem", "load_separation", "lock", "names", "open_file",
     "patiently", "read", "read_mask", "read_meta", "read_step", "result_table", "save_partial",
-    "save_problem", "save_separation", "tensor", "tensors", "to_json", "together", "versions",
+    "save_problem", "save_separation", "step_arrays", "tensor", "tensors", "to_json", "together", "versions",
     "write", "write_all",
 ]

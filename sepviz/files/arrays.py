@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from sepviz.core import CONTROL, SepvizError, shown
-from sepviz.files.disk import write
+from sepviz.files.disk import to_json, write
 
 FORMAT = 1  # of the files; a file with another number is refused
 LARGEST = 4 * 2**30  # bytes of numbers read from one file: a small .npz may claim any amount
@@ -191,7 +191,7 @@ def read_meta(path: Path, arrays: Mapping[str, np.ndarray], kind: str = "format"
 def save_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any],
                 overwrite: bool) -> Path:
     """Write arrays and a JSON object to a .npz."""
-    whole = {**arrays, "meta": np.array(json.dumps({"format": FORMAT, **meta}))}
+    whole = {**arrays, "meta": np.array(to_json({"format": FORMAT, **meta}))}
     return write(path, lambda file: np.savez(file, **whole), overwrite)  # type: ignore[arg-type]
 
 

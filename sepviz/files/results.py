@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,14 +65,14 @@ def head_of(step: Step) -> dict[str, Any]:
             **{group: list(getattr(step, group)) for group in GROUPS}}
 
 
-def arrays_of(step: Step, where: str) -> Iterator[tuple[str, np.ndarray]]:
+def step_arrays(step: Step, where: str) -> dict[str, np.ndarray]:
     """The arrays of a step, by their names in a file."""
-    for name, value in (("sources", step.sources), *step.tensors()):
-        yield f"{where}/{name}", value.detach().cpu().numpy()
+    held = {"sources": step.sources, **dict(step.tensors())}
+    return {f"{where}/{name}": value.detach().cpu().numpy() for name, value in held.items()}
 
 
 def read_step(path: Path, arrays: Mapping[str, np.ndarray], head: Any, where: str) -> Step:
-    """The step that `head_of` and `arrays_of` stored."""
+    """The step that `head_of` and `step_arrays` stored."""
     head = facts(path, {"step": head}, {"step": dict})["step"]
     old = "extras" in head
     names: dict[str, list[str]] = {group: [] for group in GROUPS}
@@ -134,7 +134,7 @@ def save_partial(path: str | Path, partial: Partial) -> Path:
     if (step is not None and partial.rng_state is not None
             and bool(torch.isfinite(step.sources).all())):
         head = head_of(step)
-        arrays |= {**dict(arrays_of(step, "step")), "step/rng": partial.rng_state.cpu().numpy()}
+        arrays |= step_arrays(step, "step") | {"step/rng": partial.rng_state.cpu().numpy()}
     meta = {"kind": "partial", "step": head, "run": partial.meta,
             "extras": sorted(partial.results)}
     return save_arrays(path, arrays, meta, overwrite=True)
