@@ -130,7 +130,7 @@ def test_a_name_that_is_there_twice_is_refused(tmp_path):
         ({"visible": np.full((6, 5), np.nan)}, ["visible hold nan"]),
         ({"visible": np.ones((5, 6), bool)}, ["visible of shape (5, 6)", "want (6, 5)"]),
         ({"visible": np.ones(30, bool)}, ["visible of shape (30,)", "want (6, 5)"]),
-        ({"filters": np.zeros((2, 2, 4, 3))}, ["filters of shape (2, 2, 4, 3)", "(2, 2, h, w)", "odd"]),
+        ({"filters": np.zeros((2, 2, 4, 3))}, ["filters of shape (2, 2, 4, 3)", "h, w)", "odd"]),
         ({"filters": np.zeros((2, 2, 5, 5))}, ["filters of 5x5", "filter size 3"]),
         ({"filters": np.zeros((3, 3))}, ["filters of shape (3, 3)", "(2, 2, h, w)"]),
         ({"filters": np.full((2, 2, 3, 3), np.inf)}, ["filters hold inf"]),

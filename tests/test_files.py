@@ -21,7 +21,8 @@ def mixed():
 
 def test_problem_round_trip(tmp_path, mixed):
     problem, truth = mixed
-    path = files.save_problem(tmp_path / "p.npz", problem, truth, {"dataset": "random"}, labels=torch.tensor([[1, 2]] * 3))
+    path = files.save_problem(tmp_path / "p.npz", problem, truth, {"dataset": "random"},
+                              labels=torch.tensor([[1, 2]] * 3))
     again, truth_again = files.load_problem(path)
     assert torch.equal(again.mixtures, problem.mixtures)
     assert again.mixing == problem.mixing
@@ -40,7 +41,8 @@ def test_problem_without_truth(tmp_path, mixed):
 
 
 def test_separation_round_trip(tmp_path, mixed):
-    path = files.save_separation(tmp_path / "o.npz", mixed[1].sources, {"method": "average", "seed": 3})
+    path = files.save_separation(tmp_path / "o.npz", mixed[1].sources,
+                                 {"method": "average", "seed": 3})
     sources, meta, _ = files.load_separation(path)
     assert torch.equal(sources, mixed[1].sources)
     assert (meta["method"], meta["seed"]) == ("average", 3)
@@ -50,11 +52,13 @@ def test_partial_round_trip(tmp_path):
     rng = torch.Generator().manual_seed(5)
     step = Step(7, "sigma 0.1", torch.rand(2, 2, 1, 3, 3), {"noise": torch.rand(2, 2, 1, 3, 3)},
                 state={"count": torch.tensor([4])}, info={"sigma": 0.1})
-    files.save_partial(tmp_path / "p.npz", files.Partial(torch.zeros(0, 2, 1, 3, 3), step, rng.get_state(), {"seed": 5}))
+    partial = files.Partial(torch.zeros(0, 2, 1, 3, 3), step, rng.get_state(), {"seed": 5})
+    files.save_partial(tmp_path / "p.npz", partial)
     again = files.load_partial(tmp_path / "p.npz")
     assert again.meta == {"seed": 5} and len(again.done) == 0
     assert again.step[:2] == step[:2] and again.step.info == step.info
-    assert torch.equal(again.step.sources, step.sources) and torch.equal(again.step.state["count"], step.state["count"])
+    assert torch.equal(again.step.sources, step.sources)
+    assert torch.equal(again.step.state["count"], step.state["count"])
     assert torch.equal(again.rng_state, rng.get_state())
     fails(["stopped"], files.load_separation, tmp_path / "p.npz")
 
@@ -88,7 +92,8 @@ def test_pictures(tmp_path, values, mode, channels, exact):
         Image.fromarray(values, mode).save(tmp_path / f"{name}.png")
     problem, _ = files.load_problem([tmp_path / "a.png", tmp_path / "b.png"], weights=(1.0, 0.5))
     assert problem.mixtures.shape == (2, channels, 3, 4)
-    want = torch.from_numpy(values.astype(np.float32)).reshape(3, 4, channels).permute(2, 0, 1) / exact * 1.5
+    want = torch.from_numpy(values.astype(np.float32)).reshape(3, 4, channels)
+    want = want.permute(2, 0, 1) / exact * 1.5
     torch.testing.assert_close(problem.mixtures[1], want)
 
 
@@ -100,7 +105,8 @@ def test_bad_pictures(tmp_path):
     whole = (tmp_path / "a.png").read_bytes()
     (tmp_path / "cut.png").write_bytes(whole[:45])
     np.save(tmp_path / "m.npy", np.zeros((1, 4, 4)))
-    fails(["b.png", "(1, 5, 4)", "(1, 4, 4)"], files.load_problem, [tmp_path / "a.png", tmp_path / "b.png"], count=2)
+    fails(["b.png", "(1, 5, 4)", "(1, 4, 4)"], files.load_problem,
+          [tmp_path / "a.png", tmp_path / "b.png"], count=2)
     fails(["clear.png", "transparent"], files.load_problem, tmp_path / "clear.png", count=2)
     fails(["no.png", "no PNG"], files.load_problem, tmp_path / "no.png", count=2)
     fails(["cut.png", "no PNG"], files.load_problem, tmp_path / "cut.png", count=2)
@@ -127,7 +133,8 @@ def test_bad_mixtures(tmp_path, values, words):
     np.save(tmp_path / "m.npy", values, allow_pickle=True)
     np.savez(tmp_path / "m.npz", mixtures=values)
     for name in ("m.npy", "m.npz"):
-        fails([*words, *([] if "rescale" in words else [name])], files.load_problem, tmp_path / name, count=2)
+        named = [] if "rescale" in words else [name]
+        fails([*words, *named], files.load_problem, tmp_path / name, count=2)
 
 
 def test_bad_files(tmp_path, mixed):
@@ -152,10 +159,13 @@ def test_bad_files(tmp_path, mixed):
     fails(["other.npz", "sources", "pictures"], files.load_separation, tmp_path / "other.npz")
     np.savez(tmp_path / "meta.npz", mixtures=problem.mixtures, weights=[1, 1], meta=np.array("{"))
     fails(["meta.npz", "JSON"], files.load_problem, tmp_path / "meta.npz")
-    np.savez(tmp_path / "late.npz", mixtures=problem.mixtures, weights=[1, 1], meta=np.array('{"format": 99}'))
+    np.savez(tmp_path / "late.npz", mixtures=problem.mixtures, weights=[1, 1],
+             meta=np.array('{"format": 99}'))
     fails(["late.npz", "99"], files.load_problem, tmp_path / "late.npz")
-    np.savez(tmp_path / "truth.npz", mixtures=problem.mixtures, weights=[1, 1, 1], sources=truth.sources)
-    fails(["truth.npz", "(3, 2, 1, 12, 16)", "(3, 3, 1, 12, 16)"], files.load_problem, tmp_path / "truth.npz")
+    np.savez(tmp_path / "truth.npz", mixtures=problem.mixtures, weights=[1, 1, 1],
+             sources=truth.sources)
+    fails(["truth.npz", "(3, 2, 1, 12, 16)", "(3, 3, 1, 12, 16)"], files.load_problem,
+          tmp_path / "truth.npz")
     np.savez(tmp_path / "weights.npz", mixtures=problem.mixtures, weights=[[1, 1]])
     fails(["weights.npz", "(1, 2)", "(K,)"], files.load_problem, tmp_path / "weights.npz")
     np.savez(tmp_path / "nan.npz", sources=np.full((1, 2, 1, 4, 4), np.nan))
@@ -170,7 +180,8 @@ def test_weights_that_disagree(tmp_path, mixed):
     fails(["3 weights", "K = 2"], files.load_problem, path, weights=(1, 1, 1))
     fails(["median"], files.load_problem, path, weights="median")
     np.save(tmp_path / "m.npy", mixed[0].mixtures)
-    fails(["3 weights", "K = 2"], files.load_problem, tmp_path / "m.npy", weights=(1, 1, 1), count=2)
+    fails(["3 weights", "K = 2"], files.load_problem, tmp_path / "m.npy", weights=(1, 1, 1),
+          count=2)
     fails(["(1, nan)", "finite"], files.load_problem, tmp_path / "m.npy", weights=(1, float("nan")))
 
 
@@ -212,4 +223,5 @@ def test_truth_stays_out_of_the_problem(tmp_path, mixed):
 
 def test_a_png_cannot_hold_a_mixture_whose_weights_sum_to_nothing(tmp_path):
     Image.new("L", (28, 28), 100).save(tmp_path / "gray.png")
-    fails(["(1.0, -1.0)", ".npy"], files.load_problem, tmp_path / "gray.png", weights=(1, -1), count=2)
+    fails(["(1.0, -1.0)", ".npy"], files.load_problem, tmp_path / "gray.png", weights=(1, -1),
+          count=2)

@@ -24,7 +24,8 @@ def test_folder_gray_split_and_order(tmp_path):
         save(tmp_path / f"{i:02}.png", np.full((5, 6), i))
     (tmp_path / "notes.txt").write_text("no image")
     train, test = load(str(tmp_path)), load(str(tmp_path), "test")
-    assert train.name == tmp_path.name and train.images.shape == (18, 1, 5, 6) and train.images.dtype == torch.uint8
+    assert train.name == tmp_path.name and train.images.shape == (18, 1, 5, 6)
+    assert train.images.dtype == torch.uint8
     assert test.images[:, 0, 0, 0].tolist() == [0, 10]
     assert sorted(torch.cat([train.images, test.images])[:, 0, 0, 0].tolist()) == list(range(20))
     assert train.labels.unique().tolist() == [0] and train.labels.dtype == torch.int64
@@ -38,7 +39,8 @@ def test_folder_classes_and_colour(tmp_path):
             save(tmp_path / split / name / "x.png", rgb if name == "b" else np.full((4, 4), 9))
     train, test = load_folder(tmp_path), load_folder(tmp_path, "test")
     assert train.images.shape == (2, 3, 4, 4) and train.labels.tolist() == [0, 1]
-    assert train.images[0, :, 0, 0].tolist() == [9, 9, 9] and train.images[1, :, 0, 0].tolist() == [200, 0, 0]
+    assert train.images[0, :, 0, 0].tolist() == [9, 9, 9]
+    assert train.images[1, :, 0, 0].tolist() == [200, 0, 0]
     assert test.labels.tolist() == [1]  # numbered as in train
     assert load(str(tmp_path), classes=[1]).labels.tolist() == [1]
 

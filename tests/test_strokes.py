@@ -40,7 +40,8 @@ def test_strokes_shape_and_range(digits):
 def test_strokes_deterministic_and_prefix(digits):
     for count in (1, CHUNK, CHUNK + 1, 600):
         less = strokes(count, seed=5)
-        assert torch.equal(less.images, digits.images[:count]) and torch.equal(less.labels, digits.labels[:count])
+        assert torch.equal(less.images, digits.images[:count])
+        assert torch.equal(less.labels, digits.labels[:count])
     assert not torch.equal(strokes(300, seed=6).images, digits.images[:300])
 
 
@@ -115,7 +116,8 @@ def test_strokes_errors(call, words):
 
 def test_floats():
     images = torch.tensor([0, 51, 255], dtype=torch.uint8)
-    assert floats(images).dtype == torch.float32 and floats(images).tolist() == pytest.approx([0, 0.2, 1])
+    assert floats(images).dtype == torch.float32
+    assert floats(images).tolist() == pytest.approx([0, 0.2, 1])
     with pytest.raises(SepvizError, match=r"float32"):
         floats(torch.rand(2))
 
