@@ -186,7 +186,7 @@ def mirror(tmp_path, monkeypatch):
     write_set(tmp_path / "www" / "bad", count=3)
     handler = functools.partial(Quiet, directory=str(tmp_path / "www"))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     root = f"http://127.0.0.1:{server.server_port}"
     sums = {"sha256": {}, "md5": {}}
     for file in registry.IDX_FILES["test"]:
