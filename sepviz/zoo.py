@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import torch
 
 from sepviz import files
-from sepviz.core import LatentModel, ScoreModel, SepvizError
+from sepviz.core import LatentModel, ScoreModel, SepvizError, shown
 from sepviz.priors import CnnRegressor, DictionaryPrior, GanPrior, MaskNetwork, ScorePrior
 from sepviz.suggest import nearest
 
@@ -39,10 +39,7 @@ def digest(prior: Any) -> str | None:
     """Tells a network's weights from others of the same name; None for a prior without weights."""
     if not isinstance(prior, torch.nn.Module):
         return None
-    total = hashlib.sha256()
-    for name, value in prior.state_dict().items():
-        total.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
-    return total.hexdigest()[:16]
+    return files.fingerprint(part for item in prior.state_dict().items() for part in item)
 
 
 def kind_of(prior: Any) -> str:
@@ -140,7 +137,7 @@ def load(name: str, device: str | torch.device = "cpu") -> Any:
             raise SepvizError(f"{beside} is damaged or no card: fetch it again with {path.name}, or remove it") from None
         got = hashlib.sha256(path.read_bytes()).hexdigest()
         if want != got:
-            raise SepvizError(f"{path.name} has sha256 {got[:12]}..., its card says {str(want)[:12]}...: "
+            raise SepvizError(f"{path.name} has sha256 {got[:12]}..., its card says {shown(want)[:13]}...: "
                               "the file is damaged or another; fetch it again")
     try:
         with safe_open(path, "pt") as file:

@@ -94,7 +94,8 @@ def test_a_full_disk_in_mid_run_does_not_end_a_separation(run, problem, slow, mo
         code, _, err = run(*SEPARATE)
     finally:
         full.undo()
-    assert code == 0 and err.count("\n") == err.count("No space left on device") == 1 and here() == ["out.npz", "problem.npz"]
+    assert code == 0 and err.count("\n") == err.count("No space left on device") == 1
+    assert here() == ["out.npz", "problem.npz"]
     torch.testing.assert_close(files.load_separation("out.npz").sources[:, 0], files.load_problem(problem)[0].mixtures / 2)
 
 
@@ -114,7 +115,8 @@ def test_a_full_disk_at_the_end_keeps_the_run(run, problem, monkeypatch):
 def test_steps_that_cannot_be_written_do_not_lose_the_result(run, problem, monkeypatch):
     monkeypatch.setattr("sepviz.runs.trace.Trace.save", lambda self, path, **_: files.write(path, no_space))
     code, out, err = run(*SEPARATE, "--trace", "t.npz", "--html", "p.html")
-    assert code == 2 and "out.npz is written, but not its steps: cannot write t.npz: No space left" in err
+    assert code == 2
+    assert "out.npz is written, but not its steps: cannot write t.npz: No space left" in err
     assert "out.npz: 5 mixtures" in out and here() == ["out.npz", "p.html", "problem.npz"]
     assert len(files.load_separation("out.npz").sources) == 5
 
@@ -148,8 +150,10 @@ def test_weights_that_cannot_be_written_leave_nothing_in_the_way(run, few_images
     save = files.write_all
     write_by(monkeypatch, lambda writers, *rest: no_space_for(save, writers, ".safetensors", *rest))
     code, _, err = run(*words)
-    assert code == 2 and err.count("\n") == 1 and "cannot write cnn-strokes.safetensors: No space left" in err
-    assert "cnn-strokes.ckpt keeps the run up to iteration 2; the same command goes on from there" in err and here() == ["cnn-strokes.ckpt"]
+    assert code == 2 and err.count("\n") == 1
+    assert "cannot write cnn-strokes.safetensors: No space left" in err
+    assert "cnn-strokes.ckpt keeps the run up to iteration 2; the same command goes on from there" in err
+    assert here() == ["cnn-strokes.ckpt"]
     write_by(monkeypatch, save)
     monkeypatch.setattr(CnnRegressor, "regress", counted := count(CnnRegressor.regress))
     assert run(*words)[0] == 0 and here() == ["cnn-strokes.json", "cnn-strokes.safetensors"]
@@ -186,7 +190,8 @@ def test_the_steps_of_a_training_come_with_its_weights_or_not_at_all(run, few_im
         assert code == 2 and f"cannot write {name}: No space left" in err and here() == ["egg.ckpt"], err
     write_by(monkeypatch, save)
     monkeypatch.setattr(Egg, "steps", lambda *_: iter(()))  # all were done
-    assert run(*words)[0] == 0 and here() == ["egg.json", "egg.safetensors", "run.npz", "run.problem.npz"]
+    assert run(*words)[0] == 0
+    assert here() == ["egg.json", "egg.safetensors", "run.npz", "run.problem.npz"]
 
 
 @pytest.fixture
@@ -207,7 +212,8 @@ def test_a_disk_that_is_really_full(run, few_images, small_disk, monkeypatch, ca
     monkeypatch.setattr(checkpoint, "SAVE_EVERY", -1)
     (small_disk / "ballast").write_bytes(bytes(250_000))
     code, _, err = run(*words)
-    assert code == 2 and "cannot write" in err and "No space left on device" in err and "Traceback" not in err
+    assert code == 2 and "cannot write" in err and "No space left on device" in err
+    assert "Traceback" not in err
     assert sorted(path.name for path in small_disk.iterdir()) == ["ballast"]
     with pytest.raises(SepvizError, match="No space left"):
         files.save_problem(small_disk / "p.npz", *tasks.mix(torch.rand(40, 2, 1, 28, 28)))
@@ -229,7 +235,8 @@ def test_a_second_run_of_one_name_is_refused_at_once(run, problem, few_images, s
 
     slow(happens)
     code, _, err = run(*SEPARATE)
-    assert code == 0 and seen[1][0] == 2 and "out.npz is being made by another run" in err and "choose another name" in err
+    assert code == 0 and seen[1][0] == 2 and "out.npz is being made by another run" in err
+    assert "choose another name" in err
     assert here() == ["out.npz", "problem.npz"]
     with files.lock(Path("mine.safetensors")):
         code, _, err = run("train", "cnn", "--out", "mine.safetensors")
@@ -263,13 +270,18 @@ def test_locks_with_and_without_those_of_the_system(monkeypatch, without):
 def test_a_name_that_was_taken_meanwhile_loses_no_work(run, problem, few_images, slow, monkeypatch):
     slow(lambda mixtures, index: Path("out.npz").write_text("another's") and None)
     code, out, err = run(*SEPARATE)
-    assert code == 0 and "out.npz was made by another program meanwhile: the result is out-2.npz" in err and "out-2.npz: 5 mix" in out
-    assert Path("out.npz").read_text() == "another's" and files.load_separation("out-2.npz").sources.shape[0] == 5
+    assert code == 0
+    assert "out.npz was made by another program meanwhile: the result is out-2.npz" in err
+    assert "out-2.npz: 5 mix" in out
+    assert Path("out.npz").read_text() == "another's"
+    assert files.load_separation("out-2.npz").sources.shape[0] == 5
     whole = CnnRegressor.regress
     monkeypatch.setattr(CnnRegressor, "regress", lambda *args: (Path("mine.json").write_text("another's"), whole(*args))[1])
     code, out, err = run("train", "cnn", "--iterations", 2, "--out", "mine.safetensors")
-    assert code == 0 and "the result is mine-2.safetensors" in err and "mine-2.safetensors: 2 iterations" in out
-    assert json.loads(Path("mine-2.json").read_text())["iterations"] == 2 and Path("mine.json").read_text() == "another's"
+    assert code == 0 and "the result is mine-2.safetensors" in err
+    assert "mine-2.safetensors: 2 iterations" in out
+    assert json.loads(Path("mine-2.json").read_text())["iterations"] == 2
+    assert Path("mine.json").read_text() == "another's"
     assert not Path("mine.safetensors").exists() and zoo.load("mine-2.safetensors").name == "mine"
 
 
@@ -287,7 +299,8 @@ def test_no_output_may_be_an_input(run, problem, option, link):
     else:
         name = problem if link == "same" else f"../{Path().resolve().name}/./{problem}"
     code, _, err = run(*SEPARATE, option, name, "--force")
-    assert code == 2 and err.count("\n") == 1 and "would be written over problem.npz, which this command reads" in err
+    assert code == 2 and err.count("\n") == 1
+    assert "would be written over problem.npz, which this command reads" in err
     assert Path(problem).read_bytes() == before
 
 
@@ -312,7 +325,8 @@ def test_exercises_are_not_written_over_the_labs(run, tmp_path, monkeypatch):
     (home / "start_here.py").write_text("# %%\n")
     monkeypatch.setattr(cli.common, "labs_home", lambda: home)
     code, _, err = run("exercises", "--out", "labs/../labs", "--force")
-    assert code == 2 and "the labs themselves lie there" in err and [path.name for path in home.iterdir()] == ["start_here.py"]
+    assert code == 2 and "the labs themselves lie there" in err
+    assert [path.name for path in home.iterdir()] == ["start_here.py"]
 
 
 # --- numbers that are none ----------------------------------------------------------------------
@@ -324,8 +338,10 @@ def test_a_separation_that_diverges_is_no_result(run, problem, slow, bad):
     worst[0, 0, 0, 0, 0] = 0  # of nothing but such numbers a run ends earlier
     slow(lambda mixtures, index: worst.clone() if len(mixtures) == 1 else None)
     code, _, err = run(*SEPARATE)
-    assert code == 2 and err.count("\n") == 1 and f"sources of mixture 4 hold {bad}: the run diverged" in err
-    assert "out.partial.npz keeps 4 of 5 mixtures" in err and here() == ["out.partial.npz", "problem.npz"]
+    assert code == 2 and err.count("\n") == 1
+    assert f"sources of mixture 4 hold {bad}: the run diverged" in err
+    assert "out.partial.npz keeps 4 of 5 mixtures" in err
+    assert here() == ["out.partial.npz", "problem.npz"]
     partial = files.load_partial("out.partial.npz")
     assert partial.step is None and len(partial.done) == 4
     with pytest.raises(SepvizError, match="sources of mixture 1 hold"):

@@ -18,5 +18,6 @@ def run(arguments: argparse.Namespace) -> int:
 
     print(f"{'name':<15} {'split':<6} {'images':>7}  where")
     for row in data.summary():
-        print(f"{row.name:<15} {row.split:<6} {'-' if row.items is None else row.items:>7}  {row.where}")
+        items = "-" if row.items is None else row.items
+        print(f"{row.name:<15} {row.split:<6} {items:>7}  {row.where}")
     return 0

@@ -54,23 +54,20 @@ def check_count(count: int) -> None:
 
 def check_classes(classes: Sequence[int], known: Sequence[int], name: str) -> list[int]:
     """``classes`` as sorted ints, all of them known."""
+    whole = len(known) > 2 and list(known) == list(range(known[0], known[-1] + 1))
+    listed = f"{known[0]} to {known[-1]}" if whole else ", ".join(map(str, known))
     chosen = set()
     for label in classes:  # refused one by one: a range may be endless
         try:
             chosen.add(operator.index(label))
         except TypeError:
             raise SepvizError(f"class {label!r}: classes are whole numbers, "
-                              f"{name} has {_listed(known)}") from None
+                              f"{name} has {listed}") from None
         if label not in known:
-            raise SepvizError(f"class {str(label)[:20]}: {name} has the classes {_listed(known)}")
+            raise SepvizError(f"class {str(label)[:20]}: {name} has the classes {listed}")
     if not chosen:
-        raise SepvizError(f"classes []: choose some of {name}'s, {_listed(known)}")
+        raise SepvizError(f"classes []: choose some of {name}'s, {listed}")
     return sorted(chosen)
-
-
-def _listed(known: Sequence[int]) -> str:
-    whole = len(known) > 2 and list(known) == list(range(known[0], known[-1] + 1))
-    return f"{known[0]} to {known[-1]}" if whole else ", ".join(map(str, known))
 
 
 def expanded(path: str | Path) -> Path:

@@ -1,4 +1,4 @@
-"""The one reader of pictures, for folders and for mixtures: it drops nothing in silence."""
+"""The one reader of pictures, for folders and for mixtures: it drops nothing without a word."""
 
 from __future__ import annotations
 
@@ -38,13 +38,12 @@ def read_picture(path: Path, formats: tuple[str, ...] = FORMATS) -> tuple[Image.
     try:
         with Image.open(path, formats=formats) as opened:
             more = getattr(opened, "n_frames", 1) - 1
-            raw = "WEBP" if opened.format == "WEBP" else str(opened.tile[0][3]) if opened.tile else ""
+            raw = str(opened.tile[0][3]) if opened.tile else ""
+            raw = "WEBP" if opened.format == "WEBP" else raw
             picture = ImageOps.exif_transpose(opened)
         if not _opaque(picture, raw):
-            raise SepvizError(
-                f"{path} has transparent pixels, which have no value: "
-                "save it on a background, without transparency"
-            )
+            raise SepvizError(f"{path} has transparent pixels, which have no value: "
+                              "save it on a background, without transparency")
         return _plain(path, picture, raw), more
     except SepvizError:
         raise
@@ -55,9 +54,8 @@ def read_picture(path: Path, formats: tuple[str, ...] = FORMATS) -> tuple[Image.
     except Exception as error:  # PIL's decoders raise nearly anything on a broken file
         why = " ".join(str(error).replace(str(path), path.name).split()) or type(error).__name__
         wanted = "no PNG" if formats == ("PNG",) else "not a readable image"
-        raise SepvizError(
-            f"{path} is damaged or {wanted} ({why}): save it again, or remove it"
-        ) from None
+        raise SepvizError(f"{path} is damaged or {wanted} ({why}): "
+                          "save it again, or remove it") from None
 
 
 def _opaque(picture: Image.Image, raw: str) -> bool:
@@ -85,7 +83,5 @@ def _plain(path: Path, picture: Image.Image, raw: str) -> Image.Image:
         return picture
     if mode in ("1", "LA", "RGBA", "RGBX", "YCbCr"):
         return picture.convert("L" if mode in ("1", "LA") else "RGB")
-    raise SepvizError(
-        f"{path} has colours of mode {mode}, whose red, green and blue are not certain: "
-        "save it as RGB or gray"
-    )
+    raise SepvizError(f"{path} has colours of mode {mode}, whose red, green and blue are not "
+                      "certain: save it as RGB or gray")

@@ -12,17 +12,7 @@ SEED = 1_414_213_562  # of every run: what one model has not seen is new to the 
 
 
 def spread(labels: Tensor) -> Tensor:
-    """A fixed random order of the images; every stretch holds the classes in their proportions.
-
-    Parameters
-    ----------
-    labels : Tensor (N,)
-
-    Returns
-    -------
-    Tensor (N,)
-        Indices.
-    """
+    """A fixed random order, as indices (N,): every stretch has the classes in their proportions."""
     rng = Generator().manual_seed(SEED)
     place = torch.empty(len(labels), dtype=torch.float64)
     for label in labels.unique():
@@ -33,7 +23,7 @@ def spread(labels: Tensor) -> Tensor:
 
 
 def hold_out(data: Dataset, count: int) -> tuple[Dataset, Dataset]:
-    """Part a set: images to learn from, and ``count`` held out, the same share of every class.
+    """Split a set: images to learn from, and ``count`` held out, the same share of every class.
 
     Returns
     -------
@@ -47,32 +37,29 @@ def hold_out(data: Dataset, count: int) -> tuple[Dataset, Dataset]:
     """
     name, images, labels = data
     if len(images) < 2:
-        raise SepvizError(
-            f"{name}: {len(images)} image to learn from; want at least 2, better thousands"
-        )
-    if bool((images == images[0, 0, 0, 0]).all()):
-        raise SepvizError(
-            f"{name}: every pixel of its {len(images)} images is {int(images[0, 0, 0, 0])}: "
-            "there is nothing to learn, take other images"
-        )
-    if bool((images == images[:1]).all()):
-        raise SepvizError(
-            f"{name}: its {len(images)} images are all the same one: "
-            "there is nothing to learn, take other images"
-        )
+        raise SepvizError(f"{name}: {len(images)} image to learn from; "
+                          "want at least 2, better thousands")
+    check_varied(name, images)
     order = spread(labels)
-    learned, held_out = order[: len(order) - count], order[len(order) - count :]
-    return Dataset(name, images[learned], labels[learned]), Dataset(
-        name, images[held_out], labels[held_out]
-    )
+    learned, held_out = (Dataset(name, images[part], labels[part])
+                         for part in (order[:len(order) - count], order[len(order) - count:]))
+    return learned, held_out
+
+
+def check_varied(what: str, images: Tensor, alike: bool = True) -> None:
+    """Refuse images that are all of one value or, unless ``alike`` is off, all the same."""
+    count, first = len(images), images.flatten()[0]
+    if bool((images == first).all()):
+        raise SepvizError(f"{what}: every pixel of its {count} images is {float(first):g}: "
+                          "there is nothing to learn, take other images")
+    if alike and bool((images == images[:1]).all()):
+        raise SepvizError(f"{what}: its {count} images are all the same one: "
+                          "there is nothing to learn, take other images")
 
 
 def some(images: Tensor, most: int) -> Tensor:
     """At most so many of the images, drawn from all: the first of a sorted set are of one kind."""
     if len(images) <= most:
         return images
-    return images[
-        torch.randperm(len(images), generator=Generator().manual_seed(SEED))[:most].to(
-            images.device
-        )
-    ]
+    chosen = torch.randperm(len(images), generator=Generator().manual_seed(SEED))[:most]
+    return images[chosen.to(images.device)]

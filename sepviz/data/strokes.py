@@ -1,7 +1,8 @@
-"""Digits drawn with a pen that does not exist: a set that needs no network and never ends.
+"""Digits drawn by a simulated pen: a set that needs no network and never ends.
 
-Each digit has a few glyphs, given as control points. An item picks one, shakes its points, bends, slants and
-turns it, scales it to a box of 20 x 20, and draws it with a soft pen, centred by mass in 28 x 28 like MNIST.
+Each digit has a few glyphs, given as control points. An item picks one, shakes its points, bends,
+slants and turns it, scales it to a box of 20 x 20, and draws it with a soft pen, centred by mass in
+28 x 28 like MNIST.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ BOX = 20.0  # the ink's longer side, as in MNIST
 CHUNK = 128  # items are drawn in whole chunks, so that item i is the same whatever the count
 SAMPLES = 96  # points along the pen's path: at most 0.8 pixels apart, which a pen of radius 1 hides
 
-# Points "x y" on a grid of 100 x 100, y down; "/" lifts the pen; a point given twice in a row is a corner.
+# Points "x y" on a grid of 100 x 100, y down; "/" lifts the pen; the same point twice is a corner.
 GLYPHS: dict[int, tuple[str, ...]] = {
     0: (
         "52 2, 28 14, 18 48, 28 84, 50 98, 72 86, 82 50, 72 14, 50 3",
@@ -87,7 +88,8 @@ GLYPHS: dict[int, tuple[str, ...]] = {
         "72 14, 48 2, 26 18, 36 40, 62 56, 74 78, 52 98, 26 82, 36 58, 62 40, 74 18",
         "50 48, 28 30, 34 6, 60 3, 72 22, 50 48, 26 70, 32 96, 62 97, 74 74, 50 48",
         "70 8, 44 4, 32 22, 50 46, 66 74, 50 98, 32 80, 46 54, 66 30, 74 6",
-        "52 2, 30 14, 34 40, 54 46, 72 30, 66 8, 50 3 / 52 46, 26 62, 28 92, 54 98, 76 82, 72 56, 50 47",
+        "52 2, 30 14, 34 40, 54 46, 72 30, 66 8, 50 3 / "
+        "52 46, 26 62, 28 92, 54 98, 76 82, 72 56, 50 47",
         "78 16, 54 0, 30 16, 44 40, 60 60, 56 88, 30 98, 16 78, 40 54, 66 36, 82 12",
     ),
     9: (
@@ -123,7 +125,8 @@ def strokes(count: int, seed: int = 0, classes: Sequence[int] | None = None) -> 
     check_count(count)
     if seed < 0:
         raise SepvizError(f"seed {seed}: must be 0 or more")
-    wanted = np.arange(10) if classes is None else np.array(check_classes(classes, range(10), "strokes"))
+    known = range(10)
+    wanted = np.array(known if classes is None else check_classes(classes, known, "strokes"))
     images: list[Tensor] = []
     labels: list[Tensor] = []
     with tqdm(total=count, desc="drawing strokes", unit="image", leave=False, disable=None) as bar:
@@ -132,7 +135,8 @@ def strokes(count: int, seed: int = 0, classes: Sequence[int] | None = None) -> 
             images.append(drawn)
             labels.append(label)
             bar.update(len(label))
-    return Dataset("strokes", torch.cat(images)[:count, None].clone(), torch.cat(labels)[:count].clone())
+    drawn, label = torch.cat(images)[:count, None].clone(), torch.cat(labels)[:count].clone()
+    return Dataset("strokes", drawn, label)
 
 
 def _chunk(seed: int, chunk: int, wanted: Array) -> tuple[Tensor, Tensor]:
@@ -151,12 +155,12 @@ def _chunk(seed: int, chunk: int, wanted: Array) -> tuple[Tensor, Tensor]:
 def _path(rng: np.random.Generator, labels: Array) -> tuple[Array, Array]:
     """The pen's way: points (n, SAMPLES, 2) in pixels around (0, 0), radii (n, SAMPLES)."""
     count = len(labels)
-    basis, controls, variants = _glyphs()
-    glyph = variants[labels, rng.integers(0, 1 << 30, count) % GLYPH_COUNTS[labels]]
+    basis, controls, starts = _glyphs()
+    glyph = starts[labels] + rng.integers(0, 1 << 30, count) % GLYPH_COUNTS[labels]
     points = controls[glyph] + rng.normal(0, 0.034, (count, controls.shape[1], 2))
     path = basis[glyph] @ points
 
-    # long waves bend the whole digit: they move neighbours together, where the shaking moves them apart
+    # long waves bend the whole digit: they move neighbours together, shaking moves them apart
     for _ in range(3):
         wave = rng.normal(0, 2.5, (count, 2, 1))
         phase = rng.uniform(0, 2 * np.pi, (count, 1, 1))
@@ -169,7 +173,8 @@ def _path(rng: np.random.Generator, labels: Array) -> tuple[Array, Array]:
     slant = rng.normal(0.12, 0.2, count)
     angle = rng.normal(0, 0.1, count)
     cos, sin, one, zero = np.cos(angle), np.sin(angle), np.ones(count), np.zeros(count)
-    shear = np.stack([aspect, zero, -slant, one], 1).reshape(count, 2, 2)  # row vectors: (x, y) @ matrix
+    # of row vectors: (x, y) @ matrix
+    shear = np.stack([aspect, zero, -slant, one], 1).reshape(count, 2, 2)
     turn = np.stack([cos, sin, -sin, cos], 1).reshape(count, 2, 2)
     path = path @ (shear @ turn)
 
@@ -187,23 +192,27 @@ def _path(rng: np.random.Generator, labels: Array) -> tuple[Array, Array]:
 
 
 def _draw(path: Array, radius: Array, softness: Array, rough: Array) -> Array:
-    """Draw paths (n, SAMPLES, 2) of radii (n, SAMPLES), centred by mass -> images (n, 28, 28) uint8."""
-    coarse = np.arange(0, SIZE, 2) - SIZE / 2  # every second pixel and a soft pen are enough to find the centre
+    """Paths (n, SAMPLES, 2) of radii (n, SAMPLES), centred by mass -> images (n, 28, 28) uint8."""
+    coarse = np.arange(0, SIZE, 2) - SIZE / 2  # enough to find the centre, with a soft pen
     ink = ink_of(path, radius, softness + 1, coarse)
-    centre = np.stack([ink.sum(axis=1) @ coarse, ink.sum(axis=2) @ coarse], axis=1) / ink.sum(axis=(1, 2))[:, None]
+    centre = np.stack([ink.sum(axis=1) @ coarse, ink.sum(axis=2) @ coarse], axis=1)
+    centre = centre / ink.sum(axis=(1, 2))[:, None]
     ink = ink_of(path - centre[:, None], radius, softness, np.arange(SIZE) - SIZE / 2, rough)
     return np.rint(ink * 255).astype(np.uint8)
 
 
-def ink_of(path: Array, radius: Array, softness: Array, axis: Array, rough: Array | float = 0.0) -> Array:
-    """Ink (n, m, m) in [0, 1] at the pixels ``axis`` x ``axis``: 1 in the pen's way, falling to 0 across its soft edge.
+def ink_of(path: Array, radius: Array, softness: Array, axis: Array,
+           rough: Array | float = 0.0) -> Array:
+    """Ink (n, m, m) in [0, 1] at the pixels ``axis`` x ``axis``.
 
-    The pixel (0, 0) is [14, 14], where MNIST has its centre of mass.
+    It is 1 on the pen's path and falls to 0 across its soft edge. The pixel (0, 0) is [14, 14],
+    where MNIST has its centre of mass.
     """
-    # the power distance (x - qx)^2 + (y - qy)^2 - r^2, least over the path's points q; the items come last, as numpy is
-    # fast along long last axes, and numpy not torch, whose threads cost more than they bring on arrays of this size
-    x = ((axis - path[:, :, :1]) ** 2 - radius[:, :, None] ** 2).transpose(1, 2, 0).astype(np.float32, order="C")
-    y = ((axis - path[:, :, 1:]) ** 2).transpose(1, 2, 0).astype(np.float32, order="C")
+    # The power distance (x - qx)^2 + (y - qy)^2 - r^2, least over the path's points q. The items
+    # come last, as numpy is fast along long last axes; on arrays of this size, torch's threads cost
+    # more than they bring.
+    x, y = (axis - path[:, :, :1]) ** 2 - radius[:, :, None] ** 2, (axis - path[:, :, 1:]) ** 2
+    x, y = (part.transpose(1, 2, 0).astype(np.float32, order="C") for part in (x, y))
     least = np.full((len(axis), len(axis), len(path)), np.inf, np.float32)
     here = np.empty_like(least)
     for of_x, of_y in zip(x, y, strict=True):
@@ -215,7 +224,7 @@ def ink_of(path: Array, radius: Array, softness: Array, axis: Array, rough: Arra
 
 @cache
 def _glyphs() -> tuple[Array, Array, Array]:
-    """Basis (G, SAMPLES, M), control points (G, M, 2) in units of the grid, glyph numbers (10, most variants)."""
+    """Basis (G, SAMPLES, M), control points (G, M, 2), number of each digit's first glyph (10,)."""
     parsed = [[_parse(text) for text in GLYPHS[digit]] for digit in range(10)]
     flat = [glyph for digit in parsed for glyph in digit]
     most = max(len(points) for points, _ in flat)
@@ -224,23 +233,20 @@ def _glyphs() -> tuple[Array, Array, Array]:
     for g, (points, parts) in enumerate(flat):
         controls[g, : len(points)] = points
         basis[g, :, : len(points)] = _basis(points, parts)
-    variants = np.zeros((10, GLYPH_COUNTS.max()), dtype=np.int64)
-    start = 0
-    for digit, glyphs in enumerate(parsed):
-        variants[digit, : len(glyphs)] = range(start, start + len(glyphs))
-        start += len(glyphs)
-    return basis, controls, variants
+    starts = np.cumsum(GLYPH_COUNTS) - GLYPH_COUNTS
+    return basis, controls, starts
 
 
 def _parse(text: str) -> tuple[Array, list[list[int]]]:
-    """A glyph's distinct points (m, 2) and its strokes as indices: a point named twice is shaken once."""
+    """A glyph's distinct points (m, 2) and its strokes as indices: shaken once if named twice."""
     index: dict[str, int] = {}
-    parts = [[index.setdefault(point.strip(), len(index)) for point in part.split(",")] for part in text.split("/")]
+    parts = [[index.setdefault(point.strip(), len(index)) for point in part.split(",")]
+             for part in text.split("/")]
     return np.array([[float(number) / 100 for number in point.split()] for point in index]), parts
 
 
 def _basis(points: Array, parts: list[list[int]]) -> Array:
-    """Weights (SAMPLES, m) of the control points in a Catmull-Rom curve, sampled evenly by length."""
+    """Weights (SAMPLES, m) of control points in a Catmull-Rom curve, sampled evenly by length."""
     segments = [(part[max(i - 1, 0)], part[i], part[i + 1], part[min(i + 2, len(part) - 1)])
                 for part in parts for i in range(len(part) - 1) if part[i] != part[i + 1]]
     lengths = np.array([np.linalg.norm(points[c] - points[b]) for _, b, c, _ in segments])
@@ -250,6 +256,7 @@ def _basis(points: Array, parts: list[list[int]]) -> Array:
     weights = np.zeros((SAMPLES, len(points)))
     for row, (n, position) in enumerate(zip(number, at, strict=True)):
         t = 1 - (ends[n] - position) / lengths[n]
-        cubic = 0.5 * np.array([-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2])
-        np.add.at(weights[row], list(segments[n]), cubic)
+        cubic = np.array([-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3,
+                          t + 4 * t**2 - 3 * t**3, t**3 - t**2])
+        np.add.at(weights[row], list(segments[n]), 0.5 * cubic)
     return weights

@@ -1,14 +1,19 @@
 """Files: problems, results, and how they come to lie on the disk."""
 
 from sepviz.files.arrays import (
+    Field,
     digest,
+    facts,
     field,
+    fingerprint,
     holds,
     medium_of,
     names,
+    open_file,
     read,
     read_meta,
     tensor,
+    tensors,
     versions,
 )
 from sepviz.files.disk import (
@@ -23,24 +28,27 @@ from sepviz.files.disk import (
     write,
     write_all,
 )
-from sepviz.files.problems import load_meta, load_problem, read_mask, resolve_weights, save_problem
+from sepviz.files.problems import load_meta, load_problem, read_mask, save_problem
 from sepviz.files.results import (
     Partial,
     Separation,
     check_finite,
-    check_results,
     head_of,
     load_partial,
     load_separation,
     read_step,
+    result_table,
     save_partial,
     save_separation,
+    step_arrays,
 )
 
 __all__ = [
-    "Partial", "Separation", "check_apart", "check_finite", "check_results", "check_target",
-    "digest", "field", "free_name", "fresh_folder", "head_of", "holds", "load_meta",
-    "load_partial", "load_problem", "load_separation", "lock", "medium_of", "names", "patiently",
-    "read", "read_mask", "read_meta", "read_step", "resolve_weights", "save_partial", "save_problem",
-    "save_separation", "tensor", "to_json", "together", "versions", "write", "write_all",
+    "Field", "Partial", "Separation", "check_apart", "check_finite", "check_target",
+    "digest", "facts", "field", "fingerprint", "free_name", "fresh_folder", "head_of", "holds",
+    "load_meta", "load_partial", "load_problem", "load_separation", "lock", "medium_of", "names",
+    "open_file",
+    "patiently", "read", "read_mask", "read_meta", "read_step", "result_table", "save_partial",
+    "save_problem", "save_separation", "step_arrays", "tensor", "tensors", "to_json", "together", "versions",
+    "write", "write_all",
 ]

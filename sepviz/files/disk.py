@@ -17,18 +17,13 @@ from sepviz.core import SepvizError
 
 
 def check_target(path: str | Path, overwrite: bool = False) -> Path:
-    """Refuse a path that cannot be written, before the long work whose result goes there.
-
-    Raises
-    ------
-    SepvizError
-        If the file is there already (unless ``overwrite``), or its folder is missing or read-only.
-    """
+    """Refuse a path that cannot be written, before the long work whose result goes there."""
     path = Path(path)
     if path.is_dir():
         raise SepvizError(f"cannot write {path}: it is a folder, give the name of a file")
     if path.exists() and not overwrite:
-        raise SepvizError(f"{path} is there already: give another name, or --force (overwrite=True) to write over it")
+        raise SepvizError(f"{path} is there already: "
+                          "give another name, or overwrite it (overwrite=True)")
     if not path.parent.is_dir():
         raise SepvizError(f"cannot write {path}: there is no folder {path.parent}")
     if not os.access(path.parent, os.W_OK):
@@ -37,42 +32,52 @@ def check_target(path: str | Path, overwrite: bool = False) -> Path:
 
 
 def write(path: str | Path, writer: Callable[[BinaryIO], Any], overwrite: bool = False) -> Path:
-    """Call ``writer(file)`` on a temporary file and put it in place at once: no half-written file is ever seen."""
+    """Call ``writer(file)`` on a temporary file, then put it in place: whole, or not at all."""
     return write_all({Path(path): writer}, overwrite)[0]
 
 
 def write_all(writers: Mapping[Path, Callable[[BinaryIO], Any]],
               overwrite: bool = False) -> list[Path]:
-    """`write` for files that belong together, as weights and their card: all of them, or none."""
+    """`write` several files that belong together: all of them, or none."""
     with contextlib.ExitStack() as temporaries, together() as made:
         staged = []
         for path, writer in writers.items():
             check_target(path, overwrite)
-            try:
+            with _writing(path):
                 handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
                 temporaries.callback(Path(temporary).unlink, missing_ok=True)
                 with os.fdopen(handle, "wb") as file:
                     writer(file)
                     file.flush()
                     os.fsync(file.fileno())
-                umask = os.umask(0)
-                os.umask(umask)
-                os.chmod(temporary, 0o666 & ~umask)  # mkstemp's files are for their owner only
-            except OSError as error:
-                raise SepvizError(f"cannot write {path}: {error.strerror or error}") from None
+                _open_to_others(temporary, 0o666)
             staged.append((temporary, path))
         for temporary, path in staged:
-            try:
+            with _writing(path):
                 os.replace(temporary, path)
-            except OSError as error:
-                raise SepvizError(f"cannot write {path}: {error.strerror or error}") from None
             made.append(path)
     return made
 
 
 @contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turn an error of the system into one line that names the path."""
+    try:
+        yield
+    except OSError as error:
+        raise SepvizError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def _open_to_others(temporary: str | Path, mode: int) -> None:
+    """Give a temporary file, which is for its owner only, the permissions of a usual one."""
+    umask = os.umask(0)
+    os.umask(umask)
+    os.chmod(temporary, mode & ~umask)
+
+
+@contextlib.contextmanager
 def together() -> Iterator[list[Path]]:
-    """A list for the files that a block makes; they are removed if it fails, to block no other run."""
+    """A list for the files that a block makes; they are removed if it fails."""
     made: list[Path] = []
     try:
         yield made
@@ -82,19 +87,25 @@ def together() -> Iterator[list[Path]]:
         raise
 
 
+@contextlib.contextmanager
+def fresh_folder(folder: Path) -> Iterator[Path]:
+    """A folder to write into that takes the name ``folder`` at the end, with all that is in it.
+
+    A full disk or Ctrl-C leaves nothing behind, so the same command can be given again.
+    """
+    with contextlib.ExitStack() as temporaries, _writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name[:40]}.", dir=folder.parent))
+        temporaries.callback(shutil.rmtree, temporary, ignore_errors=True)
+        yield temporary
+        _open_to_others(temporary, 0o777)
+        temporary.rename(folder)
+
+
 def patiently(save: Callable[[], Any], told: list[str]) -> bool:
-    """Save in mid-run: a save that fails is told on stderr, once, and does not end the run.
+    """Save in mid-run, and say whether it was saved; a failure does not end the run.
 
-    Parameters
-    ----------
-    save : callable
-    told : list of str
-        What was told so far; one list for each run.
-
-    Returns
-    -------
-    bool
-        Whether it was saved.
+    The first failure of a run is reported on stderr; ``told`` is the list of those so far.
     """
     from tqdm.auto import tqdm
 
@@ -112,54 +123,30 @@ def patiently(save: Callable[[], Any], told: list[str]) -> bool:
 def lock(path: Path) -> Iterator[None]:
     """Hold ``path`` while it is being made: another run that wants it is refused at once.
 
-    The lock is on ``PATH.lock`` and ends with the process, however that ends. A system without such
-    locks keeps the file after a crash, and it must be removed by hand.
+    The lock is on ``PATH.lock`` and ends with the process, however that ends.
     """
-    try:
-        import fcntl
-    except ImportError:
-        fcntl = None  # type: ignore[assignment]
+    from filelock import FileLock, Timeout
+
     check_target(path, overwrite=True)
     place = path.with_name(path.name + ".lock")
-    try:
-        while True:
-            if fcntl is None and os.name == "nt":
-                place.unlink(missing_ok=True)  # Windows refuses that while another has it open
-            handle = os.open(place, os.O_CREAT | os.O_RDWR | (os.O_EXCL if fcntl is None else 0))
-            if fcntl is None or _locked(fcntl, handle, place):
-                break
-    except OSError as error:
-        if not isinstance(error, FileExistsError | BlockingIOError) and os.name != "nt":
-            raise SepvizError(f"cannot write {place}: {error.strerror or error}") from None
-        raise SepvizError(f"{path} is being made by another run, which holds {place}: wait for it, "
-                          "or choose another name; if there is no such run, remove that file") from None
+    held = FileLock(place)
+    with _writing(place):
+        try:
+            held.acquire(blocking=False)
+        except Timeout:
+            raise SepvizError(f"{path} is being made by another run, which holds {place}: wait "
+                              "for it, or choose another name; if there is no such run, remove "
+                              "that file") from None
     try:
         yield
     finally:
-        if fcntl is None:
-            os.close(handle)
-        place.unlink(missing_ok=True)  # where it can be locked: before somebody else locks it
-        if fcntl is not None:
-            os.close(handle)
-
-
-def _locked(fcntl: Any, handle: int, place: Path) -> bool:
-    """Lock an open file; False if its last holder has removed it in between."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise
-    except OSError:  # a file system without locks: go on as if alone
-        return True
-    if place.exists() and os.path.samestat(os.fstat(handle), place.stat()):
-        return True
-    os.close(handle)
-    return False
+        if os.name != "nt":
+            place.unlink(missing_ok=True)  # before it is released: then another may lock it
+        held.release()
 
 
 def free_name(path: Path, *beside: str) -> Path:
-    """``path``, or NAME-2, NAME-3, ... where it, or its like with one of these suffixes, is there."""
+    """``path`` or, where it or a file that differs in one of these suffixes exists, NAME-2, ..."""
     number, free = 1, path
     while any(one.exists() for one in (free, *map(free.with_suffix, beside))):
         number += 1
@@ -168,29 +155,22 @@ def free_name(path: Path, *beside: str) -> Path:
 
 
 def check_apart(outputs: Iterable[Path], inputs: Iterable[Path] = ()) -> None:
-    """Refuse outputs of one name, and an output that is an input, by whatever name or link.
-
-    Raises
-    ------
-    SepvizError
-        Before anything is written: an input that is written over is lost.
-    """
-    def same(one: Path, other: Path) -> bool:
-        if os.path.realpath(one) == os.path.realpath(other):
-            return True
-        return one.exists() and other.exists() and os.path.samefile(one, other)
-
+    """Refuse outputs of one name, and an output that is an input, by whatever name or link."""
     outputs, inputs = list(outputs), list(inputs)
     for number, output in enumerate(outputs):
         for other in inputs:
-            if same(output, other):
+            if _same(output, other):
                 raise SepvizError(f"{output} would be written over {other}, "
-                                  "which this command reads: "
-                                  "give another name")
+                                  "which this command reads: give another name")
         for other in outputs[:number]:
-            if same(output, other):
+            if _same(output, other):
                 raise SepvizError(f"{output} and {other} are one file: "
                                   "all outputs need names of their own")
+
+
+def _same(one: Path, other: Path) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other) or (
+        one.exists() and other.exists() and os.path.samefile(one, other))
 
 
 def to_json(value: Any, **options: Any) -> str:
@@ -203,25 +183,3 @@ def to_json(value: Any, **options: Any) -> str:
         return None if isinstance(part, float) and not math.isfinite(part) else part
 
     return json.dumps(plain(value), allow_nan=False, **options)
-
-
-@contextlib.contextmanager
-def fresh_folder(folder: Path) -> Iterator[Path]:
-    """A folder to write into that takes the name ``folder`` at the end, with all that is in it.
-
-    A full disk or Ctrl-C leaves nothing behind, so the same command can be given again.
-    """
-    temporary = None
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name[:40]}.", dir=folder.parent))
-        yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o777 & ~umask)  # mkdtemp's folders are for their owner only
-        temporary.rename(folder)
-    except OSError as error:
-        raise SepvizError(f"cannot write {folder}: {error.strerror or error}") from None
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)

@@ -1,8 +1,9 @@
-"""Result files: what a run gave, what a stopped run had, and how a step is written."""
+"""Result files: what a run gave, what a stopped run had, and how a step is stored."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,11 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sepviz.core import GROUPS, NOTHING, SepvizError, Step, shown
-from sepviz.files.arrays import IMAGES, field, floats, names, read, read_meta, save_arrays, tensor, to_numpy
+from sepviz.core import GROUPS, NOTHING, SepvizError, Step
+from sepviz.files.arrays import Field, facts, open_file, save_arrays, tensors, to_numpy
 
-# Version 0.1 wrote all of a step's tensors in one group; by their names they belong to these.
-OLD_GROUPS = {"shown": ("prior_force", "data_force", "noise"), "results": ("filters", "start_error", "answer_loss")}
+SOURCES = Field("B K C H W", "f")
+RESULTS = {"filters": Field("B K h w"), "start_error": Field("B ...", finite=False)}
+OTHER = Field("B ...")  # results of other names
+STEP = {"index": "index", "stage": str, "info": dict}
+LAYERS = Field("B K C H W", finite=False)
+STATE = Field(finite=False, empty=True)
+
+# Version 0.1 stored all tensors of a step in one group, "extras"; those not named here are state.
+OLD_GROUPS = {"prior_force": "shown", "data_force": "shown", "noise": "shown",
+              "filters": "results", "start_error": "results", "answer_loss": "results"}
 
 
 class Separation(NamedTuple):
@@ -26,7 +35,7 @@ class Separation(NamedTuple):
 
 
 class Partial(NamedTuple):
-    """A run that was stopped: the mixtures that are done, and how far the next ones had come."""
+    """A run that was stopped: the mixtures that are done, and the newest step of the next ones."""
 
     done: Tensor  # (n, K, C, H, W), n may be 0
     step: Step | None
@@ -36,121 +45,121 @@ class Partial(NamedTuple):
 
 
 def check_finite(sources: Tensor, first: int = 0) -> None:
-    """Refuse sources (B, K, C, H, W) of a run that diverged; mixtures are numbered from ``first``."""
+    """Refuse sources (B, K, C, H, W) of a run that diverged; mixtures count from ``first``."""
     bad = ~torch.isfinite(sources)
     if bool(bad.any()):
         item = first + int(bad.nonzero()[0, 0])
-        raise SepvizError(f"sources of mixture {item} hold {float(sources[bad][0])}: "
-                          "the run diverged; take smaller steps (--set) or another --preset, prior or method")
+        raise SepvizError(f"sources of mixture {item} hold {float(sources[bad][0])}: the run "
+                          "diverged; take smaller steps or another preset, prior or method")
 
 
-def save_separation(path: str | Path, sources: Tensor, meta: Mapping[str, Any], results: Mapping[str, Tensor] = NOTHING, *,
-                    overwrite: bool = False) -> Path:
-    """Write separated sources (B, K, C, H, W), what else was found (filters, ...) and how, in a .npz.
+def result_table(names: Iterable[str], **changes: Any) -> dict[str, Field]:
+    """The fields of the results of these names, with some properties changed."""
+    return {name: RESULTS.get(name, OTHER)._replace(**changes) for name in names}
+
+
+def head_of(step: Step) -> dict[str, Any]:
+    """The part of a step that goes into a file's JSON object."""
+    return {"index": step.index, "stage": step.stage,
+            "info": {name: float(value) for name, value in step.info.items()},
+            **{group: list(getattr(step, group)) for group in GROUPS}}
+
+
+def step_arrays(step: Step, where: str) -> dict[str, np.ndarray]:
+    """The arrays of a step, by their names in a file."""
+    held = {"sources": step.sources, **dict(step.tensors())}
+    return {f"{where}/{name}": value.detach().cpu().numpy() for name, value in held.items()}
+
+
+def read_step(path: Path, arrays: Mapping[str, np.ndarray], head: Any, where: str) -> Step:
+    """The step that `head_of` and `step_arrays` stored."""
+    head = facts(path, {"step": head}, {"step": dict})["step"]
+    old = "extras" in head
+    names: dict[str, list[str]] = {group: [] for group in GROUPS}
+    told = facts(path, head, dict.fromkeys(["extras"] if old else GROUPS, "names") | STEP)
+    for name in told.get("extras", ()):
+        names[OLD_GROUPS.get(name, "state")].append(name)
+    names |= {group: told[group] for group in GROUPS if group in told}
+    sizes: dict[str, int] = {}
+    sources = tensors(path, arrays, {"sources": SOURCES}, sizes, f"{where}/")["sources"]
+    tables = {"shown": dict.fromkeys(names["shown"], LAYERS),
+              "results": result_table(names["results"], finite=False),
+              "state": dict.fromkeys(names["state"], STATE)}
+    groups = {group: tensors(path, arrays, table, sizes, f"{where}/{'extras' if old else group}/")
+              for group, table in tables.items()}
+    info = facts(path, told["info"], dict.fromkeys(told["info"], "figure"))
+    return Step(told["index"], told["stage"], sources, **groups,
+                info={name: math.nan if value is None else value for name, value in info.items()})
+
+
+def save_separation(path: str | Path, sources: Tensor, meta: Mapping[str, Any],
+                    results: Mapping[str, Tensor] = NOTHING, *, overwrite: bool = False) -> Path:
+    """Write separated sources (B, K, C, H, W), other results and how they were found to a .npz.
 
     Raises
     ------
     SepvizError
-        If a source is not finite: then the run diverged, and there is no result.
+        If a source is not finite: the run diverged, and there is no result.
     """
     check_finite(sources)
-    found = {name: to_numpy(extra) for name, extra in results.items()}
-    return save_arrays(path, {"sources": to_numpy(sources), **found}, {"kind": "separation", "extras": sorted(found), **meta}, overwrite)
+    found = {name: to_numpy(result) for name, result in results.items()}
+    return save_arrays(path, {"sources": to_numpy(sources), **found},
+                       {"kind": "separation", "extras": sorted(found), **meta}, overwrite)
+
+
+def load_separation(path: str | Path) -> Separation:
+    """Read what `save_separation` wrote."""
+    path = Path(path)
+    arrays, meta = open_file(path)
+    if meta.get("kind") == "partial":
+        raise SepvizError(f"{path} is of a run that was stopped: "
+                          "give its sepviz separate command again to finish it")
+    if "mixtures" in arrays:  # its sources are the truth: as a result, they would be perfect
+        raise SepvizError(f"{path} is a problem, not a result: give what sepviz separate wrote")
+    if "sources" not in arrays:
+        raise SepvizError(f"{path} holds {', '.join(arrays) or 'nothing'} and no array sources: "
+                          "give what sepviz separate wrote")
+    names = facts(path, {"extras": [], **meta}, {"extras": "names"})["extras"]
+    table = {"sources": SOURCES._replace(kinds="fiub"), **result_table(names)}
+    found = tensors(path, arrays, {name: field._replace(dtype=np.float32)
+                                   for name, field in table.items()})
+    return Separation(found.pop("sources"), meta, found)
 
 
 def save_partial(path: str | Path, partial: Partial) -> Path:
     """Write a stopped run over its earlier state; without its last step, if that diverged."""
-    arrays = {"done": to_numpy(partial.done)} | {f"done/{name}": to_numpy(extra) for name, extra in partial.results.items()}
-    head = None
-    step = partial.step
+    arrays = {"done": to_numpy(partial.done)}
+    arrays |= {f"done/{name}": to_numpy(result) for name, result in partial.results.items()}
+    step, head = partial.step, None
     if (step is not None and partial.rng_state is not None
             and bool(torch.isfinite(step.sources).all())):
-        arrays |= {"step/sources": step.sources.cpu().numpy(), "step/rng": partial.rng_state.cpu().numpy()}
-        arrays |= {f"step/{name}": value.detach().cpu().numpy() for name, value in step.tensors()}
         head = head_of(step)
-    meta = {"kind": "partial", "step": head, "run": partial.meta, "extras": sorted(partial.results)}
+        arrays |= step_arrays(step, "step") | {"step/rng": partial.rng_state.cpu().numpy()}
+    meta = {"kind": "partial", "step": head, "run": partial.meta,
+            "extras": sorted(partial.results)}
     return save_arrays(path, arrays, meta, overwrite=True)
 
 
-def load_separation(path: str | Path) -> Separation:
-    """The sources that `save_separation` wrote, and how they came about."""
+def load_partial(path: str | Path) -> Partial:
+    """Read what `save_partial` wrote."""
     path = Path(path)
-    arrays = read(path)
-    meta = read_meta(path, arrays)
-    if meta.get("kind") == "partial":
-        raise SepvizError(f"{path} is of a run that was stopped: give its sepviz separate command again to finish it")
-    if "mixtures" in arrays:  # whose sources are the truth: scored as a result, they would be perfect
-        raise SepvizError(f"{path} is a problem, not a result: give what sepviz separate wrote")
-    if "sources" not in arrays:
-        raise SepvizError(f"{path} holds no array sources (it holds {', '.join(arrays) or 'nothing'}): give what sepviz separate wrote")
-    sources = floats(path, arrays, "sources", IMAGES)
-    extras = {name: tensor(path, arrays, name, finite=name != "start_error").float()
-              for name in (names(path, meta, "extras") if "extras" in meta else [])}
-    check_results(path, extras, sources)
-    return Separation(sources, meta, extras)
+    arrays, meta = open_file(path)
+    if meta.get("kind") != "partial":
+        raise SepvizError(f"{path} is not the partial result of a stopped run: move it away, or "
+                          "write the result under another name")
+    told = facts(path, meta, {"extras": "names", "run": dict})
+    sizes: dict[str, int] = {}
+    done = tensors(path, arrays, {"done": SOURCES._replace(empty=True)}, sizes)["done"]
+    results = tensors(path, arrays, result_table(told["extras"], empty=True), sizes, "done/")
+    step, rng_state = None, None
+    if meta.get("step") is not None:
+        step = read_step(path, arrays, meta["step"], "step")
+        rng_state = tensors(path, arrays, {"rng": Field("N", "u")}, {}, "step/")["rng"]
+    return Partial(done, step, rng_state, told["run"], results)
 
 
 def check_results(path: Path, results: Mapping[str, Tensor], sources: Tensor) -> None:
-    """Refuse results that do not fit the sources that they were found beside."""
-    batch, count = sources.shape[:2]
-    for name, found in results.items():
-        shape = tuple(found.shape)
-        fits = shape[:1] == (batch,)
-        if name == "filters":
-            fits = len(shape) == 4 and shape[:2] == (batch, count) and all(side % 2 for side in shape[2:])
-        _fit(path, name, found, sources, fits)
-
-
-def _fit(path: Path, name: str, found: Tensor, sources: Tensor, fits: bool) -> None:
-    if not fits:
-        raise SepvizError(f"{path}: {name} of shape {tuple(found.shape)} beside sources of shape "
-                          f"{tuple(sources.shape)}: they do not fit")
-
-
-def head_of(step: Step) -> dict[str, Any]:
-    """What a file says of a step besides its tensors."""
-    return {"index": step.index, "stage": step.stage, "info": {name: float(value) for name, value in step.info.items()},
-            **{group: list(getattr(step, group)) for group in GROUPS}}
-
-
-def read_step(path: Path, arrays: Mapping[str, np.ndarray], head: Any, where: str) -> Step:
-    """One step of a run: arrays ``where/sources``, ``where/GROUP/NAME``, the rest in ``head``."""
-    if not isinstance(head, dict):
-        raise SepvizError(f"{path}: its meta says step {shown(head)}: the file is damaged, save "
-                          "it again with sepviz")
-    sources = tensor(path, arrays, f"{where}/sources", IMAGES, kinds="f")
-    groups: dict[str, dict[str, Tensor]] = {group: {} for group in GROUPS}
-    if "extras" in head:
-        homes = {name: group for group, known in OLD_GROUPS.items() for name in known}
-        for name in names(path, head, "extras"):
-            groups[homes.get(name, "state")][name] = tensor(path, arrays, f"{where}/extras/{name}", finite=False)
-    else:
-        groups = {group: {name: tensor(path, arrays, f"{where}/{group}/{name}", finite=False)
-                          for name in names(path, head, group)} for group in GROUPS}
-    for name, layer in groups["shown"].items():
-        _fit(path, name, layer, sources, layer.shape == sources.shape)
-    check_results(path, groups["results"], sources)
-    if field(path, head, "index", int) < 0:
-        raise SepvizError(f"{path}: its meta says step {head['index']}: the file is damaged, save "
-                          "it again with sepviz")
-    info = field(path, head, "info", dict)
-    values = {name: field(path, info, name, float, finite=False) for name in info}
-    return Step(head["index"], field(path, head, "stage", str), sources, **groups, info=values)
-
-
-def load_partial(path: str | Path) -> Partial:
-    """The stopped run that `save_partial` wrote."""
-    path = Path(path)
-    arrays = read(path)
-    meta = read_meta(path, arrays)
-    if meta.get("kind") != "partial":
-        raise SepvizError(f"{path} is not the partial result of a stopped run: move it away, or "
-                          "choose another --out")
-    done, step, rng_state = tensor(path, arrays, "done", IMAGES, kinds="f"), None, None
-    if meta.get("step") is not None:
-        step = read_step(path, arrays, meta["step"], "step")
-        rng_state = tensor(path, arrays, "step/rng", ("bytes",), kinds="u")
-    extras = {name: tensor(path, arrays, f"done/{name}", finite=name != "start_error")
-              for name in names(path, meta, "extras")}
-    check_results(path, extras, done)
-    return Partial(done, step, rng_state, field(path, meta, "run", dict), extras)
+    """Until the merge: refuse results that do not fit their sources."""
+    sizes = dict(zip("BKCHW", sources.shape, strict=True))
+    tensors(path, {name: found.numpy() for name, found in results.items()},
+            result_table(results), sizes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import math
@@ -43,11 +42,8 @@ def check_images(images: Tensor, batch: int, held_out: Tensor | None = None) -> 
 
 def digest(*tensors: Tensor) -> str:
     """The first 16 digits of the sha256 of what tensors hold: tells images, or weights, apart."""
-    total = hashlib.sha256()
-    for tensor in tensors:
-        total.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-        total.update(tensor.detach().cpu().contiguous().numpy().data)
-    return total.hexdigest()[:16]
+    return files.fingerprint(part for tensor in tensors
+                             for part in (f"{tensor.dtype} {tuple(tensor.shape)}", tensor))
 
 
 def described(images: Tensor) -> str:
