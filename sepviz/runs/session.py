@@ -58,7 +58,7 @@ class Session:
     def __init__(self, separator: Separator, problem: Problem, seed: int = 0,
                  tell: Callable[[str], None] = lambda event: None):
         self.separator: Any = separator
-        if isinstance(separator, type) or not dataclasses.is_dataclass(self.separator):
+        if not dataclasses.is_dataclass(type(separator)):
             raise SepvizError(f"separator {separator!r}: want an instance of a dataclass, such as "
                               "Basis(prior)")
         self.problem, self.seed, self.method = problem, seed, type(separator).__name__
