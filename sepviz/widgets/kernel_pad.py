@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import ipywidgets
 import torch
 from torch import Tensor
@@ -28,8 +30,14 @@ class KernelPad(Still, ShieldedBox):
         painted = torch.eye(size) if painted is None else painted
         if tuple(painted.shape) != (size, size):
             raise SepvizError(f"painted of shape {tuple(painted.shape)}: want ({size}, {size})")
-        self._cells = [[_cell(row, column, bool(painted[row, column] > 0))
+        layout = ipywidgets.Layout(width="36px", height="36px", margin="1px")
+        self._cells = [[ipywidgets.ToggleButton(layout=layout,
+                                                tooltip=f"row {row + 1}, column {column + 1}")
                         for column in range(size)] for row in range(size)]
+        for row, on in zip(self._cells, (painted > 0).tolist(), strict=True):
+            for cell, value in zip(row, on, strict=True):
+                cell.observe(_colour, "value")
+                cell.value = value
         super().__init__([ipywidgets.HBox(row) for row in self._cells])
 
     @property
@@ -41,10 +49,5 @@ class KernelPad(Still, ShieldedBox):
         return painted / painted.sum()
 
 
-def _cell(row: int, column: int, on: bool) -> ipywidgets.ToggleButton:
-    layout = ipywidgets.Layout(width="36px", height="36px", margin="1px")
-    cell = ipywidgets.ToggleButton(tooltip=f"row {row + 1}, column {column + 1}", layout=layout)
-    cell.observe(lambda change: cell.set_trait("button_style", "primary" if change["new"] else ""),
-                 "value")
-    cell.value = on
-    return cell
+def _colour(change: Any) -> None:
+    change["owner"].button_style = "primary" if change["new"] else ""
