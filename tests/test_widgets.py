@@ -27,19 +27,15 @@ def live(task):  # noqa: F811
     assert not [thread for thread in threading.enumerate() if thread.name == "sepviz Toy"]
 
 
-def frame_layers(static: dict, frames: dict, i: int) -> dict[str, np.ndarray]:
-    """The layers of the i-th frame, as (items, panels, C, H, W) float16."""
-    image = (static["channels"], static["height"], static["width"])
-    items = len(static["items"])
-    size = sum(layer["panels"] for layer in frames["layers"]) * items * int(np.prod(image))
-    data = np.frombuffer(frames["bytes"], np.float16)[i * size : (i + 1) * size]
-    assert len(data) == size
-    layers, at = {}, 0
-    for layer in frames["layers"]:
-        count = items * layer["panels"] * int(np.prod(image))
-        layers[layer["name"]] = data[at : at + count].reshape(items, layer["panels"], *image)
-        at += count
-    return layers
+def layers_of(static: dict, pack: dict) -> dict[str, np.ndarray]:
+    """The layers of a pack as (frames, items, panels, C, H, W) float16."""
+    shape = (len(static["items"]), -1, static["channels"], static["height"], static["width"])
+    parts = [len(static["items"]) * layer["panels"] for layer in pack["layers"]]
+    data = np.frombuffer(pack["bytes"], np.float16)
+    data = data.reshape(len(pack["records"]), sum(parts), *shape[2:])
+    split = np.split(data, np.cumsum(parts)[:-1], axis=1)
+    return {layer["name"]: part.reshape(len(data), *shape)
+            for layer, part in zip(pack["layers"], split, strict=True)}
 
 
 # --- the player ---
@@ -49,32 +45,35 @@ def test_player_sends_what_was_recorded(task):  # noqa: F811
     problem, truth = task
     trace = record(Toy(), problem, every=10, progress=False)
     player = Player(trace, truth)
-    assert [frame["index"] for frame in player.frames["records"]] == list(trace.indices)
+    records, layers = player.frames["records"], layers_of(player.static, player.frames)
+    assert [frame["index"] for frame in records] == list(trace.indices)
     permutation = metrics.match(trace.sources, truth.sources)
     for i, step in enumerate(trace):
-        layers = frame_layers(player.static, player.frames, i)
         sources = metrics.reorder(step.sources, permutation)
-        assert np.array_equal(layers["estimate"], sources.half().numpy())
+        assert np.array_equal(layers["estimate"][i], sources.half().numpy())
         residual = problem.mixtures - problem.mixing.apply(step.sources)
-        assert np.array_equal(layers["residual"][:, 0], residual.half().numpy())
-        assert player.frames["records"][i]["scales"]["residual"] == pytest.approx(residual.abs().amax(dim=(1, 2, 3)).tolist(), rel=1e-3)
-        assert player.frames["records"][i]["values"]["psnr"] == pytest.approx(metrics.psnr(step.sources, truth.sources).tolist(), abs=0.01)
-    assert not frame_layers(player.static, player.frames, 0)["noise"].any()  # step 0 has none
+        assert np.array_equal(layers["residual"][i][:, 0], residual.half().numpy())
+        scales = residual.abs().amax(dim=(1, 2, 3)).tolist()
+        assert records[i]["scales"]["residual"] == pytest.approx(scales, rel=1e-3)
+        psnr = metrics.psnr(step.sources, truth.sources).tolist()
+        assert records[i]["values"]["psnr"] == pytest.approx(psnr, abs=0.01)
+    assert not layers["noise"][0].any()  # step 0 has none
 
 
 def test_player_state_is_plain_json_but_for_its_bytes(task):  # noqa: F811
     trace = record(Toy(), task[0], every=10, progress=False)
-    broken = trace[2]._replace(sources=torch.full_like(trace[2].sources, torch.nan), info={"sigma": float("inf")})
-    trace.steps.insert(3, broken)
+    nothing = torch.full_like(trace[2].sources, torch.nan)
+    trace.steps.insert(3, trace[2]._replace(sources=nothing, info={"sigma": float("inf")}))
     player = Player(trace, task[1])
     for state in (player.static, player.frames):
-        json.dumps(state, allow_nan=False, default=lambda value: len(value))
+        json.dumps(state, allow_nan=False, default=len)
 
 
 def test_player_is_whole_in_a_saved_notebook(task):  # noqa: F811
     player = Player(record(Toy(), task[0], every=10, progress=False), task[1])
-    state = json.loads(json.dumps(embed_data([player], drop_defaults=False)["manager_state"]))["state"][player.model_id]
-    saved = {tuple(buffer["path"]): base64.b64decode(buffer["data"]) for buffer in state["buffers"]}
+    states = embed_data([player], drop_defaults=False)["manager_state"]["state"]
+    state = json.loads(json.dumps(states[player.model_id]))
+    saved = {tuple(part["path"]): base64.b64decode(part["data"]) for part in state["buffers"]}
     assert saved[("frames", "bytes")] == player.frames["bytes"]
     assert saved[("static", "mixtures")] == player.static["mixtures"]
     assert "function render" in state["state"]["_esm"]
@@ -99,9 +98,9 @@ def test_player_of_many_mixtures_holds_eight():
     problem = Problem(mixing.apply(sources), mixing)
     trace = record(Toy(count=3), problem, progress=False)
     player = Player(trace, Truth(sources), item=18)
-    assert (player.item, player.static["items"], player.static["batch"]) == (18, [16, 17, 18, 19, 20], 21)
-    layers = frame_layers(player.static, player.frames, 3)
-    assert layers["estimate"].shape == (5, 3, 3, 4, 4)
+    assert (player.item, player.static["batch"]) == (18, 21)
+    assert player.static["items"] == [16, 17, 18, 19, 20]
+    assert layers_of(player.static, player.frames)["estimate"][3].shape == (5, 3, 3, 4, 4)
     with pytest.raises(SepvizError, match="item=21"):
         Player(trace, item=21)
 
@@ -142,8 +141,8 @@ def test_a_live_run_shows_its_session(live, task):  # noqa: F811
     assert [frame["index"] for frame in live.history["records"]] == list(range(51))
     sources = live.trace.sources
     assert torch.equal(sources, stream(Toy(), task[0])[-1].sources)
-    assert np.array_equal(frame_layers(live.static, live.history, 50)["estimate"],
-                          sources.half().numpy())
+    estimates = layers_of(live.static, live.history)["estimate"]
+    assert np.array_equal(estimates[-1], sources.half().numpy())
     order = metrics.match(sources, task[1].sources).argsort(dim=1).tolist()
     assert live.history["records"][0]["order"] == order
 
@@ -232,34 +231,35 @@ def test_sliders_set_a_picture():
     assert view._says.value == ""
 
 
-class TestKernelPad:
-    def test_what_is_painted_is_the_filter(self):
-        pad = KernelPad(3, torch.tensor([[0.0, 0, 0], [0, 1, 1], [0, 0, 0]]))
-        assert torch.equal(pad.kernel, torch.tensor([[0, 0, 0], [0, 0.5, 0.5], [0, 0, 0]]))
-        pad.children[2].children[0].value = True  # a click on the lower left tap
-        assert float(pad.kernel[2, 0]) == pytest.approx(1 / 3) and float(pad.kernel.sum()) == pytest.approx(1)
+def test_what_is_painted_is_the_filter():
+    pad = KernelPad(3, torch.tensor([[0.0, 0, 0], [0, 1, 1], [0, 0, 0]]))
+    assert torch.equal(pad.kernel, torch.tensor([[0, 0, 0], [0, 0.5, 0.5], [0, 0, 0]]))
+    pad.children[2].children[0].value = True  # a click on the lower left cell
+    assert float(pad.kernel[2, 0]) == pytest.approx(1 / 3)
+    assert float(pad.kernel.sum()) == pytest.approx(1)
+    styles = [[cell.button_style for cell in row.children] for row in pad.children[:3]]
+    assert styles == [["", "", ""], ["", "primary", "primary"], ["primary", "", ""]]
+    assert torch.equal(KernelPad().kernel, torch.eye(5) / 5), "it starts with something"
 
-    def test_it_starts_with_something(self):
-        assert torch.equal(KernelPad().kernel, torch.eye(5) / 5)
 
-    @pytest.mark.parametrize(("arguments", "words"), [((4,), "filter size 4"), ((5, torch.ones(3, 3)), r"\(3, 3\)")])
-    def test_bad_sizes_are_refused(self, arguments, words):
-        with pytest.raises(SepvizError, match=words):
-            KernelPad(*arguments)
-
-    def test_an_empty_filter_is_refused(self):
-        with pytest.raises(SepvizError, match="empty"):
-            _ = KernelPad(3, torch.zeros(3, 3)).kernel
+@pytest.mark.parametrize(("arguments", "words"), [
+    ((4,), "filter size 4"), ((5, torch.ones(3, 3)), r"\(3, 3\)"),
+    ((3, torch.zeros(3, 3)), "empty")])
+def test_a_wrong_filter_is_refused(arguments, words):
+    with pytest.raises(SepvizError, match=words):
+        _ = KernelPad(*arguments).kernel
 
 
 def test_weights_go_with_the_estimates():
-    """Whatever the truth, sources of unequal weights keep their places, and the sum that a player shows for a pixel holds."""
+    """Sources of unequal weights keep their places, and the sum shown for a pixel holds."""
     mixing = Mixing((0.5, 2.0))
     sources = torch.rand(3, 2, 1, 6, 5)
     problem = Problem(mixing.apply(sources), mixing)
     trace = record(Toy(), problem, every=25, progress=False)
     player = Player(trace, Truth(trace.sources.flip(1)))  # a truth in the other order
     assert player.frames["weights"] == [[0.5, 2.0]] * 3
-    layers = frame_layers(player.static, player.frames, 2)
-    remix = (layers["estimate"].astype(np.float32) * np.array([0.5, 2.0])[None, :, None, None, None]).sum(axis=1)
-    assert np.abs(remix + layers["residual"][:, 0] - problem.mixtures.numpy()).max() < 0.01
+    layers = layers_of(player.static, player.frames)
+    weights = np.array([0.5, 2.0])[None, :, None, None, None]
+    remix = (layers["estimate"][2].astype(np.float32) * weights).sum(axis=1)
+    left = remix + layers["residual"][2][:, 0] - problem.mixtures.numpy()
+    assert np.abs(left).max() < 0.01
