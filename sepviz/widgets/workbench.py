@@ -204,7 +204,7 @@ class Workbench(Still, ShieldedBox):
     def _runs(self) -> list[Trace]:
         return [*self.kept, *(self.live.branches if self.live else [])]
 
-    def _show(self, state: State, problem: Problem, truth: Truth) -> LiveRun:
+    def _show(self, state: State, problem: Problem, truth: Truth | None) -> LiveRun:
         separator = state.separator()
         separator.check(problem)
         mixture = str(dataclasses.replace(state, method=""))
