@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from chromium import open_page
 
 from sepviz.core import SepvizError
 from sepviz.views.assets import code_of
@@ -30,18 +31,21 @@ def choice():
 
 
 def curve():
-    return Guess.curve("How will PSNR go with sigma?", x="sigma", y="PSNR (dB)", at=[0.1, 0.2, 0.5, 1, 2], low=0, high=40, log_x=True)
+    return Guess.curve("How does PSNR depend on sigma?", x="sigma", y="PSNR (dB)",
+                       at=[0.1, 0.2, 0.5, 1, 2], low=0, high=40, log_x=True)
 
 
 # --- Python -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("make", "answer", "says"), [
-    (number, torch.tensor(15.04), "The answer is 15 dB."), (choice, "average", "The answer is: average."),
+    (number, torch.tensor(15.04), "The answer is 15 dB."),
+    (choice, "average", "The answer is: average."),
     (curve, ([0.1, 2], [35.0, 5.0]), "PSNR (dB): from 35 at 0.1 to 5 at 2, between 5 and 35.")])
 def test_without_a_guess_the_answer_is_shown(make, answer, says):
     revealed = make().reveal(answer, why="Because.")
-    assert (revealed.spec["says"], revealed.spec["verdict"], revealed.spec["why"]) == (says, NONE_YET, ["Because."])
+    spec = revealed.spec
+    assert (spec["says"], spec["verdict"], spec["why"]) == (says, NONE_YET, ["Because."])
     assert says in repr(revealed) and NONE_YET in repr(revealed)
 
 
@@ -66,8 +70,8 @@ def test_the_question_does_not_hold_the_answer():
 
 
 @pytest.mark.parametrize(("guessed", "verdict"), [
-    (14, "Your guess 14 dB: close, 1 dB too low."), (30, "Your guess 30 dB: 15 dB too high."), (15, "Your guess 15 dB is right."),
-    (-5, "Your guess -5 dB: 20 dB too low.")])
+    (14, "Your guess 14 dB: close, 1 dB too low."), (30, "Your guess 30 dB: 15 dB too high."),
+    (15, "Your guess 15 dB is right."), (-5, "Your guess -5 dB: 20 dB too low.")])
 def test_how_far_a_number_is_off(guessed, verdict):
     guess = number()
     guess.set_state({"guess": guessed})  # as the browser does
@@ -75,15 +79,15 @@ def test_how_far_a_number_is_off(guessed, verdict):
 
 
 def test_a_wrong_choice_is_told_why():
-    why = {"average": "squared error likes a hedge", "half swap": "sharp and wrong costs twice"}
+    average, swap = "squared error likes a hedge", "sharp and wrong costs twice"
     guess = choice()
-    guess.guess = "half swap"
-    revealed = guess.reveal("average", why).spec
-    assert revealed["verdict"] == "Your guess was half swap."
-    assert revealed["why"] == ["half swap: sharp and wrong costs twice", "average: squared error likes a hedge"]
-    guess.guess = "average"
-    revealed = guess.reveal("average", why).spec
-    assert (revealed["verdict"], revealed["why"]) == ("Your guess average is right.", ["average: squared error likes a hedge"])
+    for guessed, verdict, why in (
+            ("half swap", "Your guess was half swap.",
+             [f"half swap: {swap}", f"average: {average}"]),
+            ("average", "Your guess average is right.", [f"average: {average}"])):
+        guess.guess = guessed
+        revealed = guess.reveal("average", {"average": average, "half swap": swap}).spec
+        assert (revealed["verdict"], revealed["why"]) == (verdict, why)
 
 
 def test_how_far_a_sketch_is_off():
@@ -93,7 +97,8 @@ def test_how_far_a_sketch_is_off():
     assert verdict == "Your sketch is off by 4 on average, most at 2: 10 in place of 30."
     straight = Guess.curve("?", x="x", y="y", at=[0.1, 1, 10], low=0, high=40, log_x=True)
     straight.guess = [0, 10, 23]
-    verdict = straight.reveal(([0.1, 10], [0, 20])).spec["verdict"]  # joined on the log scale that is drawn
+    # joined on the log scale that is drawn
+    verdict = straight.reveal(([0.1, 10], [0, 20])).spec["verdict"]
     assert verdict == "Your sketch is off by 1 on average, most at 10: 23 in place of 20."
 
 
@@ -122,8 +127,8 @@ def test_wrong_curves_of_an_answer(answer, words):
 
 
 @pytest.mark.parametrize(("make", "wrong", "words"), [
-    (number, "many", "want a number"), (number, float("nan"), "finite"), (choice, "none", "choose one of average"),
-    (curve, [1, 2], "want 5, one for each point")])
+    (number, "many", "want a number"), (number, float("nan"), "finite"),
+    (choice, "none", "choose one of average"), (curve, [1, 2], "want 5, one for each point")])
 def test_wrong_guesses(make, wrong, words):
     with pytest.raises(SepvizError, match=words):
         make().guess = wrong
@@ -147,39 +152,41 @@ def test_wrong_questions_and_answers(call, words):
 # --- the browser --------------------------------------------------------------------------------
 
 
-def page_of(*widgets):
-    """A page without a network that shows these, one below the other; `models` are theirs."""
-    states = [{name: getattr(widget, name) for name in ("spec", "guess") if widget.has_trait(name)} for widget in widgets]
-    return f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Guesses</title>
-<style>:root {{ color-scheme: light dark; }} body {{ background: light-dark(#fff, #14161a); }} {GUESS_CSS}</style></head>
-<body><script type="module">
-{GUESS_JS}
-window.models = {json.dumps(states)}.map((state) => ({{
-  state, saved: 0, get: (name) => state[name], set: (name, value) => {{ state[name] = value; }}, on() {{}}, off() {{}},
-  save_changes() {{ this.saved += 1; }} }}));
-for (const model of window.models) render({{ model, el: document.body.appendChild(document.createElement("div")) }});
+PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Guesses</title>
+<style>
+:root { color-scheme: light dark; }
+body { background: light-dark(#fff, #14161a); }
+%s
+</style></head><body><script type="module">
+%s
+window.models = %s.map((state) => ({
+  state, get: (name) => state[name], set: (name, value) => { state[name] = value; },
+  on() {}, off() {}, save_changes() {} }));
+for (const model of window.models) {
+  render({ model, el: document.body.appendChild(document.createElement("div")) });
+}
 </script></body></html>"""
 
 
 @pytest.fixture
 def show(browser, tmp_path):
-    """Open a page with these widgets; no error may come up in it."""
+    """Open a page with these widgets, one below the other; `models` are theirs."""
     faults: list[str] = []
-    context = browser.new_context(offline=True, viewport={"width": 760, "height": 900})
-    context.set_default_timeout(90_000)
+    pages = []
 
     def call(*widgets):
+        states = [{name: getattr(widget, name) for name in ("spec", "guess")
+                   if widget.has_trait(name)} for widget in widgets]
         path = tmp_path / "guess.html"
-        path.write_text(page_of(*widgets), encoding="utf-8")
-        page = context.new_page()
-        page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.goto(path.as_uri())
+        path.write_text(PAGE % (GUESS_CSS, GUESS_JS, json.dumps(states)), encoding="utf-8")
+        page = open_page(browser, path, faults, viewport={"width": 760, "height": 900})
         page.wait_for_selector(".sepviz-guess")
+        pages.append(page)
         return page
 
     yield call
-    context.close()
+    for page in pages:
+        page.context.close()
     assert faults == []
 
 
@@ -195,7 +202,7 @@ def test_guess_with_the_mouse(show):
     assert guess_of(page, 0) == 12.5
     page.get_by_label("half swap").check()
     assert guess_of(page, 1) == "half swap"
-    area = page.get_by_role("slider", name="How will PSNR")
+    area = page.get_by_role("slider", name="How does PSNR")
     box = area.bounding_box()
     page.mouse.move(box["x"] + 0.04 * box["width"], box["y"] + 0.04 * box["height"])
     page.mouse.down()
@@ -203,8 +210,10 @@ def test_guess_with_the_mouse(show):
     assert guess_of(page, 2) is None  # sent when the pointer is let go
     page.mouse.up()
     drawn = guess_of(page, 2)
-    assert len(drawn) == 5 and sorted(drawn, reverse=True) == drawn and drawn[0] > 36 and drawn[-1] < 4
-    for state, words in zip(page.locator(".sepviz-guess-state").all(), ("12.5 dB", "half swap", "sigma 2"), strict=True):
+    assert len(drawn) == 5 and sorted(drawn, reverse=True) == drawn
+    assert drawn[0] > 36 and drawn[-1] < 4
+    states = page.locator(".sepviz-guess-state").all()
+    for state, words in zip(states, ("12.5 dB", "half swap", "sigma 2"), strict=True):
         assert words in state.text_content()
     page.locator(".sepviz-reset").nth(2).click()
     assert guess_of(page, 2) is None
@@ -226,7 +235,7 @@ def test_guess_with_the_keyboard(show):
     assert guess_of(page, 1) == "half swap"
     press("Tab")
     press("Tab")
-    area = page.get_by_role("slider", name="How will PSNR")
+    area = page.get_by_role("slider", name="How does PSNR")
     assert area.evaluate("(node) => node === document.activeElement")
     for key in ("ArrowUp", "ArrowRight", "ArrowDown", "End", "PageDown", "Home", "ArrowLeft"):
         press(key)
@@ -244,7 +253,9 @@ def test_reveal(show):
     page = show(*revealed, Guess.number("Not asked before?", low=0, high=40).reveal(55))
     page.locator(".sepviz-says").nth(3).wait_for()
     text = page.locator("body").inner_text()
-    for words in ("The answer is 31.2 dB.", "19.2 dB too low", "average (the answer)", "half swap (your guess)", "Why it is so.", NONE_YET):
+    for words in ("The answer is 31.2 dB.", "19.2 dB too low", "average (the answer)",
+                  "half swap (your guess)", "Why it is so.", NONE_YET):
         assert words in text
-    assert page.locator("path.sepviz-of-guess[d*=L]").count() == 1 and page.locator(".sepviz-point").count() == 5
+    assert page.locator("path.sepviz-of-guess[d*=L]").count() == 1
+    assert page.locator(".sepviz-point").count() == 5
     assert page.locator("[aria-live=polite]").count() == 4

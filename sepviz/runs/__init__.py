@@ -3,7 +3,8 @@
 from sepviz.runs.recipe import State, restore
 from sepviz.runs.recorded import recorded
 from sepviz.runs.run import Run, chunk_seed, generator, in_full
+from sepviz.runs.session import Session
 from sepviz.runs.trace import Trace, record
 
-__all__ = ["Run", "State", "Trace", "chunk_seed", "generator", "in_full", "record", "recorded",
-           "restore"]
+__all__ = ["Run", "Session", "State", "Trace", "chunk_seed", "generator", "in_full", "record",
+           "recorded", "restore"]

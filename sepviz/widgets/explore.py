@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import io
 from collections.abc import Callable
 
@@ -12,14 +11,14 @@ from PIL import Image
 
 from sepviz.core import SepvizError, one_line
 from sepviz.views import figures
-from sepviz.widgets.shield import ShieldedBox
+from sepviz.widgets.shield import ShieldedBox, problem
 from sepviz.widgets.still import Still
 
 
 class Explore(Still, ShieldedBox):
     """A figure that depends on a few numbers, with a slider for each.
 
-    The picture is a trait. `ipywidgets.interactive` shows nothing that its function only returns,
+    The picture is a trait: `ipywidgets.interactive` shows nothing that its function only returns,
     and what a callback displays is lost where callbacks have their own thread, as in JupyterLab.
 
     Parameters
@@ -60,5 +59,4 @@ class Explore(Still, ShieldedBox):
         try:
             self.picture.value, self._says.value = self._png(), ""
         except Exception as error:  # nobody looks into a log
-            line = html.escape(one_line(error))
-            self._says.value = f'<div role="alert" class="sepviz-problem">{line}</div>'
+            self._says.value = problem(one_line(error))

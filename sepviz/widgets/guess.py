@@ -21,24 +21,25 @@ _given: dict[str, Any] = {}  # question -> guess: a cell that runs again does no
 
 
 class Guess(Still, anywidget.AnyWidget):
-    """A question whose answer a later cell computes: made by `number`, `choice` or `curve`, answered by `reveal`.
+    """A question whose answer a later cell computes: `number`, `choice` or `curve`, then `reveal`.
 
-    A guess is kept for its question as long as the kernel runs: run the cell again, and it is still
-    there. Reset, or ``guess = None``, forgets it.
+    A guess is kept for its question as long as the kernel runs, also when the cell is run again.
+    Reset, or ``guess = None``, forgets it.
 
     Attributes
     ----------
     guess : float, str, list of float or None
-        The number, the choice, or the height of the curve at each of its points; None before there is one.
+        The number, the choice, or the height of the curve at each of its points; None before there
+        is one.
 
     Examples
     --------
-    >>> gain = Guess.number("How many dB does the prior add?", unit="dB", low=0, high=30)  # doctest: +SKIP
-    >>> gain.reveal(psnr - baseline, why="The prior knows which ink belongs together.")     # doctest: +SKIP
+    >>> gain = Guess.number("How many dB does the prior add?", low=0, high=30)  # doctest: +SKIP
+    >>> gain.reveal(psnr - baseline, why="It knows which ink belongs together.")  # doctest: +SKIP
     """
 
     _esm, _css = assets.code_of("sepviz.widgets.guess.Guess")
-    spec = traitlets.Dict().tag(sync=True)  # the question; never the answer, which a look at the page's source would give away
+    spec = traitlets.Dict().tag(sync=True)  # the question; the answer would be in the page's source
     guess = traitlets.Any(None, allow_none=True).tag(sync=True)
 
     def __init__(self, spec: dict[str, Any]):
@@ -47,7 +48,8 @@ class Guess(Still, anywidget.AnyWidget):
         self.observe(lambda change: _given.update({self._key: change["new"]}), "guess")
 
     @classmethod
-    def number(cls, question: str, *, low: float, high: float, unit: str = "", step: float = 1) -> Guess:
+    def number(cls, question: str, *, low: float, high: float, unit: str = "",
+               step: float = 1) -> Guess:
         """Ask for a number.
 
         Parameters
@@ -59,10 +61,10 @@ class Guess(Still, anywidget.AnyWidget):
         step : float
             Of the slider.
         """
-        _check_range(low, high)
         if not _finite("step", step) > 0:
             raise SepvizError(f"step {step}: want a number above 0")
-        return cls(spec={"kind": "number", "question": question, "low": float(low), "high": float(high), "unit": unit, "step": float(step)})
+        return cls({"kind": "number", "question": question, **_range(low, high), "unit": unit,
+                    "step": float(step)})
 
     @classmethod
     def choice(cls, question: str, choices: Sequence[str]) -> Guess:
@@ -70,10 +72,11 @@ class Guess(Still, anywidget.AnyWidget):
         choices = [str(choice) for choice in choices]  # a browser's radio buttons hold text
         if len(choices) < 2 or len(set(choices)) < len(choices):
             raise SepvizError(f"choices {choices}: want at least two, no one twice")
-        return cls(spec={"kind": "choice", "question": question, "choices": choices})
+        return cls({"kind": "choice", "question": question, "choices": choices})
 
     @classmethod
-    def curve(cls, question: str, *, x: str, y: str, at: Sequence[float], low: float, high: float, log_x: bool = False) -> Guess:
+    def curve(cls, question: str, *, x: str, y: str, at: Sequence[float], low: float, high: float,
+              log_x: bool = False) -> Guess:
         """Ask for a sketch of y over x.
 
         Parameters
@@ -87,54 +90,51 @@ class Guess(Still, anywidget.AnyWidget):
         log_x : bool
             Whether x is drawn on a log scale.
         """
-        _check_range(low, high)
         places = [float(place) for place in at]
-        if len(places) < 2 or not all(map(math.isfinite, places)) or sorted(set(places)) != places or (log_x and places[0] <= 0):
-            raise SepvizError(f"at={places}: want two or more rising numbers" + (" above 0" if log_x else ""))
-        return cls(spec={"kind": "curve", "question": question, "x": x, "y": y, "at": places, "low": float(low), "high": float(high),
-                         "log_x": log_x})
+        rising = all(map(math.isfinite, places)) and sorted(set(places)) == places
+        if len(places) < 2 or not rising or (log_x and places[0] <= 0):
+            above = " above 0" if log_x else ""
+            raise SepvizError(f"at={places}: want two or more rising numbers{above}")
+        return cls({"kind": "curve", "question": question, "x": x, "y": y, "at": places,
+                    **_range(low, high), "log_x": log_x})
 
     @traitlets.validate("guess")
     def _check_guess(self, proposal: Any) -> Any:
-        value = proposal["value"]
-        if value is None:
-            return None
-        kind = self.spec["kind"]
-        if kind == "choice":
-            return _one_of("guess", self.spec, value)
-        if kind == "number":
-            return _finite("guess", value)
-        heights = [_finite("guess", height) for height in value]
-        if len(heights) != len(self.spec["at"]):
-            raise SepvizError(f"guess of {len(heights)} heights: want {len(self.spec['at'])}, one for each point")
+        value, kind = proposal["value"], self.spec["kind"]
+        if value is None or kind != "curve":
+            return None if value is None else _ANSWERS[kind](self.spec, value, "guess")
+        heights, count = [_finite("guess", height) for height in value], len(self.spec["at"])
+        if len(heights) != count:
+            raise SepvizError(f"guess of {len(heights)} heights: want {count}, one for each point")
         return heights
 
     def reveal(self, answer: Any, why: str | Mapping[str, str] = "") -> Reveal:
         """The answer beside the guess as it is now; a call in the last line of a cell shows it.
 
-        Without a guess the answer is shown all the same, so that a notebook runs from top to bottom.
+        Without a guess the answer is shown all the same: a notebook runs from top to bottom.
 
         Parameters
         ----------
         answer : float, str or (x values, y values)
             What was computed: a number, one of the choices, or a curve of any number of points.
         why : str or {choice: str}
-            A sentence of explanation; for a choice it may be one for each, of which those of the guess and of the answer are shown.
+            An explanation; for a choice it may be one for each, of which those of the guess and of
+            the answer are shown.
         """
-        kind, guess = self.spec["kind"], self.guess
-        why = why if isinstance(why, str) else {str(choice): says for choice, says in why.items()}
-        shown = _ANSWERS[kind](self.spec, answer)
-        verdict = NONE_YET if guess is None else _VERDICTS[kind](self.spec, guess, shown)
-        reasons = [why] if isinstance(why, str) else self._reasons(why, shown)
-        return Reveal(spec={**self.spec, "guess": guess, "answer": shown, "says": _SAYS[kind](self.spec, shown), "verdict": verdict,
-                            "why": [reason for reason in reasons if reason],
-                            "reasons": {} if isinstance(why, str) else why})  # for a guess that is made in an exported page
-
-    def _reasons(self, why: Mapping[str, str], answer: str) -> list[str]:
-        if self.spec["kind"] != "choice" or not set(why) <= set(self.spec["choices"]):
-            raise SepvizError(f"why for {', '.join(why)}: want one sentence, or one for each of the question's choices")
-        both = [answer] if self.guess in (None, answer) else [self.guess, answer]
-        return [f"{choice}: {why[choice]}" for choice in both if choice in why]
+        spec, kind, guess = self.spec, self.spec["kind"], self.guess
+        answer = _ANSWERS[kind](spec, answer)
+        reasons = {} if isinstance(why, str) else {str(key): text for key, text in why.items()}
+        if not set(reasons) <= set(spec.get("choices", [])):
+            raise SepvizError(f"why for {', '.join(reasons)}: want one sentence, or one for each "
+                              "of the question's choices")
+        says = [why] if isinstance(why, str) and why else []
+        if reasons:
+            both = dict.fromkeys((guess, answer))
+            says = [f"{choice}: {reasons[choice]}" for choice in both if choice in reasons]
+        return Reveal(spec={
+            **spec, "guess": guess, "answer": answer, "says": _SAYS[kind](spec, answer),
+            "verdict": NONE_YET if guess is None else _VERDICTS[kind](spec, guess, answer),
+            "why": says, "reasons": reasons})  # all, for a guess made in an exported page
 
     def __repr__(self) -> str:  # what a reader sees where there are no widgets
         return f"Guess: {self.spec['question']}"
@@ -147,7 +147,8 @@ class Reveal(Still, anywidget.AnyWidget):
     spec = traitlets.Dict().tag(sync=True)
 
     def __repr__(self) -> str:
-        return " ".join([self.spec["question"], self.spec["says"], self.spec["verdict"], *self.spec["why"]])
+        spec = self.spec
+        return " ".join([spec["question"], spec["says"], spec["verdict"], *spec["why"]])
 
 
 def _finite(name: str, value: Any) -> float:
@@ -160,9 +161,10 @@ def _finite(name: str, value: Any) -> float:
     return number
 
 
-def _check_range(low: float, high: float) -> None:
+def _range(low: float, high: float) -> dict[str, float]:
     if not _finite("low", low) < _finite("high", high):
         raise SepvizError(f"low {low}, high {high}: low must be below high")
+    return {"low": float(low), "high": float(high)}
 
 
 def _text(value: float, unit: str = "") -> str:
@@ -174,7 +176,7 @@ def _text(value: float, unit: str = "") -> str:
 # --- the answer, as the browser gets it ---
 
 
-def _one_of(name: str, spec: Mapping[str, Any], value: Any) -> str:
+def _one_of(spec: Mapping[str, Any], value: Any, name: str = "answer") -> str:
     if str(value) not in spec["choices"]:
         raise SepvizError(f"{name} {shown(value)}: choose one of {', '.join(spec['choices'])}")
     return str(value)
@@ -187,15 +189,16 @@ def _curve_answer(spec: Mapping[str, Any], answer: Any) -> list[list[float]]:
         raise SepvizError(f"answer {shown(answer)}: want (x values, y values)") from None
     across, up = ([_finite("answer", value) for value in part] for part in (across, up))
     if len(across) != len(up) or len(across) < 2 or sorted(across) != across:
-        raise SepvizError(f"answer of {len(across)} x values and {len(up)} y values: want as many of both, two or more, x rising")
+        raise SepvizError(f"answer of {len(across)} x values and {len(up)} y values: want as many "
+                          "of both, two or more, x rising")
     if spec["log_x"] and across[0] <= 0:
         raise SepvizError(f"answer at {across[0]:g}: x is on a log scale, it must be above 0")
     return [across, up]
 
 
 _ANSWERS: dict[str, Any] = {
-    "number": lambda _spec, answer: _finite("answer", answer),
-    "choice": lambda spec, answer: _one_of("answer", spec, answer),
+    "number": lambda _spec, value, name="answer": _finite(name, value),
+    "choice": _one_of,
     "curve": _curve_answer,
 }
 
@@ -219,16 +222,23 @@ def _choice_verdict(_spec: Mapping[str, Any], guess: str, answer: str) -> str:
 def _curve_verdict(spec: Mapping[str, Any], guess: list[float], answer: list[list[float]]) -> str:
     scale = np.log if spec["log_x"] else np.asarray
     truth = np.interp(scale(spec["at"]), scale(answer[0]), answer[1])
-    off = np.asarray(guess) - truth
-    worst = int(np.abs(off).argmax())
-    return (f"Your sketch is off by {_text(float(np.abs(off).mean()))} on average, most at {_text(spec['at'][worst])}: "
-            f"{_text(guess[worst])} in place of {_text(float(truth[worst]))}.")
+    off = np.abs(np.asarray(guess) - truth)
+    worst = int(off.argmax())
+    mean, at, drawn, true = map(_text, (off.mean(), spec["at"][worst], guess[worst], truth[worst]))
+    return f"Your sketch is off by {mean} on average, most at {at}: {drawn} in place of {true}."
 
 
-_VERDICTS: dict[str, Any] = {"number": _number_verdict, "choice": _choice_verdict, "curve": _curve_verdict}
+def _curve_says(spec: Mapping[str, Any], answer: list[list[float]]) -> str:
+    (begin, *_, end), heights = map(_text, answer[0]), answer[1]
+    first, last, low, high = map(_text, (heights[0], heights[-1], min(heights), max(heights)))
+    return (f"{spec['y']}: from {first} at {begin} to {last} at {end}, "
+            f"between {low} and {high}.")
+
+
+_VERDICTS: dict[str, Any] = {"number": _number_verdict, "choice": _choice_verdict,
+                             "curve": _curve_verdict}
 _SAYS: dict[str, Any] = {
     "number": lambda spec, answer: f"The answer is {_text(answer, spec['unit'])}.",
     "choice": lambda _spec, answer: f"The answer is: {answer}.",
-    "curve": lambda spec, answer: f"{spec['y']}: from {_text(answer[1][0])} at {_text(answer[0][0])} to {_text(answer[1][-1])} at "
-                                  f"{_text(answer[0][-1])}, between {_text(min(answer[1]))} and {_text(max(answer[1]))}.",
+    "curve": _curve_says,
 }

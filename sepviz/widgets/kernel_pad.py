@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import ipywidgets
 import torch
 from torch import Tensor
@@ -12,14 +14,14 @@ from sepviz.widgets.still import Still
 
 
 class KernelPad(Still, ShieldedBox):
-    """Click the taps of a filter; ``kernel`` is what was painted, divided by its sum.
+    """Click the cells of a filter; ``kernel`` is what was painted, divided by its sum.
 
     Parameters
     ----------
     size : int
-        Taps along each side; odd.
+        Cells along each side; odd.
     painted : Tensor (size, size), optional
-        What it starts with: every tap above 0 is on. Left out: a short diagonal stroke.
+        What it starts with: every cell above 0 is on. By default a short diagonal stroke.
     """
 
     def __init__(self, size: int = 5, painted: Tensor | None = None):
@@ -29,23 +31,23 @@ class KernelPad(Still, ShieldedBox):
         if tuple(painted.shape) != (size, size):
             raise SepvizError(f"painted of shape {tuple(painted.shape)}: want ({size}, {size})")
         layout = ipywidgets.Layout(width="36px", height="36px", margin="1px")
-        self._taps = [ipywidgets.ToggleButton(value=bool(painted[row, column] > 0), layout=layout,
-                                              tooltip=f"row {row + 1}, column {column + 1}")
-                      for row in range(size) for column in range(size)]
-        self._size = size
-        for tap in self._taps:
-            tap.observe(self._colour, "value")
-        self._colour()
-        super().__init__([ipywidgets.HBox(self._taps[row * size:(row + 1) * size]) for row in range(size)])
-
-    def _colour(self, _change: object = None) -> None:
-        for tap in self._taps:
-            tap.button_style = "primary" if tap.value else ""
+        self._cells = [[ipywidgets.ToggleButton(layout=layout,
+                                                tooltip=f"row {row + 1}, column {column + 1}")
+                        for column in range(size)] for row in range(size)]
+        for row, on in zip(self._cells, (painted > 0).tolist(), strict=True):
+            for cell, value in zip(row, on, strict=True):
+                cell.observe(_colour, "value")
+                cell.value = value
+        super().__init__([ipywidgets.HBox(row) for row in self._cells])
 
     @property
     def kernel(self) -> Tensor:
         """The filter, (size, size), of sum 1."""
-        taps = torch.tensor([float(tap.value) for tap in self._taps]).reshape(self._size, self._size)
-        if not bool(taps.any()):
-            raise SepvizError("the filter is empty: click at least one tap")
-        return taps / taps.sum()
+        painted = torch.tensor([[float(cell.value) for cell in row] for row in self._cells])
+        if not bool(painted.any()):
+            raise SepvizError("the filter is empty: click at least one cell")
+        return painted / painted.sum()
+
+
+def _colour(change: Any) -> None:
+    change["owner"].button_style = "primary" if change["new"] else ""

@@ -1,10 +1,9 @@
-"""Every method on the same mixtures: what it scores beside what it assumes, each picture one click from its steps."""
+"""Every method on the same mixtures: its scores, what it assumes, and its steps to play."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import anywidget
 import traitlets
@@ -13,23 +12,15 @@ from sepviz import metrics, separators
 from sepviz.core import SepvizError, Truth
 from sepviz.runs.trace import Trace
 from sepviz.views import assets
-from sepviz.views.packing import (
-    first,
-    make_view,
-    matching,
-    pack_frames,
-    pack_static,
-    short,
-    thin,
-)
-from sepviz.widgets.compare import check_alike, slim
+from sepviz.views.packing import first, make_view, matching, pack_static, short
+from sepviz.widgets.compare import check_alike, pack_run
 from sepviz.widgets.still import Still
 
 BUDGET = 2 * 2**20  # bytes of frames of all runs together
 
 
 class Leaderboard(Still, anywidget.AnyWidget):
-    """Recorded runs of one problem, best first; a click on a run's pictures plays it, in the browser alone.
+    """Recorded runs of one problem, best first; a click on a run's pictures plays it.
 
     Parameters
     ----------
@@ -39,7 +30,7 @@ class Leaderboard(Still, anywidget.AnyWidget):
         What the runs are measured against: mean PSNR and SSIM over all mixtures at the last step,
         matched as the method's ``order`` and the weights allow (`sepviz.metrics.match`).
     shown : int
-        The first mixtures, whose pictures and steps are shown, 1 to 4.
+        How many mixtures are shown, 1 to 4.
 
     Attributes
     ----------
@@ -62,27 +53,23 @@ class Leaderboard(Still, anywidget.AnyWidget):
             raise SepvizError("no runs: give at least one trace")
         if not 1 <= shown <= 4:
             raise SepvizError(f"shown={shown}: want 1 to 4 mixtures")
-        rows: list[dict[str, Any]] = []
-        runs: list[dict[str, Any]] = []
+        pairs = []
         for name, trace in traces.items():
-            if trace.sources.shape != truth.sources.shape:
-                raise SepvizError(f"run {name!r} has sources of {tuple(trace.sources.shape)}, the truth {tuple(truth.sources.shape)}: "
-                                  "compare runs of one problem")
+            ours, true = trace.sources.cpu(), truth.sources.cpu()
+            if ours.shape != true.shape:
+                raise SepvizError(f"run {name!r} has sources of {tuple(ours.shape)}, the truth "
+                                  f"{tuple(true.shape)}: compare runs of one problem")
             check_alike(traces, name)
-            found = metrics.summarize(trace.sources.cpu(), truth.sources.cpu(), order=trace.order,
+            found = metrics.summarize(ours, true, order=trace.order,
                                       weights=trace.problem.mixing.weights)
             view = first(make_view(trace.problem, truth, order=trace.order), shown)
-            steps = [slim(step) for step in trace.steps]
-            chosen = [steps[i] for i in thin(steps, view, BUDGET // len(traces))]
-            pack = pack_frames(view, chosen, matching(view, trace.final.sources))
-            runs.append({**pack, "method": name})
-            rows.append({"name": name, "psnr": short(found.mean), "interval": short(found.interval), "ssim": short(found.ssim),
-                         "n": found.n, "seconds": round(trace.seconds, 2), "evaluations": trace.final.info.get("evaluations", 0),
-                         "assumes": assumes(trace.method)})
-        order = sorted(range(len(rows)), key=lambda i: rows[i]["psnr"] if rows[i]["psnr"] is not None else -math.inf, reverse=True)
-        super().__init__(static=pack_static(view, len(view.items), ""), rows=[rows[i] for i in order], runs=[runs[i] for i in order])
-
-
-def assumes(method: str) -> str:
-    """What a method's class says it assumes; nothing for one that does not say."""
-    return separators.named(method).assumes
+            run = pack_run(trace, view, matching(view, ours), BUDGET // len(traces))
+            row = {"name": name, "psnr": short(found.mean), "interval": short(found.interval),
+                   "ssim": short(found.ssim), "n": found.n, "seconds": round(trace.seconds, 2),
+                   "evaluations": trace.final.info.get("evaluations", 0),
+                   "assumes": separators.named(trace.method).assumes}
+            pairs.append((row, {**run, "method": name}))
+        pairs.sort(key=lambda pair: -math.inf if pair[0]["psnr"] is None else pair[0]["psnr"],
+                   reverse=True)
+        super().__init__(static=pack_static(view, len(view.items), ""),
+                         rows=[row for row, _ in pairs], runs=[run for _, run in pairs])

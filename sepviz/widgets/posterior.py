@@ -1,8 +1,6 @@
-"""Several chains of one mixture: small multiples by mode, their mean and their spread, on one scrubber."""
+"""Several chains of one mixture, by mode, with their mean and spread, on one scrubber."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import anywidget
 import torch
@@ -12,12 +10,13 @@ from sepviz import metrics
 from sepviz.core import SepvizError, Truth
 from sepviz.runs.trace import Trace
 from sepviz.views import assets
-from sepviz.views.packing import ITEMS, make_view, pack_frames, pack_static, thin
+from sepviz.views.packing import ITEMS, make_view, pack_static
+from sepviz.widgets.compare import pack_run
 from sepviz.widgets.still import Still
 
 
 class Posterior(Still, anywidget.AnyWidget):
-    """Watch several samples of one posterior come to be: every chain, the modes they end in, mean and spread of each pixel.
+    """Samples of one posterior: every chain, the modes they end in, mean and spread of each pixel.
 
     Parameters
     ----------
@@ -26,7 +25,7 @@ class Posterior(Still, anywidget.AnyWidget):
     truth : Truth, optional
         Of that one mixture, (1, K, C, H, W): shown beside the mean.
     apart : float
-        RMS distance of two answers, in pixel values, from which they are taken for different modes.
+        RMS distance, in pixel values, above which two answers are different modes.
 
     Attributes
     ----------
@@ -35,7 +34,8 @@ class Posterior(Still, anywidget.AnyWidget):
 
     Examples
     --------
-    >>> Posterior(sepviz.record(method, tasks.repeat(problem, item=2)), truth_of_2)      # doctest: +SKIP
+    >>> chains = tasks.repeat(problem, item=2)                             # doctest: +SKIP
+    >>> Posterior(sepviz.record(method, chains), truth_of_2)               # doctest: +SKIP
     """
 
     _esm, _css = assets.code_of("sepviz.widgets.posterior.Posterior")
@@ -44,25 +44,26 @@ class Posterior(Still, anywidget.AnyWidget):
     mode: traitlets.List = traitlets.List().tag(sync=True)
 
     def __init__(self, trace: Trace, truth: Truth | None = None, apart: float = metrics.APART):
-        mixtures = trace.problem.mixtures
-        if not 2 <= len(mixtures) <= ITEMS or not torch.equal(mixtures, mixtures[:1].expand_as(mixtures)):
-            raise SepvizError(f"a run of {len(mixtures)} mixtures: Posterior shows 2 to {ITEMS} chains of one mixture; "
-                              "run the method on tasks.repeat(problem, item)")
+        mixtures, weights = trace.problem.mixtures, trace.problem.mixing.weights
+        one = torch.equal(mixtures, mixtures[:1].expand_as(mixtures))
+        if not one or not 2 <= len(mixtures) <= ITEMS:
+            raise SepvizError(f"a run of {len(mixtures)} mixtures: Posterior shows 2 to {ITEMS} "
+                              "chains of one mixture; run the method on "
+                              "tasks.repeat(problem, item)")
         if apart <= 0:
-            raise SepvizError(f"apart={apart}: want a distance above 0, in pixel values; {metrics.APART} for example")
+            raise SepvizError(f"apart={apart}: want a distance above 0, in pixel values; "
+                              f"{metrics.APART} for example")
         ends = trace.final.sources.float().cpu().nan_to_num(0)
-        weights = trace.problem.mixing.weights
-        permutation, found = metrics.modes(ends, apart, weights)
+        order, found = metrics.modes(ends, apart, weights)
         if truth is not None:
-            ordered = metrics.reorder(ends, permutation)
             target = truth.sources[:1].float().cpu()
             if target.shape[1:] != ends.shape[1:]:
-                raise SepvizError(f"truth of shape {tuple(truth.sources.shape)}: this mixture's sources are {tuple(ends.shape[1:])}")
-            shuffle = metrics.match(ordered.mean(dim=0, keepdim=True), target, weights=weights)  # the mean of all, in the truth's order
-            permutation = permutation.gather(1, shuffle.expand_as(permutation))
-            truth = Truth(target.expand(len(mixtures), -1, -1, -1, -1).contiguous())
+                raise SepvizError(f"truth of shape {tuple(truth.sources.shape)}: this mixture's "
+                                  f"sources are {tuple(ends.shape[1:])}")
+            mean = metrics.reorder(ends, order).mean(dim=0, keepdim=True)
+            order = order.gather(1, metrics.match(mean, target, weights=weights).expand_as(order))
+            truth = Truth(target.expand_as(ends).contiguous())
         self.trace = trace
         view = make_view(trace.problem, truth)
-        steps = [step._replace(shown={}, results={}, state={}) for step in trace.steps]
-        frames: dict[str, Any] = pack_frames(view, [steps[i] for i in thin(steps, view)], permutation)
-        super().__init__(static=pack_static(view, len(mixtures), trace.method), frames=frames, mode=found.tolist())
+        super().__init__(static=pack_static(view, len(mixtures), trace.method),
+                         frames=pack_run(trace, view, order), mode=found.tolist())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,3 +40,8 @@ class ShieldedBox(ipywidgets.VBox):
     @traitlets.validate("children")
     def _with_shield(self, proposal: Any) -> tuple[ipywidgets.Widget, ...]:
         return (*(child for child in proposal["value"] if child is not self._shield), self._shield)
+
+
+def problem(line: str) -> str:
+    """An error as the HTML of a box: nobody looks into a log."""
+    return f'<div role="alert" class="sepviz-problem">{html.escape(line)}</div>'

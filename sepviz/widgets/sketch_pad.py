@@ -1,4 +1,4 @@
-"""A pad to draw on: sources by pen, or picked from a data set, mixed before one's eyes."""
+"""A pad to draw on: sources by pen or from a data set, and their mixture at once."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import anywidget
+import numpy as np
 import torch
 import traitlets
+from PIL import Image
 
 from sepviz.core import Problem, SepvizError, Truth, one_line
 from sepviz.data import NAMES, load
@@ -16,16 +18,18 @@ from sepviz.runs.recipe import State, restore
 from sepviz.tasks.drawn import PEN, Stroke, decode, encode, image_of
 from sepviz.views import assets
 from sepviz.views.packing import make_view, pack_static
-from sepviz.widgets.still import Still
+from sepviz.widgets.still import Still, sheet
 
 MOST = 4  # sources of one pad
+USUAL: dict[str, Any] = {"pen": PEN, "taps": "", "noise": 0.0, "visible": "all", "seed": 0}
 
 
 class SketchPad(Still, anywidget.AnyWidget):
-    """Draw sources with mouse, pen, finger or keyboard, or pick them from a data set; see their mixture at once.
+    """Draw sources, or pick them from a data set, and see their mixture at once.
 
-    Drawings are sized and centred as the digits are that the priors know (`sepviz.tasks.drawn.draw`). Weights, noise, the pen, a 5x5
-    filter to paint and a hidden lower half are beside them.
+    Mouse, pen, finger and keyboard draw. Drawings are sized and centred like the digits that the
+    priors know (`sepviz.tasks.drawn.draw`). Weights, noise, the pen, a 5x5 filter to paint and a
+    hidden lower half are beside them.
 
     Parameters
     ----------
@@ -49,7 +53,8 @@ class SketchPad(Still, anywidget.AnyWidget):
 
     _esm, _css = assets.code_of("sepviz.widgets.sketch_pad.SketchPad")
     strokes: traitlets.List = traitlets.List().tag(sync=True)  # of each pad; the browser's
-    sources: traitlets.List = traitlets.List().tag(sync=True)  # of each pad, as `sepviz.tasks.drawn.drawn` wants them; "" for an empty one
+    # Of each pad, as `sepviz.tasks.drawn.drawn` wants them; "" for an empty one.
+    sources: traitlets.List = traitlets.List().tag(sync=True)
     options: traitlets.Dict = traitlets.Dict().tag(sync=True)
     shown: traitlets.Dict = traitlets.Dict().tag(sync=True)
     names: traitlets.List = traitlets.List().tag(sync=True)
@@ -58,8 +63,8 @@ class SketchPad(Still, anywidget.AnyWidget):
         if not 1 <= count <= MOST:
             raise SepvizError(f"count={count}: a pad has 1 to {MOST} sources")
         self._chance = random.Random(0)
-        first = {"weights": [1.0] * count, "pen": PEN, "taps": "", "noise": 0.0, "visible": "all", "seed": 0}
-        super().__init__(strokes=[[] for _ in range(count)], sources=[""] * count, options=first, names=list(NAMES))
+        super().__init__(strokes=[[] for _ in range(count)], sources=[""] * count,
+                         options={"weights": [1.0] * count, **USUAL}, names=list(NAMES))
         self._mix()
         self.observe(self._draw, "strokes")
         self.observe(self._mix, ["sources", "options"])
@@ -80,16 +85,17 @@ class SketchPad(Still, anywidget.AnyWidget):
         state = restore(text) if isinstance(text, str) else text
         if state.task != "drawn":
             raise SepvizError(f"a state of task {state.task}: a pad takes those of task drawn")
-        names = state.mixture.get("sources", "").split("+")
+        words = state.mixture
+        names = words.get("sources", "").split("+")
         if len(names) != len(self.sources):
             raise SepvizError(f"a state of {len(names)} sources: this pad has {len(self.sources)}")
         state.problem()  # it says what is wrong with it
-        words = state.mixture
         weights = words.get("weights", "sum")
         equal = {"sum": 1.0, "mean": 1 / len(names)}
-        numbers = [equal[weights]] * len(names) if weights in equal else [float(word) for word in weights.split("+")]
-        self.options = {"weights": numbers, "pen": float(words.get("pen", PEN)), "taps": words.get("taps", ""),
-                        "noise": float(words.get("noise", 0)), "visible": words.get("visible", "all"), "seed": int(words.get("seed", 0))}
+        numbers = ([equal[weights]] * len(names) if weights in equal
+                   else [float(word) for word in weights.split("+")])
+        options = {name: type(usual)(words.get(name, usual)) for name, usual in USUAL.items()}
+        self.options = {"weights": numbers, **options}
         for pad, name in enumerate(names):
             self._put(pad, name)
 
@@ -128,19 +134,18 @@ class SketchPad(Still, anywidget.AnyWidget):
         """
         empty = [str(i + 1) for i, source in enumerate(self.sources) if not source]
         if empty:
-            first, last = ", ".join(empty[:-1]), empty[-1]
-            pads = f"pads {first} and {last} are" if first else f"pad {last} is"
+            *first, last = empty
+            pads = f"pads {', '.join(first)} and {last} are" if first else f"pad {last} is"
             raise SepvizError(f"{pads} empty: draw something there, or pick an image")
         return self._state(self.sources)
 
     # --- inside ---
 
     def _state(self, sources: Sequence[str]) -> State:
-        options = self.options
-        plain = {"weights": "+".join(map(_word, options["weights"])), "pen": _word(options["pen"]), "taps": options["taps"],
-                 "noise": _word(options["noise"]), "visible": options["visible"], "seed": str(options["seed"])}
-        usual = {"weights": "+".join(["1"] * len(self.sources)), "pen": f"{PEN:g}", "taps": "", "noise": "0", "visible": "all", "seed": "0"}
-        unusual = {name: word for name, word in plain.items() if word != usual[name]}
+        """What differs from the usual options is said."""
+        usual = {"weights": [1.0] * len(self.sources), **USUAL}
+        words = {name: (_word(self.options[name]), _word(value)) for name, value in usual.items()}
+        unusual = {name: word for name, (word, common) in words.items() if word != common}
         return State("drawn", {"sources": "+".join(sources), **unusual})
 
     def _put(self, pad: int, source: str) -> None:
@@ -151,29 +156,30 @@ class SketchPad(Still, anywidget.AnyWidget):
         self.sources = [source if i == pad else old for i, old in enumerate(self.sources)]
 
     def _draw(self, change: Any) -> None:
-        """The browser's strokes changed: pads with new ones show these, others keep what they had."""
-        self.sources = [(encode(new) if new else "") if new != before else source
-                        for new, before, source in zip(change["new"], change["old"], self.sources, strict=True)]
+        """The browser's strokes changed: pads with new ones show these, others keep theirs."""
+        each = zip(change["new"], change["old"], self.sources, strict=True)
+        self.sources = [source if new == before else encode(new) if new else ""
+                        for new, before, source in each]
 
     def _mix(self, _change: Any = None) -> None:
         """Show the images as a method gets them, and the mixture once there is one."""
         images, error = [], ""
         for i, source in enumerate(self.sources):
             try:
-                image = image_of(source, self.options["pen"]) if source else None
-                images.append(b"" if image is None else (image * 255).round().to(torch.uint8).numpy().tobytes())
+                image = image_of(source, self.options["pen"]) if source else torch.zeros(0)
+                images.append((image * 255).round().to(torch.uint8).numpy().tobytes())
             except SepvizError as caught:
                 images.append(b"")
                 error = f"pad {i + 1}: {caught}"
-        fixed: dict[str, Any] = {}
+        mixture: dict[str, Any] = {"mixture": b"", "low": 0.0, "high": 1.0, "state": ""}
         if all(images):
             try:
-                problem, _ = self.state.problem()
-                fixed = pack_static(make_view(problem, None), 1, "drawn")
+                fixed = pack_static(make_view(self.problem, None), 1, "drawn")
+                mixture = {"mixture": fixed["mixtures"], "low": fixed["low"],
+                           "high": fixed["high"], "state": str(self.state)}
             except SepvizError as caught:
                 error = str(caught)
-        self.shown = {"images": images, "mixture": fixed.get("mixtures", b""), "low": fixed.get("low", 0.0), "high": fixed.get("high", 1.0),
-                      "error": error, "state": str(self.state) if fixed else ""}
+        self.shown = {"images": images, "error": error, **mixture}
 
     def _on_message(self, _widget: Any, message: dict[str, Any], _buffers: Any) -> None:
         try:
@@ -184,7 +190,17 @@ class SketchPad(Still, anywidget.AnyWidget):
         except Exception as caught:  # whatever it is, the user sees it in the widget
             self.shown = {**self.shown, "error": one_line(caught)}
 
+    def __repr__(self) -> str:
+        return f"SketchPad: {self.shown.get('state') or 'run this cell to have it'}"
 
-def _word(number: float) -> str:
-    """The shortest text that gives the number back."""
-    return repr(float(number)).removesuffix(".0")
+    def _picture(self) -> Image.Image | None:
+        images = [np.frombuffer(image, np.uint8).reshape(1, 28, 28) / 255
+                  for image in self.shown["images"] if image]
+        return sheet([images]) if images else None
+
+
+def _word(value: Any) -> str:
+    """An option in a state; the shortest text that gives a number back."""
+    if isinstance(value, list):
+        return "+".join(map(_word, value))
+    return repr(float(value)).removesuffix(".0") if isinstance(value, float) else str(value)

@@ -7,9 +7,13 @@ import html
 import io
 from typing import Any
 
+import anywidget
 import numpy as np
 import torch
+import traitlets
 from PIL import Image
+
+from sepviz.core import SepvizError
 
 LARGEST = 30_000  # bytes of a still; a notebook may have many
 SIDE = 84  # pixels of an image in it, at least
@@ -39,8 +43,7 @@ class Still:
     def __repr__(self) -> str:
         name, static = type(self).__name__, getattr(self, "static", None)
         if not static:
-            state = getattr(self, "shown", {}).get("state", "")
-            return f"{name}: {state}" if state else f"{name}: run this cell to have it"
+            return f"{name}: run this cell to have it"
         runs = [str(run.get("label", run.get("method"))) for run in getattr(self, "runs", [])]
         item = getattr(self, "item", static["items"][0])
         what = ", ".join(runs) or static["method"]
@@ -57,37 +60,51 @@ class Still:
         """The mixture and, for each run, its last estimates; None if there is nothing to draw."""
         static = getattr(self, "static", None)
         if not static:
-            images = [image for image in getattr(self, "shown", {}).get("images", []) if image]
-            rows = [[np.frombuffer(image, np.uint8).reshape(1, 28, 28) / 255 for image in images]]
-            return _sheet(rows) if images else None
+            return None
         shape = (static["channels"], static["height"], static["width"])
         place = static["items"].index(getattr(self, "item", static["items"][0]))
         mixtures = np.frombuffer(static["mixtures"], np.float16).reshape(-1, *shape)
         mixture = mixtures[place].astype(np.float32)
         mixture = (mixture - static["low"]) / (static["high"] - static["low"])
-        rows = [[mixture, *self._estimates(pack, place, shape)] for pack in self._packs()]
-        return _sheet(rows or [[mixture]])
-
-    def _estimates(self, pack: dict[str, Any], place: int,
-                   shape: tuple[int, ...]) -> list[np.ndarray]:
-        steps = np.frombuffer(pack["bytes"], np.float16).reshape(len(pack["records"]), -1, *shape)
-        count = pack["layers"][0]["panels"]  # the estimates come first
-        return list(steps[-1, place * count : (place + 1) * count].astype(np.float32))
+        rows = [[mixture, *_estimates(pack, place, shape)] for pack in self._packs()]
+        return sheet(rows or [[mixture]])
 
 
-def _sheet(rows: list[list[np.ndarray]]) -> Image.Image:
+class OneMixture(Still, anywidget.AnyWidget):
+    """A widget that shows one of the mixtures that it holds; set ``item`` to show another."""
+
+    static = traitlets.Dict().tag(sync=True)
+    item = traitlets.Int(0).tag(sync=True)
+
+    @traitlets.validate("item")
+    def _check_item(self, proposal: Any) -> int:
+        item, items = proposal["value"], self.static["items"]
+        if item not in items:
+            raise SepvizError(f"item={item}: this view has mixtures {items[0]} to {items[-1]}")
+        return item
+
+
+def _estimates(pack: dict[str, Any], place: int, shape: tuple[int, ...]) -> list[np.ndarray]:
+    """The last estimates of one mixture."""
+    steps = np.frombuffer(pack["bytes"], np.float16).reshape(len(pack["records"]), -1, *shape)
+    count = pack["layers"][0]["panels"]  # the estimates come first
+    return list(steps[-1, place * count:(place + 1) * count].astype(np.float32))
+
+
+def sheet(rows: list[list[np.ndarray]]) -> Image.Image:
+    """Images (C, H, W) in [0, 1], enlarged, in rows."""
     from sepviz.views.gif import enlarged
 
     height, width = rows[0][0].shape[-2:]
     zoom = max(1, SIDE // height)
     across, down = width * zoom + GAP, height * zoom + GAP
     size = (max(map(len, rows)) * across + GAP, len(rows) * down + GAP)
-    sheet = Image.new("RGB", size, (60, 66, 76))
+    made = Image.new("RGB", size, (60, 66, 76))
     for i, row in enumerate(rows):
         for j, image in enumerate(row):
             pixels = torch.from_numpy(np.ascontiguousarray(image))
-            sheet.paste(enlarged(pixels, zoom), (GAP + j * across, GAP + i * down))
-    return sheet
+            made.paste(enlarged(pixels, zoom), (GAP + j * across, GAP + i * down))
+    return made
 
 
 def _png(picture: Image.Image) -> str:

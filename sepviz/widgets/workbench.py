@@ -1,12 +1,12 @@
-"""Draw or restore a mixture, choose a method, watch it run: the sketch pad and the live run on one page."""
+"""Draw or restore a mixture, choose a method, watch it run: pad and live run on one page."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import functools
-import html
 import typing
+from collections.abc import Callable
 from typing import Any
 
 import ipywidgets
@@ -20,25 +20,27 @@ from sepviz.runs.trace import Trace
 from sepviz.separators import METHODS
 from sepviz.widgets.compare import RUNS, Compare
 from sepviz.widgets.live import LiveRun
-from sepviz.widgets.shield import ShieldedBox
+from sepviz.widgets.shield import ShieldedBox, problem
 from sepviz.widgets.sketch_pad import SketchPad
 from sepviz.widgets.still import Still
 
-FIRST = "split-gibbs"  # the method that is chosen at the beginning
+FIRST = f"split-gibbs, score-{NAMES[0]}"  # what is chosen at the beginning
 
 
 @functools.cache
 def choices() -> dict[str, tuple[str, str | None]]:
-    """Every method that needs no examples, with every shipped prior that it can use: label -> (method, prior)."""
+    """Every method that needs no examples, with every shipped prior that it can use.
+
+    A label -> (method, prior).
+    """
     found: dict[str, tuple[str, str | None]] = {}
     for method, cls in METHODS.items():
-        if cls.sees is not None:
-            continue
         wanted = typing.get_type_hints(cls).get("prior")
-        if wanted is None:
+        if cls.sees is None and wanted is None:
             found[method] = (method, None)
-            continue
-        found |= {f"{method}, {name}": (method, name) for name in zoo.names_for(method, wanted)}
+        elif cls.sees is None:
+            names = zoo.names_for(method, wanted)
+            found |= {f"{method}, {name}": (method, name) for name in names}
     return found
 
 
@@ -88,31 +90,35 @@ class Workbench(Still, ShieldedBox):
         self.live: LiveRun | None = None
         self.kept: list[Trace] = []
         self._text = ""  # the mixture of the runs in `kept`
-        self._restored: State | None = None  # a mixture that the pad does not show; until something is drawn
+        self._restored: State | None = None  # a mixture that is not on the pad, until one draws
         self._view: Compare | None = None
         self._truth: Truth | None = None
         wide = ipywidgets.Layout(width="auto", flex="1 1 240px")
         self._method_widget = ipywidgets.Dropdown(description="method", layout=wide)
-        self._send_widget = ipywidgets.Button(description="Separate", button_style="primary", tooltip="Send the mixture to this method")
-        self._compare_widget = ipywidgets.Button(description="Compare runs", tooltip="All runs of this mixture side by side", disabled=True)
-        self._field_widget = ipywidgets.Text(placeholder="paste a state: task=...,method=...,run=...", description="state", layout=wide,
-                                      continuous_update=False)
-        self._restore_widget = ipywidgets.Button(description="Restore", tooltip="Make the mixture and the method of this state again")
+        self._field_widget = ipywidgets.Text(
+            placeholder="paste a state: task=...,method=...,run=...", description="state",
+            layout=wide, continuous_update=False)
+        self._send_widget = self._button("Separate", "Send the mixture to this method", self.send)
+        self._send_widget.button_style = "primary"
+        self._compare_widget = self._button(
+            "Compare runs", "All runs of this mixture side by side", self.compare)
+        self._compare_widget.disabled = True
+        self._restore_widget = self._button(
+            "Restore", "Make the mixture and the method of this state again",
+            lambda: self.restore(self._field_widget.value))
         self._says = ipywidgets.HTML()
-        self._send_widget.on_click(lambda _: self._safely(self.send))
-        self._compare_widget.on_click(lambda _: self._safely(self.compare))
-        self._restore_widget.on_click(lambda _: self._safely(lambda: self.restore(self._field_widget.value)))
         self.pad.observe(self._drawn, ["sources", "options"])
-        row = ipywidgets.Layout(flex_flow="row wrap")
-        self._head = [self.pad, ipywidgets.HBox([self._method_widget, self._send_widget, self._compare_widget], layout=row),
-                      ipywidgets.HBox([self._field_widget, self._restore_widget], layout=row), self._says]
+        rows = ([self._method_widget, self._send_widget, self._compare_widget],
+                [self._field_widget, self._restore_widget])
+        wrap = ipywidgets.Layout(flex_flow="row wrap")
+        self._head = [self.pad, *(ipywidgets.HBox(row, layout=wrap) for row in rows), self._says]
         super().__init__(self._head)
         self._offer(self.pad.blank)
         if state is not None:
             self.restore(state)
 
     def send(self) -> LiveRun:
-        """Make a live run of the mixture on the pad, or of the one that was restored last, with the method that is chosen.
+        """Make a live run, with the chosen method, of the mixture on the pad or restored last.
 
         Raises
         ------
@@ -123,7 +129,9 @@ class Workbench(Still, ShieldedBox):
         return self._show(state, *state.problem())
 
     def restore(self, text: str) -> LiveRun | None:
-        """Make what a state says again; a drawn mixture comes back to the pad, another without a method gets the chosen one.
+        """Make what a state says again.
+
+        A drawn mixture comes back to the pad; another without a method gets the chosen one.
 
         Raises
         ------
@@ -132,14 +140,17 @@ class Workbench(Still, ShieldedBox):
         """
         state = restore(text)
         made = state.problem()  # it says what is wrong with it
-        if state.task == "drawn" and len(state.mixture.get("sources", "").split("+")) == len(self.pad.sources):
+        sources = state.mixture.get("sources", "").split("+")
+        if state.task == "drawn" and len(sources) == len(self.pad.sources):
             self.pad.restore(state)
             self._restored = None
         else:
             self._restored = dataclasses.replace(state, method="", prior=None, parameters={})
-            self._tell("Separate now takes the restored mixture, until you draw.", error=False)
+            self._says.value = ('<div role="status">Separate now takes the restored mixture, '
+                                'until you draw.</div>')
             self._offer(made[0])
-        label = next((label for label, known in choices().items() if known == (state.method, state.prior)), None)
+        pairs = {pair: label for label, pair in choices().items()}
+        label = pairs.get((state.method, state.prior))
         if label in self._method_widget.options:
             self._method_widget.value = label
         if not state.method and not self._restored:
@@ -168,6 +179,21 @@ class Workbench(Still, ShieldedBox):
                 widget.close()
         super().close()
 
+    # --- inside ---
+
+    def _button(self, name: str, tooltip: str, action: Callable[[], Any]) -> ipywidgets.Button:
+        """A button that shows below it what goes wrong."""
+        def pressed(_button: Any) -> None:
+            self._says.value = ""
+            try:
+                action()
+            except Exception as error:
+                self._says.value = problem(one_line(error))
+
+        button = ipywidgets.Button(description=name, tooltip=tooltip)
+        button.on_click(pressed)
+        return button
+
     def _chosen(self, state: State) -> State:
         """The same mixture with the method that is chosen."""
         if self._method_widget.value is None:
@@ -178,7 +204,7 @@ class Workbench(Still, ShieldedBox):
     def _runs(self) -> list[Trace]:
         return [*self.kept, *(self.live.branches if self.live else [])]
 
-    def _show(self, state: State, problem: Problem, truth: Truth) -> LiveRun:
+    def _show(self, state: State, problem: Problem, truth: Truth | None) -> LiveRun:
         separator = state.separator()
         separator.check(problem)
         mixture = str(dataclasses.replace(state, method=""))
@@ -189,25 +215,13 @@ class Workbench(Still, ShieldedBox):
                 old.close()
         self._view = None
         self.live, self._text, self._truth = live, mixture, truth
-        live.observe(lambda _: self._count(), "status")
+        live.observe(self._count, "status")
         self.children = [*self._head, live]
         self._count()
         return live
 
-    def _count(self) -> None:
+    def _count(self, _change: Any = None) -> None:
         self._compare_widget.disabled = len(self._runs()) < 2
-
-    def _safely(self, action: Any) -> None:
-        """An error of a button is shown under it: nobody looks into a log."""
-        self._says.value = ""
-        try:
-            action()
-        except Exception as error:
-            self._tell(one_line(error))
-
-    def _tell(self, line: str, error: bool = True) -> None:
-        look = 'role="alert" class="sepviz-problem"' if error else 'role="status"'
-        self._says.value = f"<div {look}>{html.escape(line)}</div>"
 
     def _drawn(self, _change: Any) -> None:
         """Who draws wants the drawing, not what was restored, nor what was said of it."""
@@ -217,11 +231,10 @@ class Workbench(Still, ShieldedBox):
             self._offer(self.pad.blank)
 
     def _offer(self, problem: Problem) -> None:
-        """Let only methods be chosen that take such mixtures; the chosen one stays, if it does."""
+        """Offer only the methods that take such mixtures; the chosen one stays, if it does."""
         labels, chosen = fitting(problem), self._method_widget.value
         if labels == list(self._method_widget.options):
             return
-        usual = f"{FIRST}, score-{NAMES[0]}"
-        first = usual if usual in labels else next(iter(labels), None)
+        first = FIRST if FIRST in labels else next(iter(labels), None)
         self._method_widget.options = labels
         self._method_widget.value = chosen if chosen in labels else first
