@@ -14,7 +14,7 @@ from sepviz import separators, tasks, zoo
 from sepviz.core import Examples, Mixing, Problem, SepvizError
 from sepviz.priors import MaskNetwork
 from sepviz.separators import AdversarialMask, Constant, Egg, GloMasking, Mask, Remix, Rpca, SsNmf, Supervised, learning
-from sepviz.separators.glo_masking import Codes, into_ball
+from sepviz.separators.latents import BallLatents, into_ball
 from sepviz.separators.remix import unevenness
 from sepviz.separators.ss_nmf import unit, update_activations, update_last
 from sepviz.training import checkpoint, masks
@@ -162,11 +162,11 @@ class TestEgg:
 
 
 class TestParts:
-    def test_codes_stay_in_the_ball(self):
-        codes = Codes.draw((7, 2, 5), Generator().manual_seed(0))
-        torch.testing.assert_close(codes.latents.norm(dim=-1), torch.ones(7, 2))
-        codes.descend(torch.arange(7), torch.randn(7, 2, 5, generator=Generator().manual_seed(1)), 10.0, 1)
-        assert float(codes.latents.norm(dim=-1).max()) <= 1 + 1e-6
+    def test_latents_stay_in_the_ball(self):
+        held = BallLatents.draw((7, 2, 5), Generator().manual_seed(0))
+        torch.testing.assert_close(held.latents.norm(dim=-1), torch.ones(7, 2))
+        held.descend(torch.arange(7), torch.randn(7, 2, 5, generator=Generator().manual_seed(1)), 10.0, 1, learning.BETAS)
+        assert float(held.latents.norm(dim=-1).max()) <= 1 + 1e-6
         assert torch.equal(into_ball(torch.full((1, 4), 0.1)), torch.full((1, 4), 0.1))
 
     def test_a_latent_outside_the_ball_is_refused(self, setting):

@@ -11,7 +11,8 @@ from sepviz import metrics, tasks
 from sepviz.core import Problem, SepvizError
 from sepviz.core.mixing import Mixing, convolve, shifted_copies
 from sepviz.separators import Average, Synthesis
-from sepviz.separators.synthesis import nearest_sums, remix_error, solve_filters, typical_filter
+from sepviz.separators.choice import nearest_sums
+from sepviz.separators.likelihood import remix_error, solve_filters, typical_filter
 from sepviz.tasks.filters import paper_kernels, smooth_kernels
 
 SHAPE = (1, 8, 8)

@@ -5,7 +5,15 @@ Data passes through one way: ``Problem`` -> separator -> ``Step``s -> trace -> p
 
 from sepviz.core.errors import CONTROL, SepvizError, one_line, shown
 from sepviz.core.mixing import Mixing
-from sepviz.core.parameters import check_parameters, check_whole, parameter, parameters_of, values_of
+from sepviz.core.parameters import (
+    check_parameters,
+    check_whole,
+    name_of,
+    parameter,
+    parameters_of,
+    settings_of,
+    values_of,
+)
 from sepviz.core.problem import SEES, Examples, Problem, Truth
 from sepviz.core.separator import ORDERS, LatentModel, ScoreModel, Separator, folded, prior_of, takes
 from sepviz.core.step import GROUPS, NOTHING, Step
@@ -13,5 +21,6 @@ from sepviz.core.step import GROUPS, NOTHING, Step
 __all__ = [
     "CONTROL", "GROUPS", "NOTHING", "ORDERS", "SEES", "Examples", "LatentModel", "Mixing",
     "Problem", "ScoreModel", "Separator", "SepvizError", "Step", "Truth", "check_parameters",
-    "check_whole", "folded", "one_line", "parameter", "parameters_of", "prior_of", "shown", "takes", "values_of",
+    "check_whole", "folded", "name_of", "one_line", "parameter", "parameters_of", "prior_of",
+    "settings_of", "shown", "takes", "values_of",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import numbers
+import re
 from typing import Any
 
 from sepviz.core.errors import SepvizError, shown
@@ -17,9 +18,15 @@ def check_whole(**values: object) -> None:
 
 
 def parameter(default: Any, meaning: str, *, low: float | None = None, high: float | None = None, log: bool = False,
-              unit: str = "", choices: tuple[str, ...] | None = None) -> Any:
-    """A field of a separator, with what a slider, the command line and the docs need to know of it."""
-    metadata = {"meaning": meaning, "low": low, "high": high, "log": log, "unit": unit, "choices": choices}
+              unit: str = "", choices: tuple[str, ...] | None = None,
+              methods: tuple[str, ...] | None = None) -> Any:
+    """A field of a separator, with what a slider, the command line and the docs need to know of it.
+
+    A field with ``methods`` holds another separator or None: these are the words for it, the first
+    one for None.
+    """
+    metadata = {"meaning": meaning, "low": low, "high": high, "log": log, "unit": unit,
+                "choices": choices, "methods": methods}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -50,7 +57,7 @@ def values_of(separator: Any) -> dict[str, Any]:
 
 
 def parameters_of(separator: Any) -> dict[str, Any]:
-    """The fields of a separator as plain values, for files and tables; a prior by its name."""
+    """The fields of a separator as plain values, for files and tables; priors and methods by name."""
     def plain(value: Any) -> Any:
         if value is None or isinstance(value, bool | int | float | str):
             return value
@@ -58,4 +65,29 @@ def parameters_of(separator: Any) -> dict[str, Any]:
             return [plain(item) for item in value]
         return getattr(value, "name", type(value).__name__)
 
-    return {name: plain(value) for name, value in values_of(separator).items()}
+    found = {name: plain(value) for name, value in values_of(separator).items()}
+    for field in dataclasses.fields(separator):
+        if methods := field.metadata.get("methods"):
+            value = getattr(separator, field.name)
+            found[field.name] = methods[0] if value is None else name_of(value)
+    return found
+
+
+def settings_of(separator: Any) -> dict[str, str]:
+    """The fields that are not their defaults, as the words that a recipe holds."""
+    plain, values = parameters_of(separator), values_of(separator)
+    changed = [field.name for field in dataclasses.fields(separator)
+               if values[field.name] != field.default]
+    return {name: _word(plain[name]) for name in changed}
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def name_of(separator: Any) -> str:
+    """A method in one word, with the parameters that are not their defaults: glo-masking+epochs=5."""
+    name = re.sub("(?<=[a-z])(?=[A-Z])", "-", type(separator).__name__).lower()
+    return "+".join([name, *(f"{field}={text}" for field, text in settings_of(separator).items())])

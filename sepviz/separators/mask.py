@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Generator
 
@@ -19,21 +18,19 @@ class Mask(Separator):
 
     prior: MaskNetwork
 
-    assumes: ClassVar[str] = "two sources of equal weight that were mixed as in the mask's training"
-    order: ClassVar[str] = "set"  # one mask serves both ways of listing its two sources
+    assumes = "two sources of equal weight that were mixed as in the mask's training"
+    order = "set"  # one mask serves both orders of its two sources
 
     def check(self, problem: Problem) -> None:
-        """Refuse other than two sources of equal weights, and images that the network cannot pad."""
         super().check(problem)
         check_pair(problem)
         self.prior.check(problem.mixtures)
 
     def total_steps(self, problem: Problem) -> int:
-        """The number of steps after step 0."""
         return 0
 
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
-        """Yield the one step there is; nothing from a start."""
+        """Yield the only step."""
         self.check(problem)
         if start is None:
             sources = self.prior.take_apart(problem.mixtures, problem.mixing.weights[0])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor
@@ -17,7 +16,7 @@ LARGEST = 1e7  # growth of mu, as in Lin et al.
 
 @dataclass(frozen=True)
 class Rpca(Separator):
-    """``minimise |L|_* + sparsity / sqrt(max(H, W)) |S|_1`` subject to ``L + S = y``, for each channel of each mixture.
+    """``minimise |L|_* + sparsity / sqrt(max(H, W)) |S|_1`` with ``L + S = y``, for each channel of each mixture.
 
     The alternating directions of Lin et al. 2010: in turn, with a multiplier Y and a growing weight mu,
 
@@ -29,19 +28,18 @@ class Rpca(Separator):
     """
 
     iterations: int = parameter(40, "iterations", low=1, high=1000)
-    sparsity: float = parameter(1.0, "weight of the sparse part, in units of 1 / sqrt(max(H, W))", low=0.05, high=10.0, log=True)
+    sparsity: float = parameter(1.0, "weight of the sparse part, in units of 1 / sqrt(max(H, W))",
+                                low=0.05, high=10.0, log=True)
     growth: float = parameter(1.2, "factor of mu from iteration to iteration", low=1.0, high=2.0)
 
-    assumes: ClassVar[str] = "one source sparse, the other alike in all mixtures"
-    order: ClassVar[str] = "set"
+    assumes = "one source sparse, the other alike in all mixtures"
+    order = "set"
 
     def check(self, problem: Problem) -> None:
-        """Refuse other than two sources of equal weights."""
         super().check(problem)
         learning.check_pair(problem)
 
     def total_steps(self, problem: Problem) -> int:
-        """The number of steps after step 0."""
         return self.iterations
 
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
@@ -50,12 +48,11 @@ class Rpca(Separator):
         y = problem.mixtures / problem.mixing.weights[0]
         length = torch.linalg.matrix_norm(y, 2).amax(dim=1)[:, None, None, None].clamp_min(1e-6)
         weight = self.sparsity / max(y.shape[-2:]) ** 0.5
-        sparse, multiplier = y.clone(), torch.zeros_like(y)
-        if start is not None:
-            sparse, multiplier = start.sources[:, 0].clone(), learning.held(start, "multiplier").clone()
-        else:
-            yield self._step(0, problem, sparse, torch.zeros_like(y), multiplier)
-        for index in range(start.index + 1 if start else 1, self.iterations + 1):
+        if start is None:
+            start = self._step(0, problem, y, torch.zeros_like(y), torch.zeros_like(y))
+            yield learning.copy_of(start)
+        sparse, multiplier = start.sources[:, 0].clone(), learning.held(start, "multiplier").clone()
+        for index in range(start.index + 1, self.iterations + 1):
             mu = 1.25 / length * min(self.growth ** (index - 1), LARGEST)
             left, values, right = torch.linalg.svd(y - sparse + multiplier / mu, full_matrices=False)
             low_rank = (left * (values - 1 / mu[..., 0]).clamp_min(0)[..., None, :]) @ right
@@ -70,5 +67,5 @@ class Rpca(Separator):
 
 
 def shrunk(values: Tensor, by: Tensor) -> Tensor:
-    """Every value nearer to 0 by so much, and 0 where it would pass it."""
+    """Every value moved towards 0 by this much, and no further than 0."""
     return values.sign() * (values.abs() - by).clamp_min(0)

@@ -1,10 +1,10 @@
-"""Semi-supervised, sparse NMF: bases of the observed source first, then those of what they leave unexplained (Smaragdis et al. 2007)."""
+"""Semi-supervised, sparse NMF: bases of the observed source first, then those of what they leave unexplained."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor
@@ -13,35 +13,33 @@ from sepviz.core import Problem, SepvizError, Step, parameter
 from sepviz.separators import learning
 from sepviz.separators.constant import in_proportion, shared_out
 
-TINY = 1e-9
+TINY = 1e-9  # keeps a denominator above 0
 
 
 @dataclass(frozen=True)
 class SsNmf(learning.Learner):
-    """``B ~ H W_b``; then ``Y ~ H_b W_b + H_x W_x`` with W_b held (appendix B of Halperin et al. 2019); everything nonnegative.
+    """``B ~ H W_b``; then ``Y ~ H_b W_b + H_x W_x`` with W_b fixed; everything nonnegative.
 
-    Both stages minimise ``|V - H W|^2 + sparsity sum_n (sum_r H_nr)^2`` with bases of length 1, column by column, each in closed form
-    (hierarchical alternating least squares, Cichocki & Phan 2009): one step is one sweep over all.
+    (Smaragdis et al. 2007; appendix B of Halperin et al. 2019.) Both stages minimise
+    ``|V - H W|^2 + sparsity sum_n (sum_r H_nr)^2`` with bases of length 1, one column after another in
+    closed form (hierarchical alternating least squares, Cichocki & Phan 2009). One step updates all once.
 
-    The paper's answer is the ``reconstruction``, ``x = H_x W_x`` (its equation 18), which does not
-    add up to the mixture; the ``mask`` shares each pixel of the mixture out in proportion to the two.
+    The paper's answer is the ``reconstruction``, ``x = H_x W_x`` (its equation 18), which does not add
+    up to the mixture; the ``mask`` shares each pixel of the mixture out in proportion to the two.
     """
 
     rank: int = parameter(50, "bases of each source", low=1, high=500)
-    observed_iterations: int = parameter(40, "sweeps over the observed images", low=1, high=2000)
-    iterations: int = parameter(80, "sweeps over the mixtures", low=1, high=2000)
+    observed_iterations: int = parameter(40, "updates on the observed images", low=1, high=2000)
+    iterations: int = parameter(80, "updates on the mixtures", low=1, high=2000)
     sparsity: float = parameter(0.1, "weight of the squared sum of an image's activations", low=0.0, high=10.0)
-    answer: str = parameter("mask", "what is made of the two reconstructions",
-                            choices=("mask", "reconstruction"))
+    answer: str = parameter("mask", "what is made of the two reconstructions", choices=("mask", "reconstruction"))
 
-    assumes: ClassVar[str] = "mixtures and clean images of one source; both are sums of few nonnegative bases"
-    order: ClassVar[str] = "fixed"
-    sees: ClassVar[str] = "observed"
-    presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "paper": {"sparsity": 1.0, "answer": "reconstruction"}}
+    assumes = "mixtures and clean images of one source; both are sums of few nonnegative bases"
+    order = "fixed"
+    sees = "observed"
+    presets: ClassVar = {"paper": {"sparsity": 1.0, "answer": "reconstruction"}}
 
     def total_steps(self, problem: Problem) -> int:
-        """The number of steps after step 0."""
         return self.observed_iterations + self.iterations
 
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
@@ -61,8 +59,8 @@ class SsNmf(learning.Learner):
             yield learning.copy_of(start)
         bases, activations = (learning.held(start, name).clone() for name in ("bases", "activations"))
         if bases.shape[1] != self.rank or (len(bases) > 1) != (start.index > self.observed_iterations):
-            raise SepvizError(f"bases {tuple(bases.shape)} in step {start.index}: it is of a run with another rank or other "
-                              "observed_iterations; start from a step of a run with these parameters")
+            raise SepvizError(f"bases {tuple(bases.shape)} in step {start.index}: it is of a run with another rank or "
+                              "other observed_iterations; start from a step of a run with these parameters")
         bases = bases.flatten(0, 1).flatten(1)
         new = learning.held(start, "mixtures_activations").clone() if len(bases) > self.rank else None
         for index in range(start.index + 1, self.total_steps(problem) + 1):
@@ -77,17 +75,17 @@ class SsNmf(learning.Learner):
             yield self._step(index, problem, bases, activations, new)
 
     def _step(self, index: int, problem: Problem, bases: Tensor, activations: Tensor, new: Tensor | None) -> Step:
-        weight, shape = problem.mixing.weights[0], problem.mixtures.shape[1:]
-        sources = shared_out(problem.mixtures / weight, 0.5)
+        mixtures, shape = problem.mixtures / problem.mixing.weights[0], problem.mixtures.shape[1:]
         state = {"bases": bases.reshape(-1, self.rank, *shape).clone(), "activations": activations.clone()}
-        stage = f"observed alone, update {index}"
-        if new is not None:
-            parts = [new[:, chosen] @ bases[chosen] + TINY for chosen in (slice(self.rank, None), slice(self.rank))]
-            images = torch.stack(parts, dim=1).unflatten(2, shape)
-            masked = self.answer == "mask"
-            sources = in_proportion(problem.mixtures / weight, images) if masked else images
-            state["mixtures_activations"], stage = new.clone(), f"update {index - self.observed_iterations}"
-        return Step(index, stage, sources, state=state, info={"evaluations": index, "residual": problem.residual(sources)})
+        if new is None:
+            stage, sources = f"observed alone, update {index}", shared_out(mixtures, 0.5)
+        else:
+            stage, state["mixtures_activations"] = f"update {index - self.observed_iterations}", new.clone()
+            x, b = (new[:, chosen] @ bases[chosen] + TINY for chosen in (slice(self.rank, None), slice(self.rank)))
+            images = torch.stack([x, b], dim=1).unflatten(2, shape)
+            sources = in_proportion(mixtures, images) if self.answer == "mask" else images
+        return Step(index, stage, sources, state=state,
+                    info={"evaluations": index, "residual": problem.residual(sources)})
 
 
 def unit(bases: Tensor) -> Tensor:

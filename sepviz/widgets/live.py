@@ -16,7 +16,7 @@ import traitlets
 
 from sepviz.core import Problem, Separator, SepvizError, Step, Truth, check_parameters, one_line, parameters_of, values_of
 from sepviz.runs import Run
-from sepviz.runs.recipe import State
+from sepviz.runs.recipe import State, method_of
 from sepviz.runs.trace import LIMIT, MAX_FRAMES, Recorder, Trace
 from sepviz.views import assets
 from sepviz.views.packing import make_view, matching, pack_frames, pack_static, thin
@@ -48,19 +48,21 @@ def _controls(separator: Any) -> list[dict[str, Any]]:
     """The fields of a separator that say what they mean, as the browser needs them."""
     if not dataclasses.is_dataclass(separator) or isinstance(separator, type):
         raise SepvizError(f"separator {separator!r}: want an instance of a dataclass, such as Basis(prior)")
-    controls, values = [], values_of(separator)
+    controls, values, plain = [], values_of(separator), parameters_of(separator)
     for item in dataclasses.fields(separator):
         value = values[item.name]
         if "meaning" not in item.metadata:
             continue
-        if item.metadata.get("choices"):
-            kind = "choice"
+        choices = item.metadata.get("methods") or item.metadata.get("choices")
+        if choices:
+            kind, value = "choice", plain[item.name]
+            choices = choices if value in choices else (*choices, value)  # a method with parameters
         elif isinstance(value, (bool, int, float)):
             kind = type(value).__name__
         else:
             continue  # a tuple, a prior: set it in Python
-        known = {name: item.metadata.get(name) for name in ("meaning", "low", "high", "log", "unit", "choices")}
-        controls.append({"name": item.name, "kind": kind, "value": value, **known})
+        known = {name: item.metadata.get(name) for name in ("meaning", "low", "high", "log", "unit")}
+        controls.append({"name": item.name, "kind": kind, "value": value, **known, "choices": choices})
     return controls
 
 
@@ -173,6 +175,8 @@ class LiveRun(Still, anywidget.AnyWidget):
                     raise SepvizError(f"no parameter {name!r}: {self._method} has {', '.join(specs)}")
                 if type(values_of(self._separator)[name]) is int and isinstance(value, float) and value.is_integer():
                     values[name] = int(value)
+                elif specs[name].metadata.get("methods") and isinstance(value, str):
+                    values[name] = method_of(specs[name], value)
             changed = dataclasses.replace(self._separator, **values)
             check_parameters(changed)
             self._separator = changed
