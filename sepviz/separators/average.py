@@ -1,6 +1,4 @@
-"""Average: every source gets its least-squares share of the mixture. No prior, no steps, a strong baseline."""
-
-from __future__ import annotations
+"""Average: every source gets its least-squares share of the mixture. A strong baseline."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from sepviz.core import Problem, Separator, Step
 
 @dataclass(frozen=True)
 class Average(Separator):
-    """``x_k = a_k m / sum_j a_j^2``: the shortest sources that meet the mixture; m/2 each for a sum of two."""
+    """``x_k = a_k m / sum_j a_j^2``, the shortest sources that meet the mixture."""
 
     assumes = "nothing: each source gets its least-squares share"
 
@@ -21,10 +19,10 @@ class Average(Separator):
         return 0
 
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
-        """Yield the only step."""
         self.check(problem)
         if start is None:
-            yield Step(0, "average", least_squares(problem), info={"residual": 0.0, "evaluations": 0.0})
+            info = {"residual": 0.0, "evaluations": 0.0}
+            yield Step(0, "average", least_squares(problem), info=info)
 
 
 def least_squares(problem: Problem) -> Tensor:

@@ -1,6 +1,4 @@
-"""Choosing among answers to one mixture: where to start, which is the likeliest, and what their mean is."""
-
-from __future__ import annotations
+"""Choosing among answers to a mixture: the starts, the likeliest answer, the mean."""
 
 import itertools
 import math
@@ -12,7 +10,7 @@ from torch import Generator, Tensor
 from sepviz.core import ScoreModel
 from sepviz.metrics import in_order_of
 
-JUDGES = (0.1, 0.2, 0.35, 0.6)  # noise levels at which `prior_loss` compares answers, in pixel values
+JUDGES = (0.1, 0.2, 0.35, 0.6)  # noise levels of `prior_loss`, in pixel values
 BEAM = 500  # sums of two images to which `nearest_sums` adds a third
 
 
@@ -26,23 +24,25 @@ def spread(weights: Tensor, like: Tensor) -> Tensor:
     return weights.reshape(*weights.shape, *[1] * (like.ndim - weights.ndim))
 
 
-def mean_in_order(answers: Tensor, shares: Tensor, chosen: Tensor, weights: Sequence[float]) -> Tensor:
-    """The weighted mean of answers (B, N, K, ...) with the sources in the order of a chosen one (B, K, ...).
+def mean_in_order(answers: Tensor, shares: Tensor, chosen: Tensor,
+                  weights: Sequence[float]) -> Tensor:
+    """The mean of answers (B, N, K, ...) in the order of a chosen one's (B, K, ...) sources.
 
     Parameters
     ----------
     shares : Tensor (B, N)
-        Of sum 1.
+        Of each answer, of sum 1.
     weights : sequence of K floats
         Of the sources in the mixture: only those of equal weights change places.
     """
     return (spread(shares, answers) * in_order_of(chosen, answers, weights)).sum(dim=1)
 
 
-def consensus(answers: Tensor, loss: Tensor, same_mode: float, weights: Sequence[float]) -> Tensor:
-    """The likeliest answer averaged with those of its mode, each by its probability under the prior.
+def consensus(answers: Tensor, loss: Tensor, same_mode: float,
+              weights: Sequence[float]) -> Tensor:
+    """The likeliest answer averaged with those of its mode, each by its prior probability.
 
-    The probabilities may be compared since all answers meet the mixture exactly.
+    Only the prior counts, since all answers meet the mixture exactly.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def consensus(answers: Tensor, loss: Tensor, same_mode: float, weights: Sequence
     loss : Tensor (B, N)
         Of `prior_loss`.
     same_mode : float
-        RMS distance below which an answer is of the same mode.
+        RMS distance up to which answers are of the same mode.
     weights : sequence of K floats
         See `mean_in_order`.
     """
@@ -67,7 +67,7 @@ def prior_loss(prior: ScoreModel, sources: Tensor, rng: Generator, draws: int) -
 
     Up to a constant, the negative log likelihood of an image is an integral of its denoising loss
     ``|D(x + sigma n, sigma) - x|^2 / sigma^2`` over noise levels (Kingma et al. 2021). Here it is
-    taken at a few of them, with the same noise for all answers, so that their differences vary little.
+    taken at a few of them, with the same noise for all answers so that differences vary little.
 
     Parameters
     ----------
@@ -79,8 +79,8 @@ def prior_loss(prior: ScoreModel, sources: Tensor, rng: Generator, draws: int) -
     Returns
     -------
     Tensor (B, N)
-        Summed over sources and pixels, the mean over `JUDGES`; lower is likelier. Times the logarithm
-        of their range it is that part of the integral, in nats.
+        Summed over sources and pixels, the mean over `JUDGES`; lower is likelier. Times the
+        logarithm of their range it is that part of the integral, in nats.
     """
     loss = torch.zeros(sources.shape[:2], device=sources.device)
     for sigma in JUDGES:
@@ -93,7 +93,7 @@ def prior_loss(prior: ScoreModel, sources: Tensor, rng: Generator, draws: int) -
 
 
 def nearest_sums(images: Tensor, mixtures: Tensor, weights: Sequence[float], count: int) -> Tensor:
-    """The weighted sums of K images that are nearest to each mixture, no two with the same first image.
+    """The weighted sums of K images nearest to each mixture, no two with the same first image.
 
     For two sources all pairs are compared: ``|m - a x_i - b x_j|^2`` needs only the products of the
     images with each other and with m. A third and later ones are added to the best `BEAM` sums.

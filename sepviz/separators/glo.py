@@ -1,6 +1,4 @@
-"""Two generators whose images add up to the mixtures, with no image of either source alone: GLO as a blind method."""
-
-from __future__ import annotations
+"""Two generators whose images add up to the mixtures, with no clean image: GLO, blind."""
 
 from dataclasses import dataclass
 
@@ -10,7 +8,7 @@ from sepviz.separators.glo_masking import GloMasking
 
 @dataclass(frozen=True)
 class Glo(GloMasking):
-    """`GloMasking` without the observed source: both generators learn from mixtures (Hoshen 2019, section 5).
+    """`GloMasking` where both generators learn from mixtures (Hoshen 2019, section 5).
 
     There is no first stage, so ``observed_epochs`` has no effect.
     """

@@ -1,6 +1,4 @@
-"""GLO Masking: two generators whose images add up to the mixtures, one taught by the observed source (Halperin et al. 2019)."""
-
-from __future__ import annotations
+"""GLO Masking: two generators whose images add up to the mixtures (Halperin et al. 2019)."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,24 +19,26 @@ INFERRED = 256  # mixtures whose latents are inferred at once
 
 @dataclass(frozen=True)
 class GloMasking(learning.Learner):
-    """Generative latent optimisation (Bojanowski et al. 2018) of both sources, equations 6 to 8 and 10:
+    """Generative latent optimisation (Bojanowski et al. 2018) of both sources, equations 6 to 10:
 
         first   minimise |b - G_B(z)|^2 over G_B and a latent z of every observed image b
         then    minimise |y - G_B(z_B) - G_X(z_X)|^2 over G_X and two latents of every mixture y
 
-    with all latents in the unit ball, which keeps the generators from learning their images by heart.
-    New mixtures get latents with both generators fixed. The answer shares the mixture out by the mask
-    ``m = G_B(z_B) / (G_B(z_B) + G_X(z_X))``, since the generated images are blurred. One step is one epoch.
+    with all latents in the unit ball, which keeps the generators from learning images by heart. New
+    mixtures get latents with both generators fixed. Generated images are blurred: the answer is the
+    mask ``m = G_B(z_B) / (G_B(z_B) + G_X(z_X))`` on the mixture. One step is one epoch.
     """
 
-    observed_epochs: int = parameter(15, "passes over the observed images, for their generator", low=1, high=500)
+    observed_epochs: int = parameter(15, "passes over the observed images, for their generator",
+                                     low=1, high=500)
     epochs: int = parameter(15, "passes over the mixtures", low=1, high=500)
     inference: int = parameter(30, "iterations for the latents of new mixtures", low=1, high=500)
     batch: int = parameter(64, "images a training step", low=2, high=512)
-    learning_rate: float = parameter(2e-3, "Adam's step for the generators", low=1e-5, high=0.1, log=True)
-    code_rate: float = parameter(0.02, "Adam's step for the latents", low=1e-4, high=1.0, log=True)
-    last_rate: float = parameter(0.1, "both steps at the end of a stage as a share of the first",
-                                 low=0.001, high=1.0, log=True)
+    learning_rate: float = parameter(2e-3, "Adam's step for the generators", low=1e-5, high=0.1,
+                                     log=True)
+    code_rate: float = parameter(0.02, "Adam's step for the latents", low=1e-4, high=1, log=True)
+    last_rate: float = parameter(0.1, "both last steps of a stage as a share of the first",
+                                 low=0.001, high=1, log=True)
     latent_size: int = parameter(64, "length of a latent", low=2, high=512)
     width: int = parameter(32, "features before a generator's last layer", low=4, high=128)
 
@@ -55,40 +55,40 @@ class GloMasking(learning.Learner):
         Before the last one, each mixture borrows the latents of the most similar example.
         """
         self.check(problem)
-        weight, examples = problem.mixing.weights[0], learning.examples_of(problem, self.sees)
-        mixtures, mixed, observed = problem.mixtures / weight, examples.mixtures / weight, examples.observed
-        total = self.total_steps(problem)
+        mixed, observed, _ = learning.examples_of(problem, self.sees)
+        mixed, mixtures = (one / problem.mixing.weights[0] for one in (mixed, problem.mixtures))
+        total, shape = self.total_steps(problem), tuple(mixed.shape[1:])
         widths = (4 * self.width, 2 * self.width, self.width)
-        make = partial(GanPrior, tuple(mixed.shape[1:]), self.latent_size, widths)
-        generators = [learning.new(make, rng if start is None else None).to(mixed.device) for _ in "xb"]
+        make, draw = partial(GanPrior, shape, self.latent_size, widths), None if start else rng
+        generators = [learning.new(make, draw).to(mixed.device) for _ in "xb"]
         if start is None:
-            sources = shared_out(mixtures, 0.5)
-            start = Step(0, "untrained", sources, state={"weights": learning.pack(*generators)},
-                         info={"evaluations": 0, "residual": problem.residual(sources)})
+            sources = shared_out(mixtures)
+            info = {"evaluations": 0, "residual": problem.residual(sources)}
+            state = {"weights": learning.pack(*generators)}
+            start = Step(0, "untrained", sources, state=state, info=info)
             yield learning.copy_of(start)
         learning.unpack(learning.held(start, "weights"), *generators)
         for index in range(start.index + 1, total + 1):
-            first = index <= total - self.epochs
-            if first:
-                stage, epoch, epochs, targets = "observed alone, epoch", index, self.observed_epochs, observed
-                used = taught = generators[1:]
-            else:
-                stage, epoch, epochs, targets = "epoch", index - total + self.epochs, self.epochs, mixed
-                used, taught = generators, generators if observed is None else generators[:1]
-            assert targets is not None
+            epoch, epochs, targets = index - total + self.epochs, self.epochs, mixed
+            used, taught = generators, generators if observed is None else generators[:1]
+            stage, alone = "epoch", epoch < 1
+            if alone and observed is not None:
+                epoch, epochs, targets = index, self.observed_epochs, observed
+                used, taught, stage = generators[1:], generators[1:], "observed alone, epoch"
             for generator in generators:
                 learns = any(generator is one for one in taught)
                 generator.train(learns).requires_grad_(learns)
-            per_epoch, optimizer = learning.batches_in(len(targets), self.batch), learning.adam(*taught)
-            shape = (len(targets), len(used), self.latent_size)
+            optimizer, size = learning.adam(*taught), (len(targets), len(used), self.latent_size)
+            per_epoch = learning.batches_in(len(targets), self.batch)
             if epoch == 1:
-                latents = BallLatents.draw(shape, rng)
+                latents = BallLatents.draw(size, rng)
             else:
-                latents = _held_latents(start, shape)
-                learning.unpack_moments(learning.held(start, "moments"), [(epoch - 1) * per_epoch], optimizer)
+                latents, taken = held_latents(start, size), (epoch - 1) * per_epoch
+                learning.unpack_moments(learning.held(start, "moments"), [taken], optimizer)
             losses = []
             for number, chosen in enumerate(learning.batches(len(targets), self.batch, rng)):
-                fall = learning.falling(1.0, self.last_rate, (epoch - 1 + number / per_epoch) / epochs)
+                progress = (epoch - 1 + number / per_epoch) / epochs
+                fall = learning.falling(1.0, self.last_rate, progress)
                 z = latents.latents[chosen].requires_grad_(True)
                 loss = (generated(used, z).sum(dim=1) - targets[chosen]).square().mean()
                 learning.descend(optimizer, loss, self.learning_rate * fall)
@@ -97,10 +97,10 @@ class GloMasking(learning.Learner):
                 losses.append(loss.detach())
             for generator in generators:
                 generator.eval()
-            sources = shared_out(mixtures, 0.5) if first else self._masked(
-                mixtures, mixed, latents.latents, generators, self.inference if index == total else 0)
-            state = {"weights": learning.pack(*generators), "moments": learning.pack_moments(optimizer),
-                     **latents._asdict()}
+            sources = shared_out(mixtures) if alone else self._masked(
+                mixtures, mixed, latents.latents, generators, self.inference * (index == total))
+            state = {"weights": learning.pack(*generators),
+                     "moments": learning.pack_moments(optimizer), **latents._asdict()}
             info = {"evaluations": index * len(targets), "loss": float(torch.stack(losses).mean()),
                     "residual": problem.residual(sources)}
             start = Step(index, f"{stage} {epoch}", sources, state=state, info=info)
@@ -108,36 +108,38 @@ class GloMasking(learning.Learner):
 
     def _masked(self, mixtures: Tensor, mixed: Tensor, latents: Tensor, generators: list[GanPrior],
                 iterations: int) -> Tensor:
-        """The sources of new mixtures, after so many iterations from the most similar example's latents."""
+        """Sources of new mixtures, after so many iterations from the nearest example's latents."""
         parts = []
         for y in mixtures.split(INFERRED):
             nearest = torch.cdist(y.flatten(1), mixed.flatten(1)).argmin(dim=1)
-            found, all_of_them = BallLatents.of(latents[nearest]), torch.arange(len(y), device=y.device)
+            found, every = BallLatents.of(latents[nearest]), torch.arange(len(y), device=y.device)
             for iteration in range(iterations):
                 z = found.latents.clone().requires_grad_(True)
                 with torch.enable_grad():
                     loss = (generated(generators, z).sum(dim=1) - y).square().mean()
-                rate = self.code_rate * learning.falling(1.0, self.last_rate, iteration / iterations)
+                fall = learning.falling(1.0, self.last_rate, iteration / iterations)
                 slope, = torch.autograd.grad(loss, z)
-                found.descend(all_of_them, slope, rate, iteration + 1, learning.BETAS)
+                found.descend(every, slope, self.code_rate * fall, iteration + 1, learning.BETAS)
             with torch.no_grad():
                 parts.append(in_proportion(y, generated(generators, found.latents) + BLACK))
         return torch.cat(parts)
 
 
-def _held_latents(start: Step, shape: tuple[int, int, int]) -> BallLatents:
+def held_latents(start: Step, shape: tuple[int, int, int]) -> BallLatents:
     """The latents that a step holds, checked."""
-    latents = BallLatents(*(learning.held(start, name).clone() for name in BallLatents._fields))
-    if latents.latents.shape != shape:
-        raise SepvizError(f"latents of shape {tuple(latents.latents.shape)} in step {start.index}: it is of another "
-                          "stage, or of other images; start from a step of a run with these parameters")
-    longest = float(latents.latents.norm(dim=-1).max())
+    found = BallLatents(*(learning.held(start, name).clone() for name in BallLatents._fields))
+    if found.latents.shape != shape:
+        raise SepvizError(f"latents of shape {tuple(found.latents.shape)} in step {start.index}: "
+                          "it is of another stage, or of other images; start from a step of a run "
+                          "with these parameters")
+    longest = float(found.latents.norm(dim=-1).max())
     if longest > 1.001:
-        raise SepvizError(f"a latent of length {longest:.3g} in step {start.index}: latents lie in the unit ball, "
-                          "divide it by its length")
-    return latents
+        raise SepvizError(f"a latent of length {longest:.3g} in step {start.index}: latents lie in "
+                          "the unit ball, divide it by its length")
+    return found
 
 
 def generated(generators: Sequence[GanPrior], z: Tensor) -> Tensor:
     """``G_k(z_k)``: (N, K, latent_size) -> (N, K, C, H, W)."""
-    return torch.stack([generator.decode(z[:, k]) for k, generator in enumerate(generators)], dim=1)
+    images = [generator.decode(z[:, k]) for k, generator in enumerate(generators)]
+    return torch.stack(images, dim=1)

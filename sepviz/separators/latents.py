@@ -1,4 +1,4 @@
-"""Latents as variables of a descent: Adam for each of many vectors, and what a step keeps of them."""
+"""Latents as variables of a descent: Adam for many vectors, and what a step keeps of them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Generator, Tensor
 
 from sepviz.separators.choice import pick
 
-EPSILON = 1e-8  # Adam's, as published
+BALL_EPSILON, STARTS_EPSILON = 1e-12, 1e-8  # Adam's guard against a division by 0
 
 
 def adam(values: Tensor, slope: Tensor, moments: tuple[Tensor, Tensor], rate: float, visits: int,
          betas: tuple[float, float], epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
-    """One step of Adam, the ``visits``-th (Kingma & Ba 2015): the new values and both moments."""
+    """The ``visits``-th step of Adam (Kingma & Ba 2015): new values and both moments."""
     mean = moments[0].lerp(slope, 1 - betas[0])
     square = moments[1].lerp(slope.square(), 1 - betas[1])
     scale = (square / (1 - betas[1] ** visits)).sqrt() + epsilon
@@ -44,18 +44,19 @@ class Starts(NamedTuple):
         return cls(latents, filters, alive, error, *moments)
 
     def kept(self, best: Tensor) -> Starts:
-        """Those with these positions (B, fewer)."""
-        rest = {name: pick(value, best) for name, value in self._asdict().items()}
-        return Starts(**{**rest, "start_error": self.start_error})
+        """The starts at these positions (B, fewer)."""
+        picked = {name: pick(value, best) for name, value in self._asdict().items()}
+        return Starts(**{**picked, "start_error": self.start_error})
 
     def descended(self, slopes: list[Tensor], rate: float, visits: int,
                   betas: tuple[float, float]) -> Starts:
-        """After a step of Adam down the slopes of the latents and, where given, of the filters."""
+        """After a step down the slopes of the latents and, where given, of the filters."""
         found: dict[str, Tensor] = {}
         for name, slope in zip(("latents", "taps"), slopes, strict=False):
-            moments = (getattr(self, f"{name}_mean"), getattr(self, f"{name}_square"))
-            found[name], found[f"{name}_mean"], found[f"{name}_square"] = adam(
-                getattr(self, name), slope, moments, rate, visits, betas, EPSILON)
+            names = name, f"{name}_mean", f"{name}_square"
+            values, *moments = (getattr(self, one) for one in names)
+            moved = adam(values, slope, tuple(moments), rate, visits, betas, STARTS_EPSILON)
+            found.update(zip(names, moved, strict=True))
         return self._replace(**found)
 
 
@@ -68,7 +69,7 @@ class BallLatents(NamedTuple):
 
     @classmethod
     def of(cls, latents: Tensor) -> BallLatents:
-        """Latents that were never changed."""
+        """Latents before the first step."""
         return cls(latents, torch.zeros_like(latents), torch.zeros_like(latents))
 
     @classmethod
@@ -78,10 +79,10 @@ class BallLatents(NamedTuple):
 
     def descend(self, chosen: Tensor, slope: Tensor, rate: float, visits: int,
                 betas: tuple[float, float]) -> None:
-        """Change the chosen ones in place: their ``visits``-th step of Adam, and back into the ball."""
+        """Change the chosen ones in place: their ``visits``-th step, and back into the ball."""
         moments = self.latents_mean[chosen], self.latents_square[chosen]
         moved, self.latents_mean[chosen], self.latents_square[chosen] = adam(
-            self.latents[chosen], slope, moments, rate, visits, betas, 1e-12)
+            self.latents[chosen], slope, moments, rate, visits, betas, BALL_EPSILON)
         self.latents[chosen] = into_ball(moved)
 
 

@@ -1,6 +1,4 @@
-"""Shared by the methods that learn from mixtures: their examples, their networks, and steps that hold both."""
-
-from __future__ import annotations
+"""Shared by methods that learn from mixtures: their examples, networks, steps and training."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +8,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
+from torch.optim import Adam
 
 from sepviz.core import Examples, Mixing, Problem, Separator, SepvizError, Step
 from sepviz.priors.checks import in_its_type
@@ -24,7 +23,7 @@ class Learner(Separator):
     """A method that learns from mixtures of two sources, and maybe from clean images."""
 
     def check(self, problem: Problem) -> None:
-        """Refuse other than two sources of equal weights, and examples that the method must not see."""
+        """Refuse other than two sources of equal weights, and examples it must not see."""
         super().check(problem)
         check_pair(problem)
         assert self.sees is not None
@@ -32,11 +31,11 @@ class Learner(Separator):
 
 
 def check_pair(problem: Problem) -> None:
-    """Refuse other than two sources of equal positive weights: a mask cannot separate them."""
+    """Refuse what a mask cannot separate: other than two sources of equal weights."""
     weights = problem.mixing.weights
     if len(weights) != 2 or weights[0] != weights[1] or weights[0] < 0:
-        raise SepvizError(f"weights {weights}: a mask divides a mixture between two sources of the same weight; "
-                          "take split-gibbs")
+        raise SepvizError(f"weights {weights}: a mask divides a mixture between two sources of the "
+                          "same weight; take split-gibbs")
 
 
 def examples_of(problem: Problem, sees: str) -> Examples:
@@ -49,58 +48,66 @@ def examples_of(problem: Problem, sees: str) -> Examples:
     """
     examples = problem.examples
     if examples is None:
-        raise SepvizError("the problem has no examples to learn from: make it with sepviz.tasks.unmix, or "
-                          "train a mask first and separate with the method mask")
-    for name, wanted in (("mixtures", True), ("observed", sees != "mixtures"), ("unobserved", sees == "all")):
+        raise SepvizError("the problem has no examples to learn from: make it with "
+                          "sepviz.tasks.unmix, or separate with the method mask")
+    allowed = {"mixtures": True, "observed": sees != "mixtures", "unobserved": sees == "all"}
+    for name, wanted in allowed.items():
         images = getattr(examples, name)
         count = 0 if images is None else len(images)
         if count and not wanted:
             raise SepvizError(f"{count} {name} images are given: this method must not see them; "
                               "make the problem with another sees=")
         if wanted and count < 2:
-            raise SepvizError(f"{count} {name} images to learn from: want at least 2, better thousands")
-        if images is None:
-            continue
-        try:
-            (problem.mixing if name == "mixtures" else Mixing.sum(1)).check(images)
-        except SepvizError as error:
-            raise SepvizError(f"{name} images to learn from: {error}") from None
-        if images.shape[1:] != problem.mixtures.shape[1:]:
-            raise SepvizError(f"{name} images of (C, H, W) = {tuple(images.shape[1:])} to learn from: "
-                              f"the mixtures are {tuple(problem.mixtures.shape[1:])}; make them alike")
-        if images.device != problem.mixtures.device:
-            raise SepvizError(f"{name} images on {images.device}, the mixtures are on "
-                              f"{problem.mixtures.device}: take problem.to(...)")
+            raise SepvizError(f"{count} {name} images to learn from: want at least 2, "
+                              "better thousands")
+        if images is not None:
+            _check_alike(images, name, problem)
     return examples
+
+
+def _check_alike(images: Tensor, name: str, problem: Problem) -> None:
+    """Refuse images of other values, another shape or device than the problem's."""
+    mixtures = problem.mixtures
+    try:
+        (problem.mixing if name == "mixtures" else Mixing.sum(1)).check(images)
+    except SepvizError as error:
+        raise SepvizError(f"{name} images to learn from: {error}") from None
+    if images.shape[1:] != mixtures.shape[1:]:
+        raise SepvizError(f"{name} images of (C, H, W) = {tuple(images.shape[1:])} to learn from: "
+                          f"the mixtures are {tuple(mixtures.shape[1:])}; make them alike")
+    if images.device != mixtures.device:
+        raise SepvizError(f"{name} images on {images.device}, the mixtures are on "
+                          f"{mixtures.device}: take problem.to(...)")
 
 
 # --- networks, and what a step holds of them ---
 
 
 def new(make: Make, rng: Generator | None = None) -> Any:
-    """A new network, with first weights and device from ``rng`` if given; torch's own random state stays."""
+    """A network, with first weights and device from ``rng`` if given; torch's own seed stays."""
     with torch.random.fork_rng(devices=[]):
         if rng is None:
             return make()
-        torch.default_generator.manual_seed(int(torch.randint(2**31, (1,), generator=rng, device=rng.device)))
+        seed = torch.randint(2**31, (1,), generator=rng, device=rng.device)
+        torch.default_generator.manual_seed(int(seed))
         return make().to(rng.device)
 
 
-def adam(*networks: nn.Module) -> torch.optim.Adam:
+def adam(*networks: nn.Module) -> Adam:
     """An optimiser of these networks together."""
-    return torch.optim.Adam([weight for network in networks for weight in network.parameters()], betas=BETAS)
+    return Adam([weight for network in networks for weight in network.parameters()], betas=BETAS)
 
 
 def held(step: Step, name: str) -> Tensor:
     """Part of a step's state; an error if the step is of a run that kept no such thing."""
     if name not in step.state:
-        raise SepvizError(f"step {step.index} ({step.stage}) holds no {name}: it is of another method, stage "
-                          "or setting; start from a step of a run with these parameters")
+        raise SepvizError(f"step {step.index} ({step.stage}) holds no {name}: it is of another "
+                          "method, stage or setting; start from a run with these parameters")
     return step.state[name]
 
 
 def copy_of(step: Step) -> Step:
-    """The step with tensors of its own, to be yielded while the method goes on with the first."""
+    """The step with tensors of its own, to be yielded while the method continues with the first."""
     return step.mapped(torch.clone)
 
 
@@ -122,27 +129,31 @@ def unpack(vector: Tensor, *networks: nn.Module) -> None:
             value.copy_(part.reshape(value.shape))
 
 
-def pack_moments(*optimizers: torch.optim.Adam) -> Tensor:
+def _weights(optimizers: Sequence[Adam]) -> list[tuple[Adam, nn.Parameter]]:
+    return [(one, weight) for one in optimizers for weight in one.param_groups[0]["params"]]
+
+
+def pack_moments(*optimizers: Adam) -> Tensor:
     """Both moments of each weight, 0 before the first step, as one vector."""
-    def moments(optimizer: torch.optim.Adam, weight: Tensor) -> list[Tensor]:
+    parts = []
+    for optimizer, weight in _weights(optimizers):
         kept = optimizer.state.get(weight)
-        return [kept["exp_avg"], kept["exp_avg_sq"]] if kept else [torch.zeros_like(weight)] * 2
+        both = (kept["exp_avg"], kept["exp_avg_sq"]) if kept else (torch.zeros_like(weight),) * 2
+        parts += [moment.detach().flatten() for moment in both]
+    return torch.cat(parts)
 
-    return torch.cat([moment.detach().flatten() for optimizer in optimizers
-                      for weight in optimizer.param_groups[0]["params"] for moment in moments(optimizer, weight)])
 
-
-def unpack_moments(vector: Tensor, taken: Sequence[int], *optimizers: torch.optim.Adam) -> None:
+def unpack_moments(vector: Tensor, taken: Sequence[int], *optimizers: Adam) -> None:
     """Give each optimiser the moments that `pack_moments` took, after so many steps of each."""
-    weights = [(weight, optimizer, count) for optimizer, count in zip(optimizers, taken, strict=True)
-               for weight in optimizer.param_groups[0]["params"]]
-    sizes = [2 * weight.numel() for weight, _, _ in weights]
+    steps, pairs = dict(zip(optimizers, taken, strict=True)), _weights(optimizers)
+    sizes = [2 * weight.numel() for _, weight in pairs]
     if len(vector) != sum(sizes):
         raise SepvizError(f"a step with {len(vector)} moments: the optimiser has {sum(sizes)}; "
                           "it is of another stage or network")
-    for (weight, optimizer, count), part in zip(weights, vector.split(sizes), strict=True):
+    for (optimizer, weight), part in zip(pairs, vector.split(sizes), strict=True):
         mean, square = part.clone().reshape(2, *weight.shape)
-        optimizer.state[weight] = {"step": torch.tensor(float(count)), "exp_avg": mean, "exp_avg_sq": square}
+        optimizer.state[weight] = {"step": torch.tensor(float(steps[optimizer])),
+                                   "exp_avg": mean, "exp_avg_sq": square}
 
 
 def trained(step: Step, *makers: Make) -> list[Any]:
@@ -153,8 +164,8 @@ def trained(step: Step, *makers: Make) -> list[Any]:
 
 
 def begun(makers: Sequence[Make], rng: Generator, start: Step | None,
-          taken: Callable[[int], Sequence[int]]) -> tuple[list[Any], list[torch.optim.Adam]]:
-    """Networks with an optimiser each: new ones, or as they were at ``start`` after ``taken(index)`` steps."""
+          taken: Callable[[int], Sequence[int]]) -> tuple[list[Any], list[Adam]]:
+    """Networks and their optimisers: new, or as at ``start`` after ``taken(index)`` steps."""
     networks = [new(make, rng if start is None else None).to(rng.device) for make in makers]
     optimizers = [adam(network) for network in networks]
     if start is not None:
@@ -163,9 +174,12 @@ def begun(makers: Sequence[Make], rng: Generator, start: Step | None,
     return networks, optimizers
 
 
-def epochs(problem: Problem, networks: list[Any], optimizers: list[torch.optim.Adam], start: Step | None,
+# --- training ---
+
+
+def epochs(problem: Problem, networks: list[Any], optimizers: list[Adam], start: Step | None,
            total: int, seen: int, epoch: Callable[[int], dict[str, float]]) -> Iterator[Step]:
-    """Yield step 0 (the untrained mask network) or continue from ``start``, then a step for each epoch.
+    """Yield step 0 (the untrained mask network), then a step for each epoch.
 
     Parameters
     ----------
@@ -185,9 +199,6 @@ def epochs(problem: Problem, networks: list[Any], optimizers: list[torch.optim.A
         yield Step(index, f"epoch {index}", sources, state=state, info=info)
 
 
-# --- training ---
-
-
 def falling(first: float, last_share: float, progress: float) -> float:
     """A learning rate that falls along half a cosine from ``first`` to ``last_share`` of it."""
     cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
@@ -195,7 +206,7 @@ def falling(first: float, last_share: float, progress: float) -> float:
 
 
 def batches(count: int, size: int, rng: Generator) -> Iterator[Tensor]:
-    """All indices below ``count`` in random order; the last batch may be smaller, but never a single one."""
+    """All indices below ``count`` in random order; the last batch may be smaller, but not 1."""
     parts = list(torch.randperm(count, generator=rng, device=rng.device).split(size))
     if len(parts) > 1 and len(parts[-1]) == 1:
         parts[-2:] = [torch.cat(parts[-2:])]
@@ -207,7 +218,7 @@ def batches_in(count: int, size: int) -> int:
     return count // size if count > size and count % size == 1 else -(-count // size)
 
 
-def descend(optimizer: torch.optim.Optimizer, loss: Tensor, rate: float) -> None:
+def descend(optimizer: Adam, loss: Tensor, rate: float) -> None:
     """One step down the slope of ``loss``, at this learning rate."""
     for group in optimizer.param_groups:
         group["lr"] = rate
@@ -216,9 +227,9 @@ def descend(optimizer: torch.optim.Optimizer, loss: Tensor, rate: float) -> None
     optimizer.step()
 
 
-def pass_over_pairs(network: MaskNetwork, optimizer: torch.optim.Optimizer, observed: Tensor, others: Tensor,
+def pass_over_pairs(network: MaskNetwork, optimizer: Adam, observed: Tensor, others: Tensor,
                     size: int, rng: Generator, rate: Callable[[float], float]) -> list[Tensor]:
-    """One epoch of ``min |T(b + x) - b|_1``, ``T(y) = y m(y)`` (Halperin et al. 2019, equation 3).
+    """One epoch of ``min |T(b + x) - b|_1``, ``T(y) = y m(y)``; the loss of every step.
 
     Parameters
     ----------
@@ -226,11 +237,6 @@ def pass_over_pairs(network: MaskNetwork, optimizer: torch.optim.Optimizer, obse
         Every image b, each paired with a random x, or with what is taken for one.
     rate : callable
         The learning rate after a share of the epoch.
-
-    Returns
-    -------
-    list of Tensor
-        The loss of every step.
     """
     losses, steps = [], batches_in(len(observed), size)
     partners = torch.randint(len(others), (len(observed),), generator=rng, device=rng.device)
@@ -244,7 +250,7 @@ def pass_over_pairs(network: MaskNetwork, optimizer: torch.optim.Optimizer, obse
 
 
 class Discriminator(nn.Module):
-    """DCGAN's (Radford et al. 2016): images (N, C, H, W) -> how real each looks (N,); H, W divisible by 8.
+    """DCGAN's: images (N, C, H, W) -> how real each looks (N,); H and W divisible by 8.
 
     Parameters
     ----------
@@ -261,11 +267,12 @@ class Discriminator(nn.Module):
         for inward, outward in ((width, 2 * width), (2 * width, 4 * width)):
             norm = [] if spectral else [nn.BatchNorm2d(outward)]
             layers += [normed(halving(inward, outward)), *norm, nn.LeakyReLU(0.2)]
-        last = normed(nn.Conv2d(4 * width, 1, (height // 8, width_of_image // 8)))
-        network = nn.Sequential(*layers, last)
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        layers.append(normed(nn.Conv2d(4 * width, 1, (height // 8, width_of_image // 8))))
+        faster: Any = {"memory_format": torch.channels_last}
+        self.network = nn.Sequential(*layers).to(**faster)
 
     def forward(self, images: Tensor) -> Tensor:
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16_is_fast(images.device)):
+        fast = bfloat16_is_fast(images.device)
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=fast):
             images = images.float().contiguous(memory_format=torch.channels_last)
             return in_its_type(self, self.network, images).flatten()

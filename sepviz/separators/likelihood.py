@@ -1,13 +1,14 @@
 """How well images and filters explain a mixture, and the filters that explain it best."""
 
-from __future__ import annotations
-
 import math
 
 import torch
 from torch import Tensor
 
 from sepviz.core.mixing import Mixing
+
+NORMAL = 1.4826  # the standard deviation of a normal distribution in medians of |r|
+OUTLIERS = 8  # standard deviations from which a pixel counts less and less
 
 
 def typical_filter(size: int) -> Tensor:
@@ -36,29 +37,24 @@ def remix_error(images: Tensor, copies: Tensor | None, filters: Tensor, mixtures
         left = mixtures[:, None] - (weights * images).sum(dim=2)
     else:
         remix = torch.einsum("bsktp,bskt->bsp", copies, filters * weights[:, :, 0, 0])
-        left = mixtures[:, None] - remix.reshape(*remix.shape[:2], *mixtures.shape[1:])
+        left = mixtures[:, None] - remix.unflatten(2, mixtures.shape[1:])
     if mixing.visible is not None:
         left = left[..., mixing.visible.to(left.device)]
     left = left.flatten(2)
     if outlier == 0:
         return left.square().mean(dim=2)
-    # 1.4826 medians are the standard deviation of a normal distribution
-    deviation = 1.4826 * left.detach().abs().median(dim=2, keepdim=True).values
-    scale = (8 * deviation).clamp_min(outlier)  # so noise in all pixels is fitted by least squares
+    deviation = NORMAL * left.detach().abs().median(dim=2, keepdim=True).values
+    scale = (OUTLIERS * deviation).clamp_min(outlier)  # noise in all pixels: least squares
     return (scale.square() * (left / scale).square().log1p()).mean(dim=2)
 
 
 def solve_filters(copies: Tensor, mixtures: Tensor, mixing: Mixing, penalty: float) -> Tensor:
-    """The best filters, ``argmin_f |m - A f|^2 / n + penalty |f - f_0|^2``, in closed form.
+    """Filters (B, S, K, h w): ``argmin_f |m - A f|^2 / n + penalty |f - f_0|^2`` in closed form.
 
     Parameters
     ----------
     copies : Tensor (B, S, K, h w, C H W)
         `shifted_copies` of the images.
-
-    Returns
-    -------
-    Tensor (B, S, K, h w)
     """
     batch, starts, count, values, pixels = copies.shape
     weighted = mixing.weights_like(copies)[:, :, 0] * copies
@@ -73,4 +69,4 @@ def solve_filters(copies: Tensor, mixtures: Tensor, mixing: Mixing, penalty: flo
     right = design @ target.repeat_interleave(starts, 0)[:, :, None]
     usual = typical_filter(math.isqrt(values)).to(right).flatten().repeat(count)
     right += pull * usual[None, :, None]
-    return torch.linalg.solve(gram, right)[:, :, 0].reshape(batch, starts, count, values)
+    return torch.linalg.solve(gram, right).reshape(batch, starts, count, values)

@@ -1,6 +1,4 @@
-"""A mask network that was trained before: what `egg`, `remix` and their relatives leave behind, on new mixtures."""
-
-from __future__ import annotations
+"""A trained mask network on new mixtures: what `egg`, `remix` and their relatives leave behind."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +12,7 @@ from sepviz.separators.learning import check_pair
 
 @dataclass(frozen=True)
 class Mask(Separator):
-    """``b = y m(y)``, ``x = y - b`` in one pass (Halperin et al. 2019, equations 4 and 9); two sources of equal weight."""
+    """``b = y m(y)``, ``x = y - b`` in one pass (Halperin et al. 2019, equations 4 and 9)."""
 
     prior: MaskNetwork
 
@@ -30,8 +28,8 @@ class Mask(Separator):
         return 0
 
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
-        """Yield the only step."""
         self.check(problem)
         if start is None:
             sources = self.prior.take_apart(problem.mixtures, problem.mixing.weights[0])
-            yield Step(0, "mask", sources, info={"evaluations": 1.0, "residual": problem.residual(sources)})
+            info = {"evaluations": 1.0, "residual": problem.residual(sources)}
+            yield Step(0, "mask", sources, info=info)

@@ -1,6 +1,4 @@
-"""Robust PCA of each mixture: a matrix of low rank and a sparse one (Candes et al. 2011), as a blind separation."""
-
-from __future__ import annotations
+"""Robust PCA of each mixture: a matrix of low rank and a sparse one (Candes et al. 2011)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,21 +14,21 @@ LARGEST = 1e7  # growth of mu, as in Lin et al.
 
 @dataclass(frozen=True)
 class Rpca(Separator):
-    """``minimise |L|_* + sparsity / sqrt(max(H, W)) |S|_1`` with ``L + S = y``, for each channel of each mixture.
+    """``minimise |L|_* + sparsity / sqrt(max(H, W)) |S|_1`` with ``L + S = y``, for each channel.
 
-    The alternating directions of Lin et al. 2010: in turn, with a multiplier Y and a growing weight mu,
+    The alternating directions of Lin et al. 2010, with a multiplier Y and a growing weight mu:
 
         L <- singular values of (y - S + Y / mu) shrunk by 1 / mu
         S <- values of (y - L + Y / mu) shrunk by sparsity / (sqrt(max(H, W)) mu)
         Y <- Y + mu (y - L - S)
 
-    The sources are S, the sparse one, and L. Digits are neither: the paper's point (Hoshen 2019, section 5).
+    The sources are S, the sparse one, and L. Digits are neither (Hoshen 2019, section 5).
     """
 
     iterations: int = parameter(40, "iterations", low=1, high=1000)
     sparsity: float = parameter(1.0, "weight of the sparse part, in units of 1 / sqrt(max(H, W))",
-                                low=0.05, high=10.0, log=True)
-    growth: float = parameter(1.2, "factor of mu from iteration to iteration", low=1.0, high=2.0)
+                                low=0.05, high=10, log=True)
+    growth: float = parameter(1.2, "factor of mu from iteration to iteration", low=1, high=2)
 
     assumes = "one source sparse, the other alike in all mixtures"
     order = "set"
@@ -43,27 +41,30 @@ class Rpca(Separator):
         return self.iterations
 
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
-        """Yield step 0 (all of it sparse), then every iteration; ``state["multiplier"]`` (B, C, H, W)."""
+        """Yield step 0 (all of it sparse), then every iteration."""
         self.check(problem)
         y = problem.mixtures / problem.mixing.weights[0]
         length = torch.linalg.matrix_norm(y, 2).amax(dim=1)[:, None, None, None].clamp_min(1e-6)
         weight = self.sparsity / max(y.shape[-2:]) ** 0.5
+
+        def made(index: int, sparse: Tensor, low_rank: Tensor, multiplier: Tensor) -> Step:
+            sources = torch.stack([sparse, low_rank], dim=1)
+            info = {"evaluations": index, "residual": problem.residual(sources)}
+            state = {"multiplier": multiplier.clone()}  # (B, C, H, W)
+            return Step(index, f"iteration {index}", sources, state=state, info=info)
+
         if start is None:
-            start = self._step(0, problem, y, torch.zeros_like(y), torch.zeros_like(y))
+            start = made(0, y, torch.zeros_like(y), torch.zeros_like(y))
             yield learning.copy_of(start)
         sparse, multiplier = start.sources[:, 0].clone(), learning.held(start, "multiplier").clone()
         for index in range(start.index + 1, self.iterations + 1):
             mu = 1.25 / length * min(self.growth ** (index - 1), LARGEST)
-            left, values, right = torch.linalg.svd(y - sparse + multiplier / mu, full_matrices=False)
+            rest = y - sparse + multiplier / mu
+            left, values, right = torch.linalg.svd(rest, full_matrices=False)
             low_rank = (left * (values - 1 / mu[..., 0]).clamp_min(0)[..., None, :]) @ right
             sparse = shrunk(y - low_rank + multiplier / mu, weight / mu)
             multiplier = multiplier + mu * (y - low_rank - sparse)
-            yield self._step(index, problem, sparse, low_rank, multiplier)
-
-    def _step(self, index: int, problem: Problem, sparse: Tensor, low_rank: Tensor, multiplier: Tensor) -> Step:
-        sources = torch.stack([sparse, low_rank], dim=1)
-        return Step(index, f"iteration {index}", sources, state={"multiplier": multiplier.clone()},
-                    info={"evaluations": index, "residual": problem.residual(sources)})
+            yield made(index, sparse, low_rank, multiplier)
 
 
 def shrunk(values: Tensor, by: Tensor) -> Tensor:

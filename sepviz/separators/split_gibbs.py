@@ -1,6 +1,4 @@
-"""Split-Gibbs: denoise every source, meet the mixture exactly, add fresh noise, at ever lower noise levels."""
-
-from __future__ import annotations
+"""Split-Gibbs: denoise every source, meet the mixture exactly, add fresh noise, ever less of it."""
 
 import itertools
 import math
@@ -20,42 +18,46 @@ LEAST_NOISE = 0.01  # the last noise level of a prior draw, as a share of its fi
 
 @dataclass(frozen=True)
 class SplitGibbs(Separator):
-    """An annealed Gibbs sampler on the sources x and noisy copies z of them, the mixture step in closed form.
+    """An annealed Gibbs sampler on the sources x and noisy copies z of them.
 
-    At each of ``levels`` noise levels, geometric from ``sigma_max`` to ``sigma_min``, repeat ``sweeps`` times
+    At each of ``levels`` noise levels, geometric from ``sigma_max`` to ``sigma_min``, repeat
+    ``sweeps`` times
 
-        z_k <- x_k + sigma noise                 z given x: fresh noise, without it the run gets stuck
-        d_k <- E[x_k | z_k] = D(z_k, sigma)      x given z: the prior, as a Gaussian N(d_k, v_k) per pixel
-        x_k <- d_k + v_k a_k (m - sum_j a_j d_j) / sum_j a_j^2 v_j      and given m (`Mixing.condition`)
+        z_k <- x_k + sigma noise               z given x: without fresh noise the run gets stuck
+        d_k <- E[x_k | z_k] = D(z_k, sigma)    x given z: the prior, N(d_k, v_k) for each pixel
+        x_k <- d_k + v_k a_k (m - sum_j a_j d_j) / sum_j a_j^2 v_j    and given m, in closed form
 
     Every step ends on the mixture exactly, for any K and any weights, and no step size can diverge.
-    v is the prior's uncertainty of each pixel: the residual goes to the source that is least certain.
-    The prior's step takes the posterior mean where an exact Gibbs sampler takes a draw, which favours
-    the modes (DiffPIR, Zhu et al. 2023, is similar; Vono et al. 2019 is exact); ``draws`` > 1 takes a
-    draw, in that many steps down to no noise.
+    v is the prior's uncertainty of each pixel: the residual goes to the source that is least
+    certain. The prior's step takes the posterior mean where an exact Gibbs sampler takes a draw,
+    which favours the modes (DiffPIR, Zhu et al. 2023, is similar; Vono et al. 2019 is exact);
+    ``draws`` > 1 takes a draw, in that many steps down to no noise.
 
-    A cycle's answer is the mean of its sweeps with sigma at most ``sigma_average``: each of them is
-    E[x | z, m] for its own z, so this is the Rao-Blackwell estimate of the posterior mean (Gelfand &
-    Smith 1990). A chain often ends in a mode that is not the best, so it is heated to ``sigma_return``
-    and cooled again, ``cycles`` times in all (Zhang et al. 2020), and ``chains`` of them may run side by
-    side. The last step is their consensus: the answer that the prior finds likeliest, averaged with
-    those of the same mode, each by its probability.
+    The answer of a cycle is the mean of its sweeps with sigma at most ``sigma_average``: each of
+    them is E[x | z, m] for its own z, so this is the Rao-Blackwell estimate of the posterior mean
+    (Gelfand & Smith 1990). A chain often ends in a mode that is not the best, so it is heated to
+    ``sigma_return`` and cooled again, ``cycles`` times in all (Zhang et al. 2020), and ``chains``
+    may run side by side. The last step is the consensus of all answers: the one that the prior
+    finds likeliest, averaged with those of the same mode, each by its probability.
     """
 
     prior: ScoreModel
     levels: int = parameter(14, "number of noise levels of a cycle", low=2, high=100)
     sweeps: int = parameter(4, "sweeps at each noise level", low=1, high=50)
     cycles: int = parameter(3, "times the noise falls", low=1, high=10)
-    sigma_max: float = parameter(2.0, "first noise level", low=0.1, high=2.5, log=True, unit="pixel value")
-    sigma_return: float = parameter(1.0, "first noise level of the later cycles", low=0.1, high=2.5, log=True,
-                                    unit="pixel value")
-    sigma_min: float = parameter(0.08, "last noise level", low=0.005, high=0.3, log=True, unit="pixel value")
-    sigma_average: float = parameter(0.28, "the answer is the mean of the sweeps from this noise level down; "
-                                     "0: the last sweep", low=0.0, high=1.0, unit="pixel value")
+    sigma_max: float = parameter(2.0, "first noise level", low=0.1, high=2.5, log=True,
+                                 unit="pixel value")
+    sigma_return: float = parameter(1.0, "first noise level of the later cycles", low=0.1, high=2.5,
+                                    log=True, unit="pixel value")
+    sigma_min: float = parameter(0.08, "last noise level", low=0.005, high=0.3, log=True,
+                                 unit="pixel value")
+    sigma_average: float = parameter(0.28, "the answer is the mean of the sweeps from this noise "
+                                     "level down; 0: the last sweep", low=0, high=1,
+                                     unit="pixel value")
     chains: int = parameter(1, "runs side by side, with a consensus at the end", low=1, high=16)
     draws: int = parameter(1, "steps of one prior draw; 1 takes the posterior mean", low=1, high=50)
     same_mode: float = parameter(0.05, "answers closer than this to the chosen one are averaged",
-                                 low=0.0, high=0.5, unit="RMS pixel value")
+                                 low=0, high=0.5, unit="RMS pixel value")
 
     assumes = ("a score prior of clean images, independent sources, known weights, "
                "no noise in the mixture")
@@ -67,11 +69,12 @@ class SplitGibbs(Separator):
     def sigmas(self) -> list[float]:
         """The noise levels of all cycles, first to last."""
         firsts = [self.sigma_max, *[self.sigma_return] * (self.cycles - 1)]
-        return [sigma for first in firsts for sigma in torch.logspace(
-            math.log10(first), math.log10(self.sigma_min), self.levels, dtype=torch.float64).tolist()]
+        ends = [(math.log10(first), math.log10(self.sigma_min)) for first in firsts]
+        return [sigma for first, last in ends for sigma in
+                torch.logspace(first, last, self.levels, dtype=torch.float64).tolist()]
 
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
-        """Yield step 0 (equal shares), every sweep, and the answer; ``shown`` is of the first chain."""
+        """Yield step 0 (equal shares), every sweep, the answer; ``shown`` is of the first chain."""
         mixtures, mixing, _ = problem
         self.check(problem)
         if start is None:
@@ -101,25 +104,26 @@ class SplitGibbs(Separator):
             x, index, evaluations = now, index + 1, evaluations + self.draws * self.chains
             info = {"sigma": sigma, "level": level, "sweep": sweep + 1, "averaged": averaged,
                     "evaluations": evaluations, "residual": problem.residual(x[:, 0])}
-            state = {"mean": mean if averaged else None, "answers": answers if answers.shape[1] else None,
-                     "chains": x if self.chains > 1 else None}
-            kept = {name: value.clone() for name, value in state.items() if value is not None}
-            yield Step(index, f"sigma {sigma:.3g}", x[:, 0].clone(), forces, state=kept, info=info)
+            state = {"mean": mean.clone()} if averaged else {}
+            state |= {"answers": answers.clone()} if answers.shape[1] else {}
+            state |= {"chains": x.clone()} if self.chains > 1 else {}
+            stage = f"sigma {sigma:.3g}"
+            yield Step(index, stage, x[:, 0].clone(), forces, state=state, info=info)
         if self._concludes() and done[0] <= len(sigmas):
-            answers = torch.cat([answers, mean], dim=1)
-            answer, stage, results, kept = mean[:, 0], f"mean of {averaged} sweeps", {}, {}
+            answers, results, state = torch.cat([answers, mean], dim=1), {}, {}
+            answer, stage = mean[:, 0], f"mean of {averaged} sweeps"
             if answers.shape[1] > 1:
-                answer, loss = self.consensus(answers, mixing.weights, rng)
-                stage = f"consensus of {answers.shape[1]} answers"
-                results, kept = {"answer_loss": loss}, {"answers": answers.clone()}
+                answer, results["answer_loss"] = self.consensus(answers, mixing.weights, rng)
+                state, stage = {"answers": answers}, f"consensus of {answers.shape[1]} answers"
                 evaluations += answers.shape[1] * len(JUDGES) * self.chains
-            info = {"sigma": self.sigma_min, "level": len(sigmas) + 1, "sweep": 0, "averaged": averaged,
-                    "evaluations": evaluations, "residual": problem.residual(answer)}
+            info = {"sigma": self.sigma_min, "level": len(sigmas) + 1, "sweep": 0,
+                    "averaged": averaged, "evaluations": evaluations,
+                    "residual": problem.residual(answer)}
             forces = {"data_force": answer - x[:, 0]}
-            yield Step(index + 1, stage, answer.clone(), forces, results, kept, info)
+            yield Step(index + 1, stage, answer.clone(), forces, results, state, info)
 
     def draw(self, noisy: Tensor, sigma: float, rng: Generator) -> Tensor:
-        """Sources given their noisy copies: the posterior mean, or a draw in ``draws`` ancestral steps."""
+        """Sources given their noisy copies: the posterior mean, or a draw in ``draws`` steps."""
         ladder = [sigma * LEAST_NOISE ** (step / self.draws) for step in range(self.draws)]
         for now, then in itertools.pairwise([*ladder, 0.0]):
             clean = self.prior.denoise(noisy, now)
@@ -129,15 +133,9 @@ class SplitGibbs(Separator):
                 noisy = noisy + then * math.sqrt(1 - keep) * _normal(noisy, rng)
         return noisy
 
-    def consensus(self, answers: Tensor, weights: Sequence[float], rng: Generator) -> tuple[Tensor, Tensor]:
-        """The mean of the likeliest mode (B, K, C, H, W), and the `prior_loss` (B, N) of each answer.
-
-        Parameters
-        ----------
-        answers : Tensor (B, N, K, C, H, W)
-        weights : sequence of K floats
-            Of the sources in the mixture: only those of equal weights change places.
-        """
+    def consensus(self, answers: Tensor, weights: Sequence[float],
+                  rng: Generator) -> tuple[Tensor, Tensor]:
+        """`consensus` of answers (B, N, K, C, H, W), and the `prior_loss` of each (B, N)."""
         # the more answers, the likelier a lucky loss: so as many noises as there are chains
         loss = prior_loss(self.prior, answers, rng, draws=self.chains)
         return consensus(answers, loss, self.same_mode, weights), loss
@@ -147,9 +145,9 @@ class SplitGibbs(Separator):
         return self.chains > 1 or self.cycles > 1 or self.sigmas()[-1] <= self.sigma_average
 
     def _resumed(self, start: Step) -> tuple[Tensor, Tensor, Tensor, int]:
-        """Chains (B, N, K, C, H, W), their running mean, the answers of past cycles, sweeps in the mean.
+        """Chains (B, N, K, C, H, W), their running mean, past answers, and sweeps in the mean.
 
-        Where the start has another number of chains, all begin at its sources.
+        If the start has another number of chains, all begin at its sources.
         """
         x = start.state.get("chains")
         if x is None or x.shape[1] != self.chains:
