@@ -23,7 +23,7 @@ LEARNERS: dict[str, dict[str, Any]] = {
     "nes-table1": {"constant": Constant(1.0), "ss-nmf, mask": SsNmf(),
                    "ss-nmf, reconstruction": SsNmf(answer="reconstruction"),  # as in the paper
                    "adversarial-mask": AdversarialMask(), "glo-masking": GloMasking(),
-                   "egg": Egg(), "egg from glo-masking": Egg(first="glo-masking"), "supervised": Supervised()},
+                   "egg": Egg(), "egg from glo-masking": Egg(first=GloMasking()), "supervised": Supervised()},
     "remix-table1": {"rpca": Rpca(), "glo": Glo(), "remix": Remix(), "supervised": Supervised()},
 }
 # PSNR in dB of the unseen source, 5,000 test mixtures of 32x32; of remix-table1 of both sources

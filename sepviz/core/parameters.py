@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import numbers
+import re
 from typing import Any
 
 from sepviz.core.errors import SepvizError, shown
@@ -21,10 +22,16 @@ def check_whole(**values: object) -> None:
             raise SepvizError(f"{name} {shown(value)}: want a whole number")
 
 
-def parameter(default: Any, meaning: str, *, low: float | None = None, high: float | None = None, log: bool = False,
-              unit: str = "", choices: tuple[str, ...] | None = None) -> Any:
-    """A field of a separator, with what a slider, the command line and the docs need to know of it."""
-    metadata = {"meaning": meaning, "low": low, "high": high, "log": log, "unit": unit, "choices": choices}
+def parameter(default: Any, meaning: str, *, low: float | None = None, high: float | None = None,
+              log: bool = False, unit: str = "", choices: tuple[str, ...] | None = None,
+              methods: tuple[str, ...] | None = None) -> Any:
+    """A field of a separator, with what sliders, the command line and the docs need to know of it.
+
+    A field with ``methods`` holds another separator or None: these are the words for it, the first
+    one for None.
+    """
+    metadata = {"meaning": meaning, "low": low, "high": high, "log": log, "unit": unit,
+                "choices": choices, "methods": methods}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -70,4 +77,30 @@ def parameters_of(separator: Any) -> dict[str, Any]:
             return [plain(item) for item in value]
         return getattr(value, "name", type(value).__name__)
 
-    return {name: plain(value) for name, value in values_of(separator).items()}
+    found = {name: plain(value) for name, value in values_of(separator).items()}
+    for field in dataclasses.fields(separator):
+        if methods := field.metadata.get("methods"):
+            value = getattr(separator, field.name)
+            found[field.name] = methods[0] if value is None else name_of(value)
+    return found
+
+
+def settings_of(separator: Any) -> dict[str, str]:
+    """The fields that are not their defaults, as the words that a recipe holds."""
+    plain, values = parameters_of(separator), values_of(separator)
+    changed = [field.name for field in dataclasses.fields(separator)
+               if values[field.name] != field.default]
+    return {name: word(plain[name]) for name in changed}
+
+
+def word(value: Any) -> str:
+    """A value as a recipe writes it."""
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def name_of(separator: Any) -> str:
+    """A method in one word, with its parameters beside the defaults: glo-masking+epochs=5."""
+    name = re.sub("(?<=[a-z])(?=[A-Z])", "-", type(separator).__name__).lower()
+    return "+".join([name, *(f"{field}={text}" for field, text in settings_of(separator).items())])

@@ -29,7 +29,7 @@ from sepviz.core import (
     SepvizError,
     Truth,
     one_line,
-    parameters_of,
+    settings_of,
     shown,
 )
 from sepviz.suggest import choose, unknown
@@ -137,9 +137,8 @@ class State:
         method = next((name for name, cls in METHODS.items() if cls is type(separator)), None)
         if method is None:
             raise SepvizError(f"{type(separator).__name__} is a method of your own: it has no state, leave state= out")
-        plain, defaults = parameters_of(separator), {item.name: item.default for item in dataclasses.fields(separator)}  # type: ignore[arg-type]
-        prior = plain.pop("prior", None)
-        words = {name: _word(value) for name, value in plain.items() if value != defaults[name]}
+        words = settings_of(separator)
+        prior = words.pop("prior", None)
         kept = prior if prior is None or prior in zoo.names() else self.prior or prior  # of one's own: the path it was loaded from
         return dataclasses.replace(self, method=method, prior=kept, parameters=words, run=self.run if run is None else run)
 
@@ -186,10 +185,6 @@ def tasks() -> dict[str, Callable[..., tuple[Problem, Truth]]]:
     return {**made.TASKS, "unmix": made.unmix, "drawn": sketch.drawn}
 
 
-def _word(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) or value is None else repr(value) if isinstance(value, float) else str(value)
-
-
 def _argument(item: inspect.Parameter, text: str) -> Any:
     """A word as a task's argument: of the type of its default."""
     default = item.default
@@ -216,6 +211,8 @@ def _value(field: dataclasses.Field, kind: Any, text: str) -> Any:
     kinds = typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
     if type(None) in kinds and text.lower() == "none":
         return None
+    if field.metadata.get("methods"):
+        return method_of(field, text)
     choices = field.metadata.get("choices")
     if choices:
         return choose(f"value of {field.name}", text, choices)
@@ -235,6 +232,17 @@ def _value(field: dataclasses.Field, kind: Any, text: str) -> Any:
         raise SepvizError(f"{field.name}={text}: this field cannot be set from the command line")
     wanted = "a number" if float in kinds else "a whole number"
     raise SepvizError(f"{field.name}={text}: want {wanted} ({field.metadata.get('meaning', field.name)})")
+
+
+def method_of(field: dataclasses.Field, text: str) -> Separator | None:
+    """The method that a word names, for a field that holds one: glo-masking, glo-masking+epochs=5."""
+    methods = field.metadata["methods"]
+    name, *settings = text.split("+")
+    if choose(f"value of {field.name}", name, methods) != methods[0]:
+        return separator_of(name, None, settings, None, torch.device("cpu"))
+    if settings:
+        raise SepvizError(f"{field.name}={text}: {name} takes no parameters here; write {name}")
+    return None
 
 
 def separator_of(method: str, preset: str | None, settings: Sequence[str], prior: str | None, device: torch.device) -> Separator:

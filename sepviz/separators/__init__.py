@@ -20,14 +20,15 @@ from sepviz.separators.ss_nmf import SsNmf
 from sepviz.separators.supervised import Supervised
 from sepviz.separators.synthesis import Synthesis
 
-__all__ = ["AdversarialMask", "Average", "Basis", "Cnn", "Constant", "ConvNmf", "Egg", "Glo", "GloMasking", "Mask", "Nmf", "Remix",
-           "RemixTree", "Rpca", "SplitGibbs", "SsNmf", "Supervised", "Synthesis"]
+__all__ = ["AdversarialMask", "Average", "Basis", "Cnn", "Constant", "ConvNmf", "Egg", "Glo",
+           "GloMasking", "Mask", "Nmf", "Remix", "RemixTree", "Rpca", "SplitGibbs", "SsNmf",
+           "Supervised", "Synthesis"]
 
 METHODS: dict[str, type[Separator]] = {
-    "adversarial-mask": AdversarialMask, "average": Average, "basis": Basis, "cnn": Cnn, "constant": Constant,
-    "conv-nmf": ConvNmf, "egg": Egg, "glo": Glo, "glo-masking": GloMasking, "mask": Mask, "nmf": Nmf, "remix": Remix,
-    "remix-tree": RemixTree, "rpca": Rpca, "split-gibbs": SplitGibbs, "ss-nmf": SsNmf, "supervised": Supervised,
-    "synthesis": Synthesis}
+    "adversarial-mask": AdversarialMask, "average": Average, "basis": Basis, "cnn": Cnn,
+    "constant": Constant, "conv-nmf": ConvNmf, "egg": Egg, "glo": Glo, "glo-masking": GloMasking,
+    "mask": Mask, "nmf": Nmf, "remix": Remix, "remix-tree": RemixTree, "rpca": Rpca,
+    "split-gibbs": SplitGibbs, "ss-nmf": SsNmf, "supervised": Supervised, "synthesis": Synthesis}
 
 
 def named(name: str) -> type[Separator]:

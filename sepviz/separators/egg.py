@@ -1,138 +1,165 @@
-"""Neural Egg Separation: learn to separate from mixtures made of one's own last estimates (Halperin et al. 2019, Algorithm 1)."""
+"""Neural Egg Separation: learn from mixtures of one's own last estimates (Halperin et al. 2019)."""
 
-from __future__ import annotations
-
-import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from functools import partial
+from typing import ClassVar
 
 import torch
-from torch import Generator
+from torch import Generator, Tensor
 
-from sepviz.core import Problem, Step, parameter
+from sepviz.core import Problem, Separator, SepvizError, Step, name_of, parameter, shown
 from sepviz.priors.mask import NETWORKS, MaskNetwork
 from sepviz.separators import learning
 from sepviz.separators.constant import shared_out
 
 FIRST = ("constant", "adversarial-mask", "glo-masking", "ss-nmf")
+AS_PUBLISHED = {"iterations": 10, "epochs": 25, "batch": 32, "last_rate": 1.0, "warm": False,
+                "network": "paper"}
 
 
 @dataclass(frozen=True)
 class Egg(learning.Learner):
-    """The unseen source, estimated by a network that learns from its own earlier estimates.
+    """A network that learns the unseen source from its own earlier estimates (Algorithm 1).
 
     Given mixtures y = x + b and other images b of the observed source, never an x:
 
-        x <- share * y, or another method's estimate
+        x <- share * y, or the estimate of another method
         repeat: T <- argmin |T(b + x) - b|_1 over pairs of an observed b and any x;  x <- y - T(y)
 
-    with ``T(y) = y m(y)`` and the mask m of a `MaskNetwork`. One step is one such iteration. The network and its optimiser go
-    on from iteration to iteration and the learning rate falls over the whole run: many short iterations in place of the paper's
-    ten long ones, since a network that is trained to the end on poor estimates only learns their faults.
+    with ``T(y) = y m(y)`` and the mask m of a `MaskNetwork`. One step is one such iteration. The
+    network and its optimiser continue from iteration to iteration, and the learning rate falls over
+    the whole run: many short iterations in place of the paper's ten long ones, since a network that
+    is trained to the end on poor estimates learns their faults.
+
+    ``first`` is a method that learns from the same examples, ``Egg(first=GloMasking())`` for
+    instance; None takes the constant share.
     """
 
     iterations: int = parameter(45, "times that the estimates are renewed", low=1, high=100)
-    epochs: int = parameter(1, "passes over the observed images before each renewal", low=1, high=50)
-    first: str = parameter("constant", "where the estimates come from before the first iteration", choices=FIRST)
-    share: float = parameter(0.5, "share of the mixture that the first estimate is, for constant", low=0.01, high=1.0)
+    epochs: int = parameter(1, "passes over the observed images before each renewal",
+                            low=1, high=50)
+    first: Separator | None = parameter(  # noqa: RUF009
+        None, "where the first estimates come from", methods=FIRST)
+    share: float = parameter(0.5, "first estimate as a share of the mixture, for constant",
+                             low=0.01, high=1)
     batch: int = parameter(64, "images a training step", low=2, high=512)
     learning_rate: float = parameter(3e-3, "Adam's step", low=1e-5, high=0.1, log=True)
-    last_rate: float = parameter(0.01, "the step at the end, as a share of that at the start", low=0.001, high=1.0, log=True)
-    warm: bool = parameter(True, "Adam goes on from iteration to iteration; if not, it starts anew")
-    tolerance: float = parameter(0.0, "end once the estimates move by less than this on average; 0: never", low=0.0, high=0.1,
-                                 unit="pixel values")
+    last_rate: float = parameter(0.01, "the last step as a share of the first", low=0.001, high=1,
+                                 log=True)
+    warm: bool = parameter(True, "Adam continues from iteration to iteration; if not, it restarts")
+    tolerance: float = parameter(0.0, "end once the mean change of the estimates is below this; "
+                                 "0: never", low=0, high=0.1, unit="pixel values")
     network: str = parameter("light", "mask network", choices=NETWORKS)
 
-    assumes: ClassVar[str] = "mixtures and clean images of one source, independent of the other"
-    order: ClassVar[str] = "fixed"
-    sees: ClassVar[str] = "observed"
-    leaves: ClassVar[bool] = True
-    presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "program": {"iterations": 10, "epochs": 25, "batch": 32, "learning_rate": 1e-3, "last_rate": 1.0, "warm": False,
-                    "network": "paper"},
-        "paper": {"iterations": 10, "epochs": 25, "batch": 32, "learning_rate": 1e-2, "last_rate": 1.0, "warm": False,
-                  "network": "paper"},
-        "fast": {},
-    }
+    assumes = "mixtures and clean images of one source, independent of the other"
+    order = "fixed"
+    sees = "observed"
+    leaves = True
+    presets: ClassVar = {"program": {**AS_PUBLISHED, "learning_rate": 1e-3},
+                         "paper": {**AS_PUBLISHED, "learning_rate": 1e-2}, "fast": {}}
+
+    def __post_init__(self) -> None:
+        one = self.first
+        learns = isinstance(one, Separator) and (one.order, one.sees) == ("fixed", "observed")
+        if one is not None and not learns:
+            raise SepvizError(f"first {shown(one)}: want None or a method that learns the unseen "
+                              "source from the same examples, such as GloMasking()")
+
+    def check(self, problem: Problem) -> None:
+        """Refuse also what the first method refuses."""
+        super().check(problem)
+        if self.first is not None:
+            self.first.check(problem)
 
     def total_steps(self, problem: Problem) -> int:
-        """The number of steps after step 0."""
         return self._before(problem) + self.iterations
 
-    def trained(self, step: Step, image_shape: Sequence[int], name: str = "egg") -> MaskNetwork:
-        """The network of a step, to separate other mixtures with (see `Mask`)."""
-        return learning.mask_network(step, image_shape, self.network, name)
+    def _before(self, problem: Problem) -> int:
+        """The steps after step 0 that the first method takes."""
+        return 0 if self.first is None else self.first.total_steps(problem)
+
+    def trained(self, step: Step, image_shape: Sequence[int], name: str = "") -> MaskNetwork:
+        return learning.trained(step, self._network(image_shape, name))[0]
+
+    def _network(self, shape: Sequence[int], name: str = "") -> learning.Make:
+        return partial(MaskNetwork, shape, self.network, name or "egg")
 
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
-        """Yield the steps to the first estimate, then every iteration; ``info["change"]`` is how far the estimates moved on average."""
+        """Yield the steps to the first estimate, then every iteration.
+
+        ``info["change"]`` is the mean absolute change of the estimates.
+        """
         self.check(problem)
         mixtures, weight = problem.mixtures, problem.mixing.weights[0]
         examples, before = learning.examples_of(problem, self.sees), self._before(problem)
         observed, mixed = examples.observed, examples.mixtures / weight
         assert observed is not None
-        make = functools.partial(MaskNetwork, tuple(mixtures.shape[1:]), self.network, "egg")
         if start is None or start.index < before:
-            for step in self._first_estimate(problem, rng, start):
-                if step.index == before:
-                    weights = learning.pack(learning.new(make, rng))
-                    step = step._replace(state={**step.state, "weights": weights})
+            for step in self._first_steps(problem, rng, start):
                 start = step
                 yield learning.copy_of(step)
         assert start is not None
-        if start.index > before and start.info.get("change", 1.0) < self.tolerance:
+        done, per_pass = start.index - before, learning.batches_in(len(observed), self.batch)
+        if done and start.info.get("change", 1.0) < self.tolerance:
             return
-        network, per_epoch = learning.new(make).to(mixtures.device), learning.batches_in(len(observed), self.batch)
+        network = learning.new(self._network(mixtures.shape[1:])).to(mixtures.device)
         learning.unpack(learning.held(start, "weights"), network)
-        optimizer = torch.optim.Adam(network.parameters(), betas=(0.5, 0.999))
-        if start.index > before:
-            estimates = network.take_apart(mixed)[:, 0]
-            if self.warm:
-                learning.unpack_moments(learning.held(start, "moments"), [(start.index - before) * self.epochs * per_epoch], optimizer)
-        else:
-            estimates = learning.held(start, "estimates").float() if before else self.share * mixed
-
-        def rate(begun: float, share: float) -> float:
-            return learning.falling(self.learning_rate, self.last_rate, (begun + share / self.epochs) / self.iterations)
-
-        for index in range(start.index + 1, before + self.iterations + 1):
-            if not self.warm:
-                optimizer = torch.optim.Adam(network.parameters(), betas=(0.5, 0.999))
+        optimizer = learning.adam(network)
+        if done and self.warm:
+            taken = done * self.epochs * per_pass
+            learning.unpack_moments(learning.held(start, "moments"), [taken], optimizer)
+        estimates = network.take_apart(mixed)[:, 0] if done else self._first_estimates(start, mixed)
+        for iteration in range(done + 1, self.iterations + 1):
+            optimizer = optimizer if self.warm else learning.adam(network)
             network.train()
             losses = []
             for epoch in range(self.epochs):
-                begun = index - before - 1 + epoch / self.epochs
-                losses += learning.pass_over_pairs(network, optimizer, observed, estimates, self.batch, rng, functools.partial(rate, begun))
+                def rate(share: float, begun: float = iteration - 1 + epoch / self.epochs) -> float:
+                    progress = (begun + share / self.epochs) / self.iterations
+                    return learning.falling(self.learning_rate, self.last_rate, progress)
+
+                losses += learning.pass_over_pairs(network, optimizer, observed, estimates,
+                                                   self.batch, rng, rate)
             renewed = network.take_apart(mixed)[:, 0]
             change, estimates = float((renewed - estimates).abs().mean()), renewed
             sources = network.take_apart(mixtures, weight)
-            state = {"weights": learning.pack(network)} | ({"moments": learning.pack_moments(optimizer)} if self.warm else {})
-            info = {"evaluations": (index - before) * self.epochs * len(observed), "loss": float(torch.stack(losses).mean()),
-                    "change": change, "residual": problem.residual(sources)}
-            yield Step(index, f"egg iteration {index - before}", sources, state=state, info=info)
+            state = {"weights": learning.pack(network)}
+            if self.warm:
+                state["moments"] = learning.pack_moments(optimizer)
+            info = {"evaluations": iteration * self.epochs * len(observed),
+                    "loss": float(torch.stack(losses).mean()), "change": change,
+                    "residual": problem.residual(sources)}
+            index, stage = before + iteration, f"egg iteration {iteration}"
+            yield Step(index, stage, sources, state=state, info=info)
             if change < self.tolerance:
                 return
 
-    def _before(self, problem: Problem) -> int:
-        """The steps after step 0 that the method of the first estimate takes."""
-        return 0 if self.first == "constant" else self._first_method().total_steps(problem)
+    def _first_estimates(self, start: Step, mixed: Tensor) -> Tensor:
+        if self.first is None:
+            return self.share * mixed
+        return learning.held(start, "estimates").float()
 
-    def _first_method(self) -> Any:
-        from sepviz.separators import METHODS
+    def _first_steps(self, problem: Problem, rng: Generator, start: Step | None) -> Iterator[Step]:
+        """The first method's steps, on the problem's and the examples' mixtures together.
 
-        return METHODS[self.first]()
-
-    def _first_estimate(self, problem: Problem, rng: Generator, start: Step | None) -> Iterator[Step]:
-        """Steps of another method on the problem's mixtures and the examples' together; the last holds estimates for the latter."""
-        mixtures, weight = problem.mixtures, problem.mixing.weights[0]
-        if self.first == "constant":
-            sources = shared_out(mixtures / weight, self.share)
-            yield Step(0, "constant share", sources, info={"evaluations": 0, "residual": problem.residual(sources)})
+        The last one holds the estimates for the examples, and first weights.
+        """
+        mixtures, count = problem.mixtures, len(problem.mixtures)
+        make = self._network(mixtures.shape[1:])
+        if self.first is None:
+            sources = shared_out(mixtures / problem.mixing.weights[0], self.share)
+            info = {"evaluations": 0, "residual": problem.residual(sources)}
+            state = {"weights": learning.pack(learning.new(make, rng))}
+            yield Step(0, "constant share", sources, state=state, info=info)
             return
         assert problem.examples is not None
         both = problem._replace(mixtures=torch.cat([mixtures, problem.examples.mixtures]))
-        for step in self._first_method().steps(both, rng, start):
-            sources = step.sources[:len(mixtures)]
-            state = {"estimates": step.sources[len(mixtures):, 0].half()} if step.index == self._before(problem) else step.state
-            yield Step(step.index, f"{self.first}: {step.stage}", sources, state=state,
-                       info={**step.info, "evaluations": 0, "residual": problem.residual(sources)})
+        for step in self.first.steps(both, rng, start):
+            sources, state = step.sources[:count], dict(step.state)
+            if step.index == self._before(problem):
+                state = {"estimates": step.sources[count:, 0].half(),
+                         "weights": learning.pack(learning.new(make, rng))}
+            info = {**step.info, "evaluations": 0, "residual": problem.residual(sources)}
+            stage = f"{name_of(self.first)}: {step.stage}"
+            yield Step(step.index, stage, sources, state=state, info=info)

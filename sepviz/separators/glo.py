@@ -1,9 +1,6 @@
-"""Two generators whose images add up to the mixtures, with no image of either source alone: GLO as a blind method."""
-
-from __future__ import annotations
+"""Two generators whose images add up to the mixtures, with no clean image: GLO, blind."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from sepviz.core import Problem
 from sepviz.separators.glo_masking import GloMasking
@@ -11,15 +8,14 @@ from sepviz.separators.glo_masking import GloMasking
 
 @dataclass(frozen=True)
 class Glo(GloMasking):
-    """`GloMasking` without the observed source: both generators learn from the mixtures (the baseline of Hoshen 2019, section 5).
+    """`GloMasking` where both generators learn from mixtures (Hoshen 2019, section 5).
 
-    Nothing is learned first, so ``observed_epochs`` has no effect here.
+    There is no first stage, so ``observed_epochs`` has no effect.
     """
 
-    assumes: ClassVar[str] = "mixtures alone; each source is made by a small generator"
-    order: ClassVar[str] = "set"
-    sees: ClassVar[str] = "mixtures"
+    assumes = "mixtures alone; each source is made by a small generator"
+    order = "set"
+    sees = "mixtures"
 
     def total_steps(self, problem: Problem) -> int:
-        """The number of steps after step 0; nothing is learned first."""
         return self.epochs

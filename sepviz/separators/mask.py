@@ -1,10 +1,7 @@
-"""A mask network that was trained before: what `egg`, `remix` and their relatives leave behind, on new mixtures."""
-
-from __future__ import annotations
+"""A trained mask network on new mixtures: what `egg`, `remix` and their relatives leave behind."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Generator
 
@@ -15,26 +12,24 @@ from sepviz.separators.learning import check_pair
 
 @dataclass(frozen=True)
 class Mask(Separator):
-    """``b = y m(y)``, ``x = y - b`` in one pass (Halperin et al. 2019, equations 4 and 9); two sources of equal weight."""
+    """``b = y m(y)``, ``x = y - b`` in one pass (Halperin et al. 2019, equations 4 and 9)."""
 
     prior: MaskNetwork
 
-    assumes: ClassVar[str] = "two sources of equal weight that were mixed as in the mask's training"
-    order: ClassVar[str] = "set"  # one mask serves both ways of listing its two sources
+    assumes = "two sources of equal weight that were mixed as in the mask's training"
+    order = "set"  # one mask serves both orders of its two sources
 
     def check(self, problem: Problem) -> None:
-        """Refuse other than two sources of equal weights, and images that the network cannot pad."""
         super().check(problem)
         check_pair(problem)
         self.prior.check(problem.mixtures)
 
     def total_steps(self, problem: Problem) -> int:
-        """The number of steps after step 0."""
         return 0
 
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
-        """Yield the one step there is; nothing from a start."""
         self.check(problem)
         if start is None:
             sources = self.prior.take_apart(problem.mixtures, problem.mixing.weights[0])
-            yield Step(0, "mask", sources, info={"evaluations": 1.0, "residual": problem.residual(sources)})
+            info = {"evaluations": 1.0, "residual": problem.residual(sources)}
+            yield Step(0, "mask", sources, info=info)

@@ -1,10 +1,7 @@
-"""Robust PCA of each mixture: a matrix of low rank and a sparse one (Candes et al. 2011), as a blind separation."""
-
-from __future__ import annotations
+"""Robust PCA of each mixture: a matrix of low rank and a sparse one (Candes et al. 2011)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor
@@ -17,58 +14,59 @@ LARGEST = 1e7  # growth of mu, as in Lin et al.
 
 @dataclass(frozen=True)
 class Rpca(Separator):
-    """``minimise |L|_* + sparsity / sqrt(max(H, W)) |S|_1`` subject to ``L + S = y``, for each channel of each mixture.
+    """``minimise |L|_* + sparsity / sqrt(max(H, W)) |S|_1`` with ``L + S = y``, for each channel.
 
-    The alternating directions of Lin et al. 2010: in turn, with a multiplier Y and a growing weight mu,
+    The alternating directions of Lin et al. 2010, with a multiplier Y and a growing weight mu:
 
         L <- singular values of (y - S + Y / mu) shrunk by 1 / mu
         S <- values of (y - L + Y / mu) shrunk by sparsity / (sqrt(max(H, W)) mu)
         Y <- Y + mu (y - L - S)
 
-    The sources are S, the sparse one, and L. Digits are neither: the paper's point (Hoshen 2019, section 5).
+    The sources are S, the sparse one, and L. Digits are neither (Hoshen 2019, section 5).
     """
 
     iterations: int = parameter(40, "iterations", low=1, high=1000)
-    sparsity: float = parameter(1.0, "weight of the sparse part, in units of 1 / sqrt(max(H, W))", low=0.05, high=10.0, log=True)
-    growth: float = parameter(1.2, "factor of mu from iteration to iteration", low=1.0, high=2.0)
+    sparsity: float = parameter(1.0, "weight of the sparse part, in units of 1 / sqrt(max(H, W))",
+                                low=0.05, high=10, log=True)
+    growth: float = parameter(1.2, "factor of mu from iteration to iteration", low=1, high=2)
 
-    assumes: ClassVar[str] = "one source sparse, the other alike in all mixtures"
-    order: ClassVar[str] = "set"
+    assumes = "one source sparse, the other alike in all mixtures"
+    order = "set"
 
     def check(self, problem: Problem) -> None:
-        """Refuse other than two sources of equal weights."""
         super().check(problem)
         learning.check_pair(problem)
 
     def total_steps(self, problem: Problem) -> int:
-        """The number of steps after step 0."""
         return self.iterations
 
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
-        """Yield step 0 (all of it sparse), then every iteration; ``state["multiplier"]`` (B, C, H, W)."""
+        """Yield step 0 (all of it sparse), then every iteration."""
         self.check(problem)
         y = problem.mixtures / problem.mixing.weights[0]
         length = torch.linalg.matrix_norm(y, 2).amax(dim=1)[:, None, None, None].clamp_min(1e-6)
         weight = self.sparsity / max(y.shape[-2:]) ** 0.5
-        sparse, multiplier = y.clone(), torch.zeros_like(y)
-        if start is not None:
-            sparse, multiplier = start.sources[:, 0].clone(), learning.held(start, "multiplier").clone()
-        else:
-            yield self._step(0, problem, sparse, torch.zeros_like(y), multiplier)
-        for index in range(start.index + 1 if start else 1, self.iterations + 1):
+
+        def made(index: int, sparse: Tensor, low_rank: Tensor, multiplier: Tensor) -> Step:
+            sources = torch.stack([sparse, low_rank], dim=1)
+            info = {"evaluations": index, "residual": problem.residual(sources)}
+            state = {"multiplier": multiplier.clone()}  # (B, C, H, W)
+            return Step(index, f"iteration {index}", sources, state=state, info=info)
+
+        if start is None:
+            start = made(0, y, torch.zeros_like(y), torch.zeros_like(y))
+            yield learning.copy_of(start)
+        sparse, multiplier = start.sources[:, 0].clone(), learning.held(start, "multiplier").clone()
+        for index in range(start.index + 1, self.iterations + 1):
             mu = 1.25 / length * min(self.growth ** (index - 1), LARGEST)
-            left, values, right = torch.linalg.svd(y - sparse + multiplier / mu, full_matrices=False)
+            rest = y - sparse + multiplier / mu
+            left, values, right = torch.linalg.svd(rest, full_matrices=False)
             low_rank = (left * (values - 1 / mu[..., 0]).clamp_min(0)[..., None, :]) @ right
             sparse = shrunk(y - low_rank + multiplier / mu, weight / mu)
             multiplier = multiplier + mu * (y - low_rank - sparse)
-            yield self._step(index, problem, sparse, low_rank, multiplier)
-
-    def _step(self, index: int, problem: Problem, sparse: Tensor, low_rank: Tensor, multiplier: Tensor) -> Step:
-        sources = torch.stack([sparse, low_rank], dim=1)
-        return Step(index, f"iteration {index}", sources, state={"multiplier": multiplier.clone()},
-                    info={"evaluations": index, "residual": problem.residual(sources)})
+            yield made(index, sparse, low_rank, multiplier)
 
 
 def shrunk(values: Tensor, by: Tensor) -> Tensor:
-    """Every value nearer to 0 by so much, and 0 where it would pass it."""
+    """Every value moved towards 0 by this much, and no further than 0."""
     return values.sign() * (values.abs() - by).clamp_min(0)
