@@ -12,7 +12,7 @@ import torch
 
 from sepviz import cli, data, files, tasks, zoo
 from sepviz.priors import GanPrior, ScorePrior
-from sepviz.runs.recipe import restore
+from sepviz.runs.recipe import CHUNK, restore
 from sepviz.runs.trace import Trace, record
 from sepviz.separators import METHODS
 
@@ -372,7 +372,7 @@ def test_another_run_does_not_resume(run, fails, prior, problem, monkeypatch):
     fails(["out.partial.npz", "seed 0", "9"], *words, "--seed", 9)
     fails(["out.partial.npz", "parameters"], *words, "--set", "levels=3")
     fails(["out.partial.npz", "method split-gibbs", "average"], "separate", problem, "--method", "average", "--chunk", 2)
-    fails(["out.partial.npz", "--trace"], *words, "--trace", "t.npz")
+    fails(["out.partial.npz", "without", "t.npz", "leave this out"], *words, "--trace", "t.npz")
     files.save_problem("other.npz", *tasks.mix(torch.rand(5, 2, 1, 28, 28)))
     fails(["out.partial.npz", "mixtures_digest"], "separate", "other.npz", *words[2:])
     fails(["out.partial.npz", "stopped"], "score", "out.partial.npz", problem)
@@ -415,7 +415,7 @@ def test_wrong_names(fails, prior, problem):
     fails(["paper", "average has none"], "separate", problem, "--method", "average", "--preset", "paper")
     fails(["score-nothing"], "separate", problem, "--prior", "score-nothing")
     fails(["gone.safetensors"], "separate", problem, "--prior", "gone.safetensors")
-    fails(["needs a prior", "--prior"], "separate", problem)
+    fails(["needs a prior", "choose one of", "score-strokes"], "separate", problem)
     fails(["gpu", "choose auto, cpu or cuda"], "separate", problem, "--prior", prior, "--device", "gpu")
     fails(["--sead", "did you mean --seed"], "separate", problem, "--prior", prior, "--sead", "3")
     fails(["stroke", "did you mean strokes"], "mix", "--dataset", "stroke", "--out", "p.npz")
@@ -672,18 +672,59 @@ def test_train_a_mask_goes_on_after_a_stop(run, few_images, monkeypatch):
     assert all(bool((one[name] == other[name]).all()) for name in one) and not Path("egg.ckpt").exists()
 
 
-def test_a_run_from_its_text(run, fails):
+def test_a_run_from_its_recipe(run, fails):
     """What a lab shows under a run makes the same run here."""
-    text = "task=separate,dataset=strokes,count=3,seed=4,method=split-gibbs,prior=score-strokes,levels=3,sweeps=1,run=5"
+    text = ("task=separate,dataset=strokes,count=3,seed=4,method=split-gibbs,prior=score-strokes,"
+            "levels=3,sweeps=1,run=5")
     code, out, _ = run("separate", "--state", text)
     assert code == 0 and "out.npz: 3 mixtures of 2 sources by split-gibbs" in out
-    state = restore(text)
-    trace = record(state.separator(), state.problem()[0], seed=state.run, progress=False)
+    recipe = restore(text)
+    trace = record(recipe.separator(), recipe.problem()[0], seed=recipe.run, progress=False)
     sources, meta, _ = files.load_separation("out.npz")
-    assert torch.equal(sources, trace.sources) and (meta["seed"], meta["prior"]) == (5, "score-strokes")
+    assert torch.equal(sources, trace.sources)
+    assert (meta["seed"], meta["prior"], meta["recipe"]) == (5, "score-strokes", text)
     beside = ["problem.npz", "--prior", "score-mnist", "--out", "a.npz"]
-    fails(["--state says", "leave input and prior out"], "separate", *beside, "--state", text)
-    fails(["leave method and seed out"], "separate", "--state", text, "--method", "rpca", "--seed", "7", "--out", "a.npz")
-    fails(["names no method"], "separate", "--state", "task=separate,count=1", "--out", "a.npz")
-    fails(["hello"], "separate", "--state", "hello", "--out", "a.npz")
-    fails(["INPUT", "--state"], "separate", "--out", "a.npz")
+    fails(["--recipe says", "leave input and prior out"], "separate", *beside, "--recipe", text)
+    fails(["leave method and seed out"], "separate", "--recipe", text, "--method", "rpca",
+          "--seed", "7", "--out", "a.npz")
+    fails(["names no method"], "separate", "--recipe", "task=separate,count=1", "--out", "a.npz")
+    fails(["hello"], "separate", "--recipe", "hello", "--out", "a.npz")
+    fails(["INPUT", "--recipe"], "separate", "--out", "a.npz")
+
+
+def test_a_result_tells_its_recipe(run, fails, prior, problem):
+    """The recipe of a result, of a trace and in the scores is one line, and makes the result again."""
+    words = ["--method", "basis", "--preset", "program", "--weights", 1, 1, "--seed", 3, "--chunk", 2,
+             "--set", "levels=2", "--set", "steps_per_level=2"]
+    code, *_ = run("separate", problem, "--prior", prior, *words, "--trace", "t.npz")
+    separation = files.load_separation("out.npz")
+    recipe = separation.meta["recipe"]
+    assert code == 0 and Trace.load("t.npz").recipe == recipe
+    assert recipe.startswith("problem=problem.npz,weights=1.0+1.0,method=basis,prior=/")
+    assert recipe.endswith(",preset=program,levels=2,steps_per_level=2,run=3,chunk=2")
+    assert f"recipe        {recipe}" in run("score", "out.npz", problem)[1]
+    assert json.loads(run("score", "out.npz", problem, "--json")[1])["recipe"] == recipe
+    assert run("separate", "--recipe", recipe, "--out", "again.npz")[0] == 0
+    again = files.load_separation("again.npz")
+    assert torch.equal(again.sources, separation.sources) and again.meta["recipe"] == recipe
+    fails(["problem.npz would be written over problem.npz"], "separate", "--recipe", recipe,
+          "--out", problem, "--force")
+
+
+def test_the_recipe_of_pictures(run, problem):
+    """Names with blanks, commas and + come back, and so does what pictures do not say."""
+    from PIL import Image
+
+    for name in ("a, b.png", "c+d%.png"):
+        Image.fromarray(np.full((8, 8), 128, np.uint8)).save(name)
+    run("separate", "a, b.png", "c+d%.png", "--sources", 3, "--weights", "mean", "--method", "average")
+    separation = files.load_separation("out.npz")
+    recipe = restore(separation.meta["recipe"])
+    assert [path.name for path in recipe.paths] == ["a, b.png", "c+d%.png"]
+    assert dict(recipe.mixture) == {"problem": "a, b.png+c%2Bd%25.png", "sources": "3",
+                                    "weights": "mean"}
+    assert recipe.problem()[0].mixing.weights == (1 / 3,) * 3 and separation.sources.shape[1] == 3
+
+
+def test_the_help_tells_the_size_of_a_chunk(run):
+    assert f"default: {CHUNK}" in " ".join(run("separate", "--help")[1].split())

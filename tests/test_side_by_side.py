@@ -223,7 +223,7 @@ def test_only_priors_that_a_method_can_use_are_suggested(method, able, unable, p
         prior = "gan-mnist" if method != "synthesis" else "score-mnist"
     with pytest.raises(SepvizError) as caught:
         separator_of(method, None, [], prior, torch.device("cpu"))
-    said = str(caught.value).replace(f"--prior {prior}:", "")
+    said = str(caught.value).replace(f"prior {prior}:", "")
     assert able in said and unable not in said
 
 

@@ -62,7 +62,7 @@ def test_an_ending_signal_keeps_the_work(tmp_path, name, code):
 
 @posix
 def test_nohup_is_obeyed(tmp_path):
-    code = "import signal; from sepviz import signals\nwith signals.ending_interrupts(): print(signal.getsignal(signal.SIGHUP).name)"
+    code = "import signal; from sepviz.cli import signals\nwith signals.ending_interrupts(): print(signal.getsignal(signal.SIGHUP).name)"
     done = shell(f"trap '' HUP; {shlex.quote(sys.executable)} -c {shlex.quote(code)}", tmp_path)
     assert done.stdout == "SIG_IGN\n"
 

@@ -110,7 +110,7 @@ def test_what_is_no_state(text, words):
     ("task=drawn,sources=strokes:" + "9" * 5000, "test images 0 to"),
     ("task=drawn,sources=" + "+".join(["strokes:1"] * 101), "101 sources"),
     ("task=drawn,sources=ink:" + "x" * 5000, "no drawing|pixels of ink"),
-    ("task=separate,weights=nan+1", "weights"), ("task=denoise,amplitude=nan", "amplitude nan"),
+    ("task=separate,weights=nan+1", "weights"), ("task=denoise,amplitude=nan", "amplitude=nan"),
     ("task=separate,dataset=/" + "x" * 5000, "."),
     ("task=separate,count=1,method=basis,prior=" + "x/" * 5000 + "a.safetensors", "."),
     ("task=separate,count=1,method=split-gibbs,prior=score-strokes,levels=" + "9" * 5000, "levels"),
@@ -124,7 +124,7 @@ def test_what_a_state_cannot_make(text, words):
 
 def test_a_device_that_is_not_there_is_one_line():
     for make in (restore(TEXT).problem, restore(TEXT).separator):
-        with pytest.raises(SepvizError, match="state") as error:
+        with pytest.raises(SepvizError, match="recipe") as error:
             make("nowhere")
         assert "\n" not in str(error.value)
 
@@ -132,7 +132,7 @@ def test_a_device_that_is_not_there_is_one_line():
 def test_a_state_made_by_hand_is_checked():
     for words in ({"task": 3}, {"mixture": {"count": 3}}, {"mixture": {"dataset": "\0"}},
                   {"run": 0.5}, {"run": -1}):
-        with pytest.raises(SepvizError, match="state"):
+        with pytest.raises(SepvizError, match="recipe"):
             State(**{"task": "separate", "mixture": {}} | words)
 
 

@@ -81,7 +81,7 @@ SEPARATE = ["separate", "problem.npz", "--method", "average", "--chunk", 2]
 
 
 def test_a_full_disk_in_mid_run_does_not_end_a_separation(run, problem, slow, monkeypatch):
-    monkeypatch.setattr(cli.chunks, "SAVE_EVERY", -1)
+    monkeypatch.setattr("sepviz.runs.chunks.SAVE_EVERY", -1)
     full = pytest.MonkeyPatch()
     try:
         def happens(mixtures, index):

@@ -1,4 +1,4 @@
-"""What a hub, a cluster or a closed terminal does to a command: its signals and its missing streams."""
+"""Signals and missing streams: what hubs, clusters and closed terminals do to a command."""
 
 from __future__ import annotations
 

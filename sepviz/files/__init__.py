@@ -25,6 +25,7 @@ from sepviz.files.results import (
     read_step,
     save_partial,
     save_separation,
+    step_arrays,
 )
 
 __all__ = [
@@ -32,5 +33,5 @@ __all__ = [
     "digest", "field", "free_name", "fresh_folder", "head_of", "holds", "load_meta",
     "load_partial", "load_problem", "load_separation", "lock", "names", "patiently", "read",
     "read_mask", "read_meta", "read_step", "resolve_weights", "save_partial", "save_problem",
-    "save_separation", "tensor", "to_json", "together", "versions", "write", "write_all",
+    "save_separation", "step_arrays", "tensor", "to_json", "together", "versions", "write", "write_all",
 ]

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from sepviz.core import CONTROL, SepvizError, shown
-from sepviz.files.disk import write
+from sepviz.files.disk import to_json, write
 
 IMAGES = ("B", "K", "C", "H", "W")  # the shape of sources
 FORMAT = 1  # of the files; a file that says another number is refused
@@ -39,7 +39,7 @@ def digest(images: Tensor) -> str:
 
 
 def save_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], overwrite: bool) -> Path:
-    arrays = {**arrays, "meta": np.array(json.dumps({"format": FORMAT, **meta}))}
+    arrays = {**arrays, "meta": np.array(to_json({"format": FORMAT, **meta}))}
     return write(path, lambda file: np.savez(file, **arrays), overwrite)  # type: ignore[arg-type]
 
 

@@ -65,8 +65,7 @@ def save_partial(path: str | Path, partial: Partial) -> Path:
     step = partial.step
     if (step is not None and partial.rng_state is not None
             and bool(torch.isfinite(step.sources).all())):
-        arrays |= {"step/sources": step.sources.cpu().numpy(), "step/rng": partial.rng_state.cpu().numpy()}
-        arrays |= {f"step/{name}": value.detach().cpu().numpy() for name, value in step.tensors()}
+        arrays |= step_arrays(step, "step") | {"step/rng": partial.rng_state.cpu().numpy()}
         head = head_of(step)
     meta = {"kind": "partial", "step": head, "run": partial.meta, "extras": sorted(partial.results)}
     return save_arrays(path, arrays, meta, overwrite=True)
@@ -111,6 +110,12 @@ def head_of(step: Step) -> dict[str, Any]:
     """What a file says of a step besides its tensors."""
     return {"index": step.index, "stage": step.stage, "info": {name: float(value) for name, value in step.info.items()},
             **{group: list(getattr(step, group)) for group in GROUPS}}
+
+
+def step_arrays(step: Step, where: str) -> dict[str, np.ndarray]:
+    """The tensors of a step as a file holds them; the other half is `head_of`."""
+    tensors = {"sources": step.sources, **dict(step.tensors())}
+    return {f"{where}/{name}": value.detach().cpu().numpy() for name, value in tensors.items()}
 
 
 def read_step(path: Path, arrays: Mapping[str, np.ndarray], head: Any, where: str) -> Step:

@@ -46,7 +46,7 @@ def choices() -> dict[str, tuple[str, str | None]]:
 def _made(label: str) -> Separator:
     """One of the choices as it is by default."""
     method, prior = choices()[label]
-    return separator_of(method, None, [], prior, torch.device("cpu"))
+    return separator_of(method, None, {}, prior, torch.device("cpu"))
 
 
 def fitting(problem: Problem) -> list[str]:
@@ -178,7 +178,7 @@ class Workbench(Still, ShieldedBox):
     def _runs(self) -> list[Trace]:
         return [*self.kept, *(self.live.branches if self.live else [])]
 
-    def _show(self, state: State, problem: Problem, truth: Truth) -> LiveRun:
+    def _show(self, state: State, problem: Problem, truth: Truth | None) -> LiveRun:
         separator = state.separator()
         separator.check(problem)
         mixture = str(dataclasses.replace(state, method=""))
