@@ -1,17 +1,19 @@
 """A run in one line of text, and mixtures that were drawn."""
 
+import dataclasses
 import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import sepviz
-from sepviz import metrics
+from sepviz import files, metrics
 from sepviz.core import Problem, SepvizError
 from sepviz.data import load
-from sepviz.runs.recipe import State, restore, tasks
+from sepviz.runs.recipe import Recipe, State, restore, tasks
 from sepviz.separators import Average, Basis, SplitGibbs
 from sepviz.tasks import drawn as sketch
 
@@ -134,6 +136,48 @@ def test_a_state_made_by_hand_is_checked():
                   {"run": 0.5}, {"run": -1}):
         with pytest.raises(SepvizError, match="recipe"):
             State(**{"task": "separate", "mixture": {}} | words)
+
+
+# --- mixtures from files ---
+
+
+def test_a_recipe_names_files(tmp_path):
+    """What a file does not say, the recipe does; what they both say must agree."""
+    path = tmp_path / "m, a+b.npy"
+    np.save(path, sepviz.tasks.separate("strokes", count=2, seed=4)[0].mixtures.numpy())
+    said = {"weights": "1+1", "filter_size": "3", "visible": "top-half"}
+    recipe = Recipe.from_files([path], said, method="average", chunk=5)
+    assert restore(str(recipe)) == recipe and recipe.reads() == [path, Path("top-half")]
+    assert str(recipe).endswith(",weights=1+1,filter_size=3,visible=top-half,method=average,run=0,chunk=5")
+    problem, truth = recipe.problem()
+    assert problem.mixing.weights == (1, 1) and problem.mixing.filter_size == 3 and truth is None
+    assert not problem.mixtures[:, :, 14:].any()
+    given = files.save_problem(tmp_path / "p.npz", *sepviz.tasks.separate("strokes", count=2))
+    assert Recipe.from_files([given]).problem()[1].sources.shape == (2, 2, 1, 28, 28)
+    for wrong, words in (({"sources": "3"}, "K = 2"), ({"weights": "a+1"}, "weights a 1"),
+                         ({"wieghts": "1"}, "did you mean weights"), ({"sources": "x"}, "sources=x"),
+                         ({"visible": "left"}, "visible left")):
+        with pytest.raises(SepvizError, match=words):
+            Recipe.from_files([given], wrong).problem()
+    for text, words in (("problem=gone.npz", "gone.npz"), ("problem=+", "no input file"),
+                        ("problem=a.npz,problem=b.npz", "problem is there twice"),
+                        ("task=separate,problem=a.npz", "problem")):
+        with pytest.raises(SepvizError, match=words):
+            restore(text).problem()
+
+
+def test_presets_and_chunks_come_back():
+    recipe = restore("task=separate,method=basis,prior=score-strokes,preset=program,levels=2,run=1,chunk=7")
+    separator = recipe.separator()
+    assert separator == dataclasses.replace(separator, **Basis.presets["program"], levels=2)
+    assert recipe.of(separator) == recipe and recipe.chunk == 7
+    other = recipe.of(dataclasses.replace(separator, delta=1e-5))
+    assert other.parameters == {"delta": "1e-05", "levels": "2"} and other.preset == "program"
+    assert recipe.of(Average()).preset is None
+    for text, words in (("preset=progam", "did you mean program"), ("chunk=0", "chunk=0"),
+                        ("chunk=2.5", "chunk=2.5")):
+        with pytest.raises(SepvizError, match=words):
+            restore(f"task=separate,method=basis,prior=score-strokes,{text}").separator()
 
 
 def test_every_task_has_a_name():
