@@ -62,11 +62,14 @@ def test_one_recipe_gives_the_same_bits_everywhere(mixtures, tmp_path, monkeypat
 
 def test_a_run_says_where_it_is(monkeypatch):
     problem, _ = tasks.separate("strokes", count=2)
-    run = runs.Run(sepviz.SplitGibbs(sepviz.load_prior("score-strokes"), levels=2, sweeps=1, cycles=1), problem,
-                   runs.generator(problem, 0))
+    method = sepviz.SplitGibbs(sepviz.load_prior("score-strokes"), levels=2, sweeps=1, cycles=1)
+    run = runs.Run(method, problem, runs.generator(problem, 0))
     seconds = [step.info["seconds"] for step in run]
-    assert seconds == sorted(seconds) and run.seconds == seconds[-1] > 0 and run.step.index == len(seconds) - 1
-    assert runs.chunk_seed(7, 0) == 7 and len({runs.chunk_seed(seed, index) for seed in range(99) for index in range(99)}) == 99**2
+    assert seconds == sorted(seconds) and run.seconds == seconds[-1] > 0
+    assert run.step.index == len(seconds) - 1
+    assert runs.chunk_seed(7, 0) == 7
+    seeds = {runs.chunk_seed(seed, index) for seed in range(99) for index in range(99)}
+    assert len(seeds) == 99**2
 
 
 @pytest.mark.parametrize(("spoil", "says"), [
@@ -141,7 +144,8 @@ def added(tmp_path_factory):
 
 @pytest.mark.parametrize(("what", "others", "many"), [
     ("method", "test_contract.py.*half", 10), ("prior", "test_contract.py.*flat", 5),
-    ("task", "", 0), ("data_set", "", 0), ("lab", "test_notebooks.py.*mine", 5), ("command", "", 0)])
+    ("task", "", 0), ("data_set", "", 0), ("lab", "test_notebooks.py.*mine", 5),
+    ("command", "", 0)])
 def test_what_readme_adds_is_there(added, what, others, many):
     """Command line, sliders, leaderboard and labs have it, and it holds the contract."""
     assert f"tests/test_added.py::test_{what}" in added
@@ -149,9 +153,12 @@ def test_what_readme_adds_is_there(added, what, others, many):
 
 
 def test_a_step_says_what_is_whose():
-    step = Step(3, "here", torch.zeros(1, 2, 1, 2, 2), {"noise": torch.ones(1, 2, 1, 2, 2)}, {"filters": torch.ones(1, 2, 3, 3)},
+    step = Step(3, "here", torch.zeros(1, 2, 1, 2, 2), {"noise": torch.ones(1, 2, 1, 2, 2)},
+                {"filters": torch.ones(1, 2, 3, 3)},
                 {"moments": torch.ones(4)}, {"sigma": 0.1})
-    assert [name for name, _ in step.tensors()] == ["shown/noise", "results/filters", "state/moments"]
+    names = [name for name, _ in step.tensors()]
+    assert names == ["shown/noise", "results/filters", "state/moments"]
     copy = step.mapped(lambda tensor: tensor * 2)
-    assert all(torch.equal(value, 2 * old) for (_, value), (_, old) in zip(copy.tensors(), step.tensors(), strict=True))
+    for (_, value), (_, old) in zip(copy.tensors(), step.tensors(), strict=True):
+        assert torch.equal(value, 2 * old)
     assert copy[:2] == step[:2] and copy.info == step.info

@@ -58,7 +58,8 @@ class Slow(Average):
         half = problem.mixtures[:, None].repeat(1, 2, 1, 1, 1) / 2
         for index in range(0 if start is None else start.index + 1, 4):
             replaced = self.happens(problem.mixtures, index)
-            yield Step(index, f"step {index}", half.clone() if replaced is None else replaced, info={"evaluations": float(index)})
+            yield Step(index, f"step {index}", half.clone() if replaced is None else replaced,
+                       info={"evaluations": float(index)})
 
 
 @pytest.fixture
@@ -94,13 +95,16 @@ def test_a_full_disk_in_mid_run_does_not_end_a_separation(run, problem, slow, mo
         code, _, err = run(*SEPARATE)
     finally:
         full.undo()
-    assert code == 0 and err.count("\n") == err.count("No space left on device") == 1 and here() == ["out.npz", "problem.npz"]
-    torch.testing.assert_close(files.load_separation("out.npz").sources[:, 0], files.load_problem(problem)[0].mixtures / 2)
+    assert code == 0 and err.count("\n") == err.count("No space left on device") == 1
+    assert here() == ["out.npz", "problem.npz"]
+    torch.testing.assert_close(files.load_separation("out.npz").sources[:, 0],
+                               files.load_problem(problem)[0].mixtures / 2)
 
 
 def test_a_full_disk_at_the_end_keeps_the_run(run, problem, monkeypatch):
     save = files.save_separation
-    monkeypatch.setattr(files, "save_separation", lambda path, *_, **__: files.write(path, no_space))
+    monkeypatch.setattr(files, "save_separation",
+                        lambda path, *_, **__: files.write(path, no_space))
     code, _, err = run(*SEPARATE)
     assert code == 2 and err.count("\n") == 1 and "cannot write out.npz: No space left" in err
     assert "out.partial.npz keeps 5 of 5 mixtures; the same command goes on from there" in err
@@ -112,9 +116,11 @@ def test_a_full_disk_at_the_end_keeps_the_run(run, problem, monkeypatch):
 
 
 def test_steps_that_cannot_be_written_do_not_lose_the_result(run, problem, monkeypatch):
-    monkeypatch.setattr("sepviz.runs.trace.Trace.save", lambda self, path, **_: files.write(path, no_space))
+    monkeypatch.setattr("sepviz.runs.trace.Trace.save",
+                        lambda self, path, **_: files.write(path, no_space))
     code, out, err = run(*SEPARATE, "--trace", "t.npz", "--html", "p.html")
-    assert code == 2 and "out.npz is written, but not its steps: cannot write t.npz: No space left" in err
+    assert code == 2
+    assert "out.npz is written, but not its steps: cannot write t.npz: No space left" in err
     assert "out.npz: 5 mixtures" in out and here() == ["out.npz", "p.html", "problem.npz"]
     assert len(files.load_separation("out.npz").sources) == 5
 
@@ -138,7 +144,8 @@ cli.main(sys.argv[1:])"""
 def test_a_run_killed_after_its_trace_goes_on(run, problem):
     words = [str(word) for word in SEPARATE] + ["--trace", "t.npz"]
     environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[2])}
-    assert subprocess.run([sys.executable, "-c", KILLED, *words], env=environment, capture_output=True).returncode == 9
+    assert subprocess.run([sys.executable, "-c", KILLED, *words], env=environment,
+                          capture_output=True).returncode == 9
     assert {"t.npz", "out.partial.npz", "out.npz.lock"} <= set(here())
     assert run(*words)[0] == 0 and here() == ["out.npz", "problem.npz", "t.npz"]
 
@@ -194,7 +201,8 @@ def small_disk(tmp_path):
     folder = tmp_path / "disk"
     folder.mkdir()
     if not hasattr(os, "geteuid") or os.geteuid() or subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], capture_output=True).returncode:
+            ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)],
+                                                                    capture_output=True).returncode:
         pytest.skip("cannot mount a small disk here")
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)
@@ -229,7 +237,8 @@ def test_a_second_run_of_one_name_is_refused_at_once(run, problem, few_images, s
 
     slow(happens)
     code, _, err = run(*SEPARATE)
-    assert code == 0 and seen[1][0] == 2 and "out.npz is being made by another run" in err and "choose another name" in err
+    assert code == 0 and seen[1][0] == 2 and "out.npz is being made by another run" in err
+    assert "choose another name" in err
     assert here() == ["out.npz", "problem.npz"]
     with files.lock(Path("mine.safetensors")):
         code, _, err = run("train", "cnn", "--out", "mine.safetensors")
@@ -237,9 +246,11 @@ def test_a_second_run_of_one_name_is_refused_at_once(run, problem, few_images, s
 
 
 def test_a_lock_ends_with_its_process(run, problem):
-    program = "import os, pathlib\nfrom sepviz import files\nwith files.lock(pathlib.Path('out.npz')):\n    os._exit(9)"
+    program = ("import os, pathlib\nfrom sepviz import files\n"
+               "with files.lock(pathlib.Path('out.npz')):\n    os._exit(9)")
     root = Path(cli.__file__).parents[2]
-    assert subprocess.run([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(root)}).returncode == 9
+    assert subprocess.run([sys.executable, "-c", program],
+                          env={**os.environ, "PYTHONPATH": str(root)}).returncode == 9
     assert "out.npz.lock" in here()
     assert run(*SEPARATE)[0] == 0 and here() == ["out.npz", "problem.npz"]
 
@@ -250,8 +261,9 @@ def test_locks_with_and_without_those_of_the_system(monkeypatch, without):
         monkeypatch.setitem(sys.modules, name, None)
     path = Path("out.npz")
     with files.lock(path):
-        with pytest.raises(SepvizError, match=r"out\.npz is being made by another run, which holds out\.npz\.lock: .*remove that file"), \
-                files.lock(path):
+        held = (r"out\.npz is being made by another run, "
+                r"which holds out\.npz\.lock: .*remove that file")
+        with pytest.raises(SepvizError, match=held), files.lock(path):
             pass
         with files.lock(Path("other.npz")):
             assert here() == ["other.npz.lock", "out.npz.lock"]
@@ -263,13 +275,19 @@ def test_locks_with_and_without_those_of_the_system(monkeypatch, without):
 def test_a_name_that_was_taken_meanwhile_loses_no_work(run, problem, few_images, slow, monkeypatch):
     slow(lambda mixtures, index: Path("out.npz").write_text("another's") and None)
     code, out, err = run(*SEPARATE)
-    assert code == 0 and "out.npz was made by another program meanwhile: the result is out-2.npz" in err and "out-2.npz: 5 mix" in out
-    assert Path("out.npz").read_text() == "another's" and files.load_separation("out-2.npz").sources.shape[0] == 5
+    assert code == 0
+    assert "out.npz was made by another program meanwhile: the result is out-2.npz" in err
+    assert "out-2.npz: 5 mix" in out
+    assert Path("out.npz").read_text() == "another's"
+    assert files.load_separation("out-2.npz").sources.shape[0] == 5
     whole = CnnRegressor.regress
-    monkeypatch.setattr(CnnRegressor, "regress", lambda *args: (Path("mine.json").write_text("another's"), whole(*args))[1])
+    monkeypatch.setattr(CnnRegressor, "regress",
+                        lambda *args: (Path("mine.json").write_text("another's"), whole(*args))[1])
     code, out, err = run("train", "cnn", "--iterations", 2, "--out", "mine.safetensors")
-    assert code == 0 and "the result is mine-2.safetensors" in err and "mine-2.safetensors: 2 iterations" in out
-    assert json.loads(Path("mine-2.json").read_text())["iterations"] == 2 and Path("mine.json").read_text() == "another's"
+    assert code == 0 and "the result is mine-2.safetensors" in err
+    assert "mine-2.safetensors: 2 iterations" in out
+    assert json.loads(Path("mine-2.json").read_text())["iterations"] == 2
+    assert Path("mine.json").read_text() == "another's"
     assert not Path("mine.safetensors").exists() and zoo.load("mine-2.safetensors").name == "mine"
 
 
@@ -287,7 +305,8 @@ def test_no_output_may_be_an_input(run, problem, option, link):
     else:
         name = problem if link == "same" else f"../{Path().resolve().name}/./{problem}"
     code, _, err = run(*SEPARATE, option, name, "--force")
-    assert code == 2 and err.count("\n") == 1 and "would be written over problem.npz, which this command reads" in err
+    assert code == 2 and err.count("\n") == 1
+    assert "would be written over problem.npz, which this command reads" in err
     assert Path(problem).read_bytes() == before
 
 
@@ -296,7 +315,8 @@ def test_no_output_may_be_weights_a_card_or_a_mask(run, problem):
     Path("mask.png").write_bytes(b"a mask")
     before = {name: Path(name).read_bytes() for name in here()}
     for name in (weights, "mine.json", "mask.png"):
-        code, _, err = run(*SEPARATE, "--prior", weights, "--visible", "mask.png", "--html", name, "--force")
+        code, _, err = run(*SEPARATE, "--prior", weights, "--visible", "mask.png", "--html", name,
+                           "--force")
         assert code == 2 and f"{name} would be written over {name}" in err
     code, _, err = run("train", "score", "--start", weights, "--out", weights)
     assert code == 2 and "there already" in err
@@ -312,7 +332,8 @@ def test_exercises_are_not_written_over_the_labs(run, tmp_path, monkeypatch):
     (home / "start_here.py").write_text("# %%\n")
     monkeypatch.setattr(cli.common, "labs_home", lambda: home)
     code, _, err = run("exercises", "--out", "labs/../labs", "--force")
-    assert code == 2 and "the labs themselves lie there" in err and [path.name for path in home.iterdir()] == ["start_here.py"]
+    assert code == 2 and "the labs themselves lie there" in err
+    assert [path.name for path in home.iterdir()] == ["start_here.py"]
 
 
 # --- numbers that are none ----------------------------------------------------------------------
@@ -324,8 +345,10 @@ def test_a_separation_that_diverges_is_no_result(run, problem, slow, bad):
     worst[0, 0, 0, 0, 0] = 0  # of nothing but such numbers a run ends earlier
     slow(lambda mixtures, index: worst.clone() if len(mixtures) == 1 else None)
     code, _, err = run(*SEPARATE)
-    assert code == 2 and err.count("\n") == 1 and f"sources of mixture 4 hold {bad}: the run diverged" in err
-    assert "out.partial.npz keeps 4 of 5 mixtures" in err and here() == ["out.partial.npz", "problem.npz"]
+    assert code == 2 and err.count("\n") == 1
+    assert f"sources of mixture 4 hold {bad}: the run diverged" in err
+    assert "out.partial.npz keeps 4 of 5 mixtures" in err
+    assert here() == ["out.partial.npz", "problem.npz"]
     partial = files.load_partial("out.partial.npz")
     assert partial.step is None and len(partial.done) == 4
     with pytest.raises(SepvizError, match="sources of mixture 1 hold"):

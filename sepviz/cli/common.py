@@ -34,32 +34,22 @@ class Parser(argparse.ArgumentParser):
             raise UsageError(unknown(kind, value, action.choices))
 
 
-def whole(text: str) -> int:
-    """The type of an argument that is at least 1."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text}: must be at least 1")
+def _number(name: str, read: Callable[[str], Any], good: Callable[[Any], bool], says: str) -> Any:
+    """A type of argument; argparse calls it by its name in messages."""
+    def number(text: str) -> Any:
+        value = read(text)
+        if not good(value):
+            raise argparse.ArgumentTypeError(f"{text}: must be {says}")
+        return value
+
+    number.__name__ = name
     return number
 
 
-def seed(text: str) -> int:
-    """The type of a seed."""
-    number = int(text)
-    if not 0 <= number < 2**31:
-        raise argparse.ArgumentTypeError(f"{text}: must be a whole number from 0 to {2**31 - 1}")
-    return number
-
-
-def duration(text: str) -> float:
-    """The type of a time, above 0."""
-    number = float(text)
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text}: must be above 0")
-    return number
-
-
-# argparse names a type in its messages by these
-whole.__name__, seed.__name__, duration.__name__ = "whole number", "whole number", "number"
+whole = _number("whole number", int, lambda value: value >= 1, "at least 1")
+seed = _number("whole number", int, lambda value: 0 <= value < 2**31,
+               f"a whole number from 0 to {2**31 - 1}")
+duration = _number("number", float, lambda value: 0 < value < math.inf, "above 0")
 
 
 def weights(words: Sequence[str] | None) -> list[float] | str | None:
@@ -101,10 +91,7 @@ def still_free(path: Path, *beside: str) -> Path:
 def device_of(name: str | None) -> torch.device:
     """What --device says."""
     import sepviz
-    from sepviz.core import SepvizError
 
-    if name not in (None, "auto", "cpu", "cuda"):
-        raise SepvizError(f"no device {name!r}: choose auto, cpu or cuda")
     return sepviz.default_device(name)
 
 

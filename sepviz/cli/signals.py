@@ -37,11 +37,11 @@ def _importing(frame: FrameType | None) -> bool:
 
 @contextlib.contextmanager
 def ending_interrupts() -> Iterator[None]:
-    """Make SIGTERM and SIGHUP raise `Ended`, once: one that follows must not cut the saving short.
+    """Make SIGTERM and SIGHUP raise `Ended`, once: a second one must not cut the saving short.
 
-    A signal that was ignored from the start stays ignored, as ``nohup`` asks. One that comes in the
-    middle of an import, Ctrl-C included, waits for its end: libraries swallow what is raised there,
-    or cannot be imported again.
+    A signal that was ignored from the start stays ignored, as ``nohup`` asks. One that comes during
+    an import, Ctrl-C included, waits for its end: libraries swallow what is raised there, or cannot
+    be imported again.
     """
     def end(number: int, frame: FrameType | None) -> None:
         if _importing(frame):

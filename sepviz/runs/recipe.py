@@ -41,7 +41,6 @@ from sepviz.tasks.drawn import drawn
 CHUNK = 32  # mixtures taken apart at once, unless a recipe says otherwise
 SAFE = "/:+-_.~"  # letters that are written as they are
 FORM = "task=...,NAME=VALUE,...,method=...,NAME=VALUE,...,run=SEED (or problem=FILE first)"
-FILE_ARGUMENTS = {"sources": 1, "weights": "sum", "filter_size": 1, "visible": ""}  # of these types
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,8 +112,7 @@ class Recipe:
     @property
     def paths(self) -> list[Path]:
         """The files that hold the mixtures; none where a task makes them."""
-        parts = "" if self.task else self.mixture["problem"]
-        return [Path(urllib.parse.unquote(part)) for part in parts.split("+") if part]
+        return [] if self.task else _paths(self.mixture["problem"])
 
     def reads(self) -> list[Path]:
         """Every file that a run reads: mixtures, a mask, weights with their card."""
@@ -127,14 +125,14 @@ class Recipe:
         return found
 
     def __str__(self) -> str:
-        first = {"task": self.task} if self.task else {"problem": self.mixture["problem"]}
-        pairs = {**first, **self.mixture}
-        text = [*pairs.items()]
+        pairs = {"task": self.task} if self.task else {"problem": self.mixture["problem"]}
+        pairs |= self.mixture
         if self.method:
-            chosen = {"method": self.method, "prior": self.prior, "preset": self.preset}
-            text += [(name, value) for name, value in chosen.items() if value]
+            pairs = {**pairs, "method": self.method, "prior": self.prior, "preset": self.preset}
+        text = [(name, value) for name, value in pairs.items() if value is not None]
+        if self.method:
             text += [*self.parameters.items(), ("run", str(self.run))]
-            text += [("chunk", str(self.chunk))] if self.chunk != CHUNK else []
+            text += [("chunk", str(self.chunk))] * (self.chunk != CHUNK)
         return ",".join(f"{name}={urllib.parse.quote(value, safe=SAFE)}" for name, value in text)
 
     def problem(self, device: str | torch.device = "cpu") -> tuple[Problem, Truth | None]:
@@ -145,39 +143,20 @@ class Recipe:
         SepvizError
             If there is no such task, file or argument, or a value is refused.
         """
-        with self._one_line():
-            return self._made(device) if self.task else self._read(device)
-
-    def _made(self, device: str | torch.device) -> tuple[Problem, Truth]:
-        task = tasks()[choose("task", self.task, tasks())]
+        task = tasks()[choose("task", self.task, tasks())] if self.task else load_problem
         known = dict(inspect.signature(task).parameters)
         known.pop("device")
         arguments = {}
         for name, text in self.mixture.items():
-            item = known[choose(f"argument of {self.task}", name, known)]
+            item = known[choose(f"argument of {self.task or 'a problem file'}", name, known)]
             arguments[name] = argument(name, text, item.default)
         sources = arguments.get("sources", 1)  # of drawn, their names
         images = arguments.get("count", 1) * (sources if isinstance(sources, int) else 1)
         if images > MOST:
             raise SepvizError(f"recipe: {images} images to mix: want count times sources below "
                               f"{MOST}")
-        return task(**arguments, device=device)
-
-    def _read(self, device: str | torch.device) -> tuple[Problem, Truth | None]:
-        given = {name: text for name, text in self.mixture.items() if name != "problem"}
-        for name in given:
-            choose("argument of a problem file", name, FILE_ARGUMENTS)
-        said = {name: argument(name, text, FILE_ARGUMENTS[name]) for name, text in given.items()}
-        problem, truth = files.load_problem(self.paths, weights=said.get("weights"),
-                                            count=said.get("sources"),
-                                            filter_size=said.get("filter_size"))
-        if "visible" in said:
-            mask = files.read_mask(said["visible"], *problem.mixtures.shape[-2:])
-            problem = made.hide(problem, mask)
-        if truth is not None:
-            filters = None if truth.filters is None else truth.filters.to(device)
-            truth = Truth(truth.sources.to(device), filters)
-        return problem.to(device), truth
+        with self._one_line():
+            return task(**arguments, device=device)
 
     def separator(self, device: str | torch.device = "cpu") -> Separator:
         """Make the method, with its prior on a device.
@@ -210,12 +189,11 @@ class Recipe:
         SepvizError
             If the method is not one of `sepviz.separators.METHODS`.
         """
-        cls = type(separator)
+        cls: Any = type(separator)
         method = next((name for name, known in METHODS.items() if known is cls), None)
         if method is None:
             raise SepvizError(f"{cls.__name__} is a method of your own: no recipe can name it")
-        fields = dataclasses.fields(cls)  # type: ignore[arg-type]  # every method is a dataclass
-        usual = {item.name: item.default for item in fields}
+        usual = {item.name: item.default for item in dataclasses.fields(cls)}
         preset = self.preset if method == self.method else None
         usual |= cls.presets[preset] if preset else {}
         plain = parameters_of(separator)
@@ -260,6 +238,23 @@ def restore(text: str) -> Recipe:
                for name in ("run", "chunk") if name in after}
     return Recipe(before.pop("task", ""), before, after.pop("method", ""), after.pop("prior", None),
                   preset=after.pop("preset", None), parameters=after, **numbers)
+
+
+def load_problem(problem: str, *, sources: int = 0, weights: Sequence[float] | str = "",
+                 filter_size: int = 0, visible: str = "",
+                 device: str | torch.device = "cpu") -> tuple[Problem, Truth | None]:
+    """The mixtures of a recipe's files, with what these do not say; 0 and "" say nothing."""
+    given, truth = files.load_problem(_paths(problem), weights=weights or None,
+                                      count=sources or None, filter_size=filter_size or None)
+    if visible:
+        given = made.hide(given, files.read_mask(visible, *given.mixtures.shape[-2:]))
+    if truth is not None:
+        truth = Truth(*(None if part is None else part.to(device) for part in truth))
+    return given.to(device), truth
+
+
+def _paths(text: str) -> list[Path]:
+    return [Path(urllib.parse.unquote(part)) for part in text.split("+") if part]
 
 
 def tasks() -> dict[str, Callable[..., tuple[Problem, Truth]]]:
