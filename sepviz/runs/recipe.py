@@ -32,6 +32,7 @@ from sepviz.core import (
     one_line,
     parameters_of,
     shown,
+    values_of,
 )
 from sepviz.runs.words import LARGEST, MOST, argument, separator_of, value_of, word
 from sepviz.separators import METHODS
@@ -94,17 +95,14 @@ class Recipe:
     @classmethod
     def from_files(cls, paths: Sequence[str | Path], mixture: Mapping[str, str] | None = None,
                    **method: Any) -> Recipe:
-        """A recipe for the mixtures of files, see `sepviz.files.load_problem`.
+        """A recipe for the mixtures of files, with the other parameters of `Recipe`.
 
         Parameters
         ----------
         paths : sequence of path
-            A problem.npz, a .npz, a .npy, or PNG files.
+            A problem.npz, a .npz, a .npy, or PNG files, see `sepviz.files.load_problem`.
         mixture : mapping of str to str, optional
-            What the files do not say: ``sources`` (K), ``weights`` ("sum", "mean" or "1.0+0.5"),
-            ``filter_size``, ``visible`` ("top-half" or a .png).
-        **method
-            The other parameters of `Recipe`.
+            What the files do not say, see `load_problem`.
         """
         joined = "+".join(str(path).replace("%", "%25").replace("+", "%2B") for path in paths)
         return cls("", {"problem": joined, **(mixture or {})}, **method)
@@ -125,15 +123,13 @@ class Recipe:
         return found
 
     def __str__(self) -> str:
-        pairs = {"task": self.task} if self.task else {"problem": self.mixture["problem"]}
-        pairs |= self.mixture
-        if self.method:
-            pairs = {**pairs, "method": self.method, "prior": self.prior, "preset": self.preset}
-        text = [(name, value) for name, value in pairs.items() if value is not None]
-        if self.method:
-            text += [*self.parameters.items(), ("run", str(self.run))]
-            text += [("chunk", str(self.chunk))] * (self.chunk != CHUNK)
-        return ",".join(f"{name}={urllib.parse.quote(value, safe=SAFE)}" for name, value in text)
+        before = {"task": self.task, "problem": "", **self.mixture}
+        after = {"method": self.method, "prior": self.prior or "", "preset": self.preset or "",
+                 **self.parameters, "run": str(self.run),
+                 "chunk": str(self.chunk) if self.chunk != CHUNK else ""}
+        pairs = [*before.items(), *(after.items() if self.method else ())]
+        return ",".join(f"{name}={urllib.parse.quote(text, safe=SAFE)}"
+                        for name, text in pairs if text)
 
     def problem(self, device: str | torch.device = "cpu") -> tuple[Problem, Truth | None]:
         """Make or read the mixtures; the truth is None where a file does not hold it.
@@ -200,7 +196,8 @@ class Recipe:
         prior = plain.pop("prior", None)
         if prior is not None and prior not in zoo.names():
             prior = self.prior or prior  # of one's own: the path it was loaded from
-        words = {name: word(value) for name, value in plain.items() if value != usual[name]}
+        words = {name: word(plain[name]) for name, value in values_of(separator).items()
+                 if name in plain and value != usual[name]}
         return dataclasses.replace(self, method=method, prior=prior, preset=preset,
                                    parameters=words, run=self.run if run is None else run)
 
@@ -243,13 +240,27 @@ def restore(text: str) -> Recipe:
 def load_problem(problem: str, *, sources: int = 0, weights: Sequence[float] | str = "",
                  filter_size: int = 0, visible: str = "",
                  device: str | torch.device = "cpu") -> tuple[Problem, Truth | None]:
-    """The mixtures of a recipe's files, with what these do not say; 0 and "" say nothing."""
+    """The mixtures of a recipe's files, with what these do not say.
+
+    Parameters
+    ----------
+    problem : str
+        Paths, joined by ``+``.
+    sources : int
+        K; 0 (here and below "") says nothing.
+    weights : "sum", "mean" or K floats
+    filter_size : int
+        Of unknown filters that the sources went through.
+    visible : str
+        "top-half", or a .png whose bright pixels of the mixtures are seen.
+    """
     given, truth = files.load_problem(_paths(problem), weights=weights or None,
                                       count=sources or None, filter_size=filter_size or None)
     if visible:
         given = made.hide(given, files.read_mask(visible, *given.mixtures.shape[-2:]))
     if truth is not None:
-        truth = Truth(*(None if part is None else part.to(device) for part in truth))
+        moved = (None if part is None else part.to(device) for part in truth)
+        truth = Truth(*moved)  # type: ignore[arg-type]  # the first is never None
     return given.to(device), truth
 
 

@@ -111,10 +111,23 @@ def _setting(field: dataclasses.Field, kind: Any, text: str) -> Any:
     """A word as its field's type wants it."""
     union = typing.get_origin(kind) in (typing.Union, types.UnionType)
     kinds = typing.get_args(kind) if union else (kind,)
-    choices = field.metadata.get("choices")
+    choices, methods = field.metadata.get("choices"), field.metadata.get("methods")
+    if methods:
+        return _method_in(field.name, text, methods)
     if choices and not (types.NoneType in kinds and text.lower() == "none"):
         return choose(f"value of {field.name}", text, choices)
     return value_of(field.name, text, kinds, meaning=field.metadata.get("meaning", ""))
+
+
+def _method_in(name: str, text: str, methods: Sequence[str]) -> Separator | None:
+    """The method that a word names, for a field that holds one: glo-masking+epochs=5."""
+    method, *settings = text.split("+")
+    if choose(f"value of {name}", method, methods) != methods[0]:
+        parameters = {field: value for field, _, value in (one.partition("=") for one in settings)}
+        return separator_of(method, None, parameters, None, torch.device("cpu"))
+    if settings:
+        raise SepvizError(f"{name}={text[:30]}: {method} takes no parameters here; write {method}")
+    return None
 
 
 def _prior(method: str, wanted: Any, name: str | None, device: torch.device) -> Any:
