@@ -136,11 +136,15 @@ def _separate(chunks: Chunks, arguments: argparse.Namespace, side_files: list[Pa
     if chunks.goes_on:
         print(chunks.goes_on)
 
-    def show(trace: Trace) -> None:
-        unwritten.extend(_write_steps(trace, chunks, arguments.trace, arguments.html, force))
+    def write_steps(trace: Trace) -> None:
+        for path in side_files:
+            try:
+                _write_steps(trace, chunks, path, force, page=path is arguments.html)
+            except SepvizError as error:  # said at the end: the result must not be lost with it
+                unwritten.append(str(error))
 
     with chunks:
-        found = chunks.run(show if side_files else None)
+        found = chunks.run(write_steps if side_files else None)
         out = arguments.out if force else common.still_free(arguments.out)
         meta = {**chunks.meta(found), "command": arguments.command_line}
         files.save_separation(out, found.sources, meta, found.results, overwrite=force)
@@ -154,30 +158,18 @@ def _separate(chunks: Chunks, arguments: argparse.Namespace, side_files: list[Pa
     return 0
 
 
-def _write_steps(trace: Trace, chunks: Chunks, path: Path | None, page: Path | None,
-                 force: bool) -> list[str]:
-    """Write the first chunk's steps; what cannot be written is said at the end.
-
-    The result must not be lost with it.
-    """
-    from sepviz.core import SepvizError, Truth
+def _write_steps(trace: Trace, chunks: Chunks, path: Path, force: bool, page: bool) -> None:
+    """Write the first chunk's steps to a trace or a page."""
+    from sepviz.core import Truth
     from sepviz.views.page import save_page
 
-    true = chunks.truth
-    if true is not None:
-        true = Truth(true.sources[:len(trace.problem.mixtures)])
-    unwritten = []
-    for target in (path, page):
-        try:
-            if target is not None:
-                free = target if force else common.still_free(target)
-                if target is path:
-                    trace.save(free, overwrite=force)
-                else:
-                    save_page(trace, free, true, overwrite=force)
-        except SepvizError as error:
-            unwritten.append(str(error))
-    return unwritten
+    path, truth = path if force else common.still_free(path), chunks.truth
+    if not page:
+        trace.save(path, overwrite=force)
+        return
+    if truth is not None:
+        truth = Truth(truth.sources[:len(trace.problem.mixtures)])
+    save_page(trace, path, truth, overwrite=force)
 
 
 def _hint_at_the_mean(path: Path, problem: Problem) -> None:

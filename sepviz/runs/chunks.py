@@ -33,9 +33,9 @@ class _Progress(NamedTuple):
 class Chunks:
     """The mixtures of a recipe, taken apart ``recipe.chunk`` at a time.
 
-    A method that learns is trained once, on all mixtures. Used as a context: whatever stops the
-    block, an error of its own included, what is done is kept in the partial result ``path``, and
-    the same recipe goes on from there to the same bits. At the block's good end that file goes.
+    A method that learns is trained once, on all mixtures. As a context: whatever stops the block,
+    what is done is kept in the partial result ``path``, and the same recipe continues from there to
+    the same bits. When the block ends without an error, that file is removed.
 
     >>> with Chunks(restore("task=separate,method=average")) as chunks:     # doctest: +SKIP
     ...     found = chunks.run()
@@ -48,8 +48,8 @@ class Chunks:
     path : Path, optional
         Of the partial result; nothing is kept where left out.
     side_files : sequence of str
-        Files that are made of the first chunk's steps. Steps that are lost cannot be shown, so the
-        first chunk is then kept only as a whole, and only a run with the same files goes on.
+        Files that are made of the first chunk's steps, which needs all of them: a first chunk in
+        part is then not kept, and only a run with the same files continues.
 
     Raises
     ------
@@ -198,19 +198,18 @@ class Chunks:
                                   f"{value}: give that command again, move the file away, or "
                                   "choose another name")
         self._check_fits(path, partial)
-        many = len(partial.done)
+        evaluations, seconds = (files.field(path, partial.meta, name, float)
+                                for name in ("evaluations", "seconds"))
+        many, step = len(partial.done), partial.step
         beside = files.names(path, partial.meta, "side_files")
         if many and self.side_files and beside != self.side_files:
             raise SepvizError(f"{path} has its first {many} mixtures done without "
-                              f"{' and '.join(self.side_files)}: leave "
-                              f"{'this' if len(self.side_files) == 1 else 'these'} out, or move "
-                              "the file away")
-        step = partial.step
+                              f"{' and '.join(self.side_files)}: leave this out, or move the file "
+                              "away")
         self.goes_on = (f"{path}: going on after {many} of {len(self.problem.mixtures)} mixtures"
                         + (f" and step {step.index} of the next" if step else ""))
         if self.side_files and not many:
             return _Progress([])  # a trace needs all steps of the first chunk
-        evaluations, seconds = partial.meta["evaluations"], partial.meta["seconds"]
         done = []
         for first in range(0, many, self.size):
             part = slice(first, first + self.size)
@@ -220,18 +219,16 @@ class Chunks:
 
     def _check_fits(self, path: Path, partial: files.Partial) -> None:
         """Refuse arrays that are not of this problem's mixtures."""
-        mixtures = self.problem.mixtures
-        done, behind = len(partial.done), len(mixtures) - len(partial.done)
+        mixtures, done = self.problem.mixtures, len(partial.done)
         image = (self.problem.mixing.count, *mixtures.shape[1:])
-        fits = behind >= 0 and (done % self.size == 0 or behind == 0)
-        fits = fits and tuple(partial.done.shape[1:]) == image
+        left = min(self.size, len(mixtures) - done)
+        fits = left == 0 or (left > 0 and done % self.size == 0)
+        fits = fits and partial.done.shape[1:] == image
         if partial.step is not None:
-            fits = fits and tuple(partial.step.sources.shape) == (min(self.size, behind), *image)
+            fits = fits and partial.step.sources.shape == (left, *image)
         if not fits:
             raise SepvizError(f"{path} holds sources that are not of these {len(mixtures)} "
                               "mixtures: move it away, or choose another name")
-        for name in ("evaluations", "seconds"):
-            files.field(path, partial.meta, name, float)
 
     def _going_on(self, run: Run, rng: Generator, rng_state: Tensor) -> Iterator[Step]:
         """The steps after one of a partial result; refused if the run cannot use that one."""
