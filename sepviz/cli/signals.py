@@ -70,7 +70,7 @@ def ending_interrupts() -> Iterator[None]:
 def open_closed_streams() -> None:
     """Put /dev/null where stdin, stdout or stderr were closed, as by ``2>&-``.
 
-    Else the next file that is opened gets the free number, and messages are written into it.
+    Otherwise the next file to be opened gets the free number, and messages are written into it.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
@@ -83,6 +83,6 @@ def open_closed_streams() -> None:
 
 
 def drop(stream: TextIO) -> None:
-    """Send what is still in a stream's buffer to nowhere: its reader is gone, or its disk full."""
+    """Discard what is in a stream's buffer: its reader is gone, or its disk full."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

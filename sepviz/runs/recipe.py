@@ -171,7 +171,7 @@ class Recipe:
 
     @contextlib.contextmanager
     def _one_line(self) -> Iterator[None]:
-        """What the file system, the memory or the device refuse is one line too."""
+        """Errors of the file system, the memory or the device as one line."""
         try:
             yield
         except (OSError, MemoryError, RuntimeError) as error:
