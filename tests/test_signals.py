@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -46,23 +47,33 @@ ScorePrior.denoise = signalled
 sys.exit(cli.main(sys.argv[2:]))"""
 
 
+WORDS = ["separate", "problem.npz", "--prior", "score-strokes", "--set", "levels=3",
+         "--set", "cycles=1"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A folder with a problem and its separation, made without a signal."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    files.save_problem(folder / "problem.npz", *tasks.separate("strokes", count=2, seed=1))
+    assert shell(f"sepviz {shlex.join(WORDS)} --out whole.npz", folder).returncode == 0
+    return folder
+
+
 @posix
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130)])
-def test_an_ending_signal_keeps_the_work(tmp_path, name, code):
+def test_an_ending_signal_keeps_the_work(undisturbed, tmp_path, name, code):
     """The same command goes on from there and ends where an undisturbed run ends."""
-    files.save_problem(tmp_path / "problem.npz", *tasks.separate("strokes", count=2, seed=1))
-    words = ["separate", "problem.npz", "--prior", "score-strokes", "--set", "levels=3", "--set",
-             "cycles=1"]
-    stopped = subprocess.run([sys.executable, "-c", SIGNALLED, name, *words, "--out", "out.npz"],
-                             cwd=tmp_path,
+    shutil.copy(undisturbed / "problem.npz", tmp_path)
+    stopped = subprocess.run([sys.executable, "-c", SIGNALLED, name, *WORDS], cwd=tmp_path,
                              env=ENVIRONMENT, capture_output=True, text=True)
     assert stopped.returncode == code
     assert stopped.stderr.count("\n") == 1
     assert "out.partial.npz keeps 0 of 2 mixtures and step 4" in stopped.stderr
     assert not (tmp_path / "out.npz").exists()
-    for out in ("out.npz", "whole.npz"):
-        assert shell(f"sepviz {shlex.join(words)} --out {out}", tmp_path).returncode == 0
-    one, other = (files.load_separation(tmp_path / out).sources for out in ("out.npz", "whole.npz"))
+    assert shell(f"sepviz {shlex.join(WORDS)}", tmp_path).returncode == 0
+    one, other = (files.load_separation(path).sources
+                  for path in (tmp_path / "out.npz", undisturbed / "whole.npz"))
     assert torch.equal(one, other) and not (tmp_path / "out.partial.npz").exists()
 
 
