@@ -12,27 +12,23 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-# Loaded when first asked for: `import sepviz` costs nothing beyond torch, and the widgets' libraries
-# are only needed where widgets are.
-_HOMES = {
-    "Examples": "core", "Problem": "core", "Truth": "core", "Separator": "core", "Step": "core", "SepvizError": "core", "parameter": "core",
-    "Mixing": "core",
-    "AdversarialMask": "separators", "Average": "separators", "Basis": "separators", "Cnn": "separators", "Constant": "separators",
-    "ConvNmf": "separators", "Egg": "separators", "Glo": "separators", "GloMasking": "separators", "Mask": "separators",
-    "Nmf": "separators", "Remix": "separators", "RemixTree": "separators", "Rpca": "separators",
-    "SplitGibbs": "separators", "SsNmf": "separators",
-    "Supervised": "separators", "Synthesis": "separators",
-    "CnnRegressor": "priors", "DictionaryPrior": "priors", "GanPrior": "priors", "GaussianPrior": "priors",
-    "MaskNetwork": "priors", "ScorePrior": "priors",
-    "State": "runs", "Trace": "runs", "record": "runs", "recorded": "runs", "restore": "runs",
-    "save_gif": "views.gif", "save_page": "views.page",
-    "Compare": "widgets", "Explore": "widgets", "Guess": "widgets", "KernelPad": "widgets",
-    "Leaderboard": "widgets",
-    "LiveRun": "widgets", "Player": "widgets",
-    "Posterior": "widgets", "SketchPad": "widgets", "Workbench": "widgets",
+# Loaded when first asked for: `import sepviz` costs nothing, not even torch, and the widgets'
+# libraries are only needed where widgets are.
+_PUBLIC = {
+    "core": "Examples Mixing Problem Separator SepvizError Step Truth parameter",
+    "separators": "AdversarialMask Average Basis Cnn Constant ConvNmf Egg Glo GloMasking Mask Nmf "
+                  "Remix RemixTree Rpca SplitGibbs SsNmf Supervised Synthesis",
+    "priors": "CnnRegressor DictionaryPrior GanPrior GaussianPrior MaskNetwork ScorePrior",
+    "runs": "Recipe State Trace record recorded restore",
+    "views.gif": "save_gif",
+    "views.page": "save_page",
+    "widgets": "Compare Explore Guess KernelPad Leaderboard LiveRun Player Posterior SketchPad "
+               "Workbench",
 }
-_MODULES = {name: name for name in ("bench", "cli", "core", "course", "data", "files", "metrics", "priors", "runs",
-                                    "separators", "tasks", "training", "views", "widgets", "zoo")}
+_HOMES = {name: home for home, names in _PUBLIC.items() for name in names.split()}
+_ROOMS = ("bench", "cli", "core", "course", "data", "files", "metrics", "priors", "runs",
+          "separators", "tasks", "training", "views", "widgets", "zoo")
+_MODULES = {room: room for room in _ROOMS}
 _MODULES |= {"exercises": "course", "figures": "views.figures"}  # short names, for labs
 
 __all__ = ["default_device", "load_prior", *_HOMES, *_MODULES]
@@ -66,7 +62,13 @@ def load_prior(name: str, device: Any = None) -> Any:
 
 
 def default_device(name: str | None = None) -> Any:
-    """The device of this name (cpu, cuda, auto); without one, of ``SEPVIZ_DEVICE``'s, and the CPU where it names none."""
+    """The device of this name, or of that in ``SEPVIZ_DEVICE``, or the CPU.
+
+    Parameters
+    ----------
+    name : {"cpu", "cuda", "auto"}, optional
+        ``auto`` is the GPU where there is one.
+    """
     import os
 
     import torch
@@ -79,8 +81,8 @@ def default_device(name: str | None = None) -> Any:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise SepvizError(f"device {name!r}: choose cpu, cuda or auto") from None
-    if device.type not in ("cpu", "cuda"):
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
         raise SepvizError(f"device {name!r}: choose cpu, cuda or auto")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise SepvizError("device cuda: no GPU is available to torch; choose cpu or auto")

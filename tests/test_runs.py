@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jupytext
 import pytest
 import torch
 
@@ -17,20 +18,34 @@ from sepviz.core import SepvizError, Step
 from sepviz.separators import Average
 
 ROOT = Path(__file__).parents[1]
-RECIPE = "task=separate,dataset=strokes,count=2,seed=4,method=split-gibbs,prior=score-strokes,levels=3,sweeps=2,cycles=2,run=5"
+METHOD = "method=split-gibbs,prior=score-strokes,levels=3,sweeps=2,cycles=2,run=5"
 
 
-def test_one_recipe_gives_the_same_bits_everywhere(tmp_path, monkeypatch):
-    """The command line, `record`, a live run that is paused and goes on, a fork, and the tables' engine."""
+@pytest.mark.parametrize("mixtures", ["task=separate,dataset=strokes,count=2,seed=4",
+                                      "problem=problem.npz,weights=sum,sources=2"])
+def test_one_recipe_gives_the_same_bits_everywhere(mixtures, tmp_path, monkeypatch):
+    """The command line by recipe and by options, `Chunks`, `record`, a live run that is paused and
+    goes on, and the tables' engine."""
     monkeypatch.setenv("SEPVIZ_DEVICE", "cpu")
-    state = sepviz.restore(RECIPE)
-    problem, _ = state.problem()
-    separator = state.separator()
-    trace = sepviz.record(separator, problem, seed=state.run, every=1, progress=False)
-    assert cli.main(["separate", "--state", RECIPE, "--out", str(tmp_path / "out.npz")]) == 0
-    assert torch.equal(files.load_separation(tmp_path / "out.npz").sources, trace.sources)
-    assert torch.equal(separate_chunk(separator, problem, state.run).sources, trace.sources)
-    live = sepviz.LiveRun(separator, problem, seed=state.run)
+    monkeypatch.chdir(tmp_path)
+    files.save_problem("problem.npz", *tasks.separate("strokes", count=2, seed=4))
+    recipe = sepviz.restore(f"{mixtures},{METHOD}")
+    problem, _ = recipe.problem()
+    separator = recipe.separator()
+    trace = sepviz.record(separator, problem, seed=recipe.run, every=1, progress=False,
+                          recipe=recipe)
+    assert cli.main(["separate", "--recipe", str(recipe)]) == 0
+    words = [f"--set={name}={text}" for name, text in recipe.parameters.items()]
+    assert cli.main(["separate", "problem.npz", "--prior", "score-strokes", "--seed", "5", *words,
+                     "--out", "plain.npz"]) == 0
+    results = [files.load_separation(name) for name in ("out.npz", "plain.npz")]
+    with runs.Chunks(recipe) as chunks:
+        results.append(chunks.run())
+    results.append(separate_chunk(separator, problem, recipe.run))
+    assert all(torch.equal(result.sources, trace.sources) for result in results)
+    assert trace.recipe == str(recipe) == results[0].meta["recipe"]
+    assert results[1].meta["recipe"] == f"problem=problem.npz,{METHOD}"
+    live = sepviz.LiveRun(separator, problem, seed=recipe.run)
     for _ in range(3):
         live.one_step()
         assert live.wait(60)
@@ -41,17 +56,20 @@ def test_one_recipe_gives_the_same_bits_everywhere(tmp_path, monkeypatch):
     assert live.wait(60) and live.status["state"] == "finished"
     assert torch.equal(live.trace.sources, trace.sources)
     live.close()
-    other = sepviz.record(separator, problem, seed=state.run + 1, progress=False)
+    other = sepviz.record(separator, problem, seed=recipe.run + 1, progress=False)
     assert not torch.equal(other.sources, trace.sources), "the seed counts"
 
 
 def test_a_run_says_where_it_is(monkeypatch):
     problem, _ = tasks.separate("strokes", count=2)
-    run = runs.Run(sepviz.SplitGibbs(sepviz.load_prior("score-strokes"), levels=2, sweeps=1, cycles=1), problem,
-                   runs.generator(problem, 0))
+    method = sepviz.SplitGibbs(sepviz.load_prior("score-strokes"), levels=2, sweeps=1, cycles=1)
+    run = runs.Run(method, problem, runs.generator(problem, 0))
     seconds = [step.info["seconds"] for step in run]
-    assert seconds == sorted(seconds) and run.seconds == seconds[-1] > 0 and run.step.index == len(seconds) - 1
-    assert runs.chunk_seed(7, 0) == 7 and len({runs.chunk_seed(seed, index) for seed in range(99) for index in range(99)}) == 99**2
+    assert seconds == sorted(seconds) and run.seconds == seconds[-1] > 0
+    assert run.step.index == len(seconds) - 1
+    assert runs.chunk_seed(7, 0) == 7
+    seeds = {runs.chunk_seed(seed, index) for seed in range(99) for index in range(99)}
+    assert len(seeds) == 99**2
 
 
 @pytest.mark.parametrize(("spoil", "says"), [
@@ -70,92 +88,77 @@ def test_what_is_no_step_is_refused(spoil, says):
         sepviz.record(Spoilt(), problem, progress=False)
 
 
-# --- "Add a method", as README tells it --------------------------------------------------------
+# --- "Add a method", a prior, a task, a data set, a lab, a command, as README tells -------------
 
-METHOD = '''"""Half: every source is the same part of the mixture, and a little noise."""
-
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import ClassVar
-
-import torch
-from torch import Generator
-
-from sepviz.core import Problem, Separator, Step, parameter
+ADDED = ROOT / "tests" / "added"
 
 
-@dataclass(frozen=True)
-class Half(Separator):
-    """``x_k = share m + 0.01 noise``."""
+def add_all(house):
+    """The edits that README tells, and no others."""
+    def row(pattern, table, text, first=""):
+        """Put a row into a table of the one file that has it, with an import before the others."""
+        start = re.compile(rf"^{table}\b[^\n=]*= [{{(]", re.MULTILINE)
+        (path,) = [path for path in house.glob(pattern) if start.search(path.read_text())]
+        whole = start.sub(lambda match: f"{match[0]}{text}, ", path.read_text(), count=1)
+        path.write_text(whole.replace("from sepviz", f"{first}\nfrom sepviz", 1))
 
-    share: float = parameter(0.5, "part of the mixture", low=0.0, high=1.0)
-
-    assumes: ClassVar[str] = "nothing at all"
-
-    def total_steps(self, problem: Problem) -> int:
-        """The number of steps after step 0."""
-        return 1
-
-    def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
-        """Yield the sources, twice."""
-        self.check(problem)
-        for index in range(0 if start is None else start.index + 1, 2):
-            sources = self.share * problem.mixtures[:, None].repeat(1, problem.mixing.count, 1, 1, 1)
-            sources = sources + 0.01 * torch.randn(sources.shape, generator=rng, device=sources.device)
-            info = {"evaluations": float(index), "residual": problem.residual(sources)}
-            yield Step(index, "half", sources, info=info)
-'''
-USE = """
-import sepviz
-from sepviz import tasks
-problem, truth = tasks.separate("strokes", count=2)
-live = sepviz.LiveRun(sepviz.restore("task=separate,method=half,share=0.25,run=0").separator(), problem, truth)
-print([(knob["name"], knob["value"], knob["meaning"]) for knob in live.controls])
-board = sepviz.Leaderboard({"half": sepviz.record(live.separator, problem, progress=False)}, truth)
-print(board.rows[0]["assumes"])
-"""
+    for name, room in (("half", "separators"), ("flat", "priors"), ("darken", "tasks"),
+                       ("tally", "cli")):
+        shutil.copy(ADDED / f"{name}.py", house / "sepviz" / room)
+    row("sepviz/separators/*.py", "METHODS", '"half": Half',
+        "from sepviz.separators.half import Half")
+    row("tests/*.py", "SEPARATORS", '"half": lambda prior: methods.METHODS["half"]()')
+    with (house / "sepviz" / "priors" / "__init__.py").open("a") as exports:
+        exports.write("from sepviz.priors.flat import FlatPrior\n")
+    row("sepviz/zoo.py", "KINDS", '"flat": FlatPrior', "from sepviz.priors import FlatPrior")
+    row("tests/*.py", "PRIORS", '"flat": lambda device: FlatPrior(SHAPE).requires_grad_(False)',
+        "from sepviz.priors import FlatPrior")
+    row("sepviz/tasks/*.py", "TASKS", '"darken": darken', "from sepviz.tasks.darken import darken")
+    row("sepviz/data/*.py", "HOMES", '"dots": Home(("https://example.org/dots/",))')
+    row("sepviz/cli/*.py", "COMMANDS", "tally", "from sepviz.cli import tally")
+    first = jupytext.read(house / "notebooks" / "start_here.py")
+    first.cells = first.cells[:2]
+    text = jupytext.writes(first, "py:percent").replace("start_here.ipynb", "mine.ipynb")
+    (house / "notebooks" / "mine.py").write_text(text + (ADDED / "mine.py").read_text())
 
 
-def test_a_method_is_added_by_three_edits(tmp_path):
-    """Its file, its export, its row in the contract's test: the command line, sliders and leaderboard then have it."""
-    shutil.copytree(ROOT / "sepviz", tmp_path / "sepviz", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "tests").mkdir()
-    for name in ("conftest.py", "chromium.py", "test_contract.py"):
-        shutil.copy(ROOT / "tests" / name, tmp_path / "tests")
-    (tmp_path / "sepviz" / "separators" / "half.py").write_text(METHOD)
-    exported = "from sepviz.separators.mask import Mask\n"
-    edit(tmp_path / "sepviz" / "separators" / "__init__.py",
-         (exported, f"from sepviz.separators.half import Half\n{exported}"), ('"mask": Mask,', '"half": Half, "mask": Mask,'))
-    row = '    "half": lambda prior: methods.METHODS["half"](),\n'
-    edit(tmp_path / "tests" / "test_contract.py", ('    "ss-nmf": lambda', f'{row}    "ss-nmf": lambda'))
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "SEPVIZ_DEVICE": "cpu"}
-
-    def python(*words):
-        done = subprocess.run([sys.executable, *words], cwd=tmp_path, env=environment, capture_output=True, text=True)
+@pytest.fixture(scope="module")
+def added(tmp_path_factory):
+    """The names of the tests that a copy of the package passes once all six were added."""
+    house = tmp_path_factory.mktemp("house")
+    shutil.copytree(ROOT / "sepviz", house / "sepviz", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in (".ci/labs", "notebooks/start_here.py", "pyproject.toml", "README.md",
+                 "tests/chromium.py", "tests/conftest.py", "tests/test_contract.py",
+                 "tests/test_notebooks.py"):
+        (house / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, house / name)
+    shutil.copy(ADDED / "checks.py", house / "tests" / "test_added.py")
+    add_all(house)
+    chosen = "half or (TestPrior and flat) or test_added or mine"
+    for words in ([".ci/labs", "mine"], ["-m", "pytest", "-q", "-rA", "-k", chosen, "tests"]):
+        done = subprocess.run([sys.executable, *words], cwd=house, capture_output=True, text=True,
+                              env={**os.environ, "PYTHONPATH": str(house), "SEPVIZ_DEVICE": "cpu"})
         assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    told = python("-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "half", "tests/test_contract.py")
-    assert int(re.search(r"(\d+) passed", told)[1]) >= 10
-    python("-m", "sepviz", "mix", "--count", "2")
-    assert "by half" in python("-m", "sepviz", "separate", "problem.npz", "--method", "half", "--set", "share=0.25")
-    given = files.load_problem(tmp_path / "problem.npz")[0]
-    torch.testing.assert_close(files.load_separation(tmp_path / "out.npz").sources[:, 1], given.mixtures / 4, rtol=0, atol=0.06)
-    assert python("-c", USE).splitlines() == ["[('share', 0.25, 'part of the mixture')]", "nothing at all"]
+    return re.findall(r"^PASSED (\S+)", done.stdout, re.MULTILINE)
 
 
-def edit(path, *pairs):
-    text = path.read_text()
-    for old, new in pairs:
-        assert text.count(old) == 1, old
-        text = text.replace(old, new)
-    path.write_text(text)
+@pytest.mark.parametrize(("what", "others", "many"), [
+    ("method", "test_contract.py.*half", 10), ("prior", "test_contract.py.*flat", 5),
+    ("task", "", 0), ("data_set", "", 0), ("lab", "test_notebooks.py.*mine", 5),
+    ("command", "", 0)])
+def test_what_readme_adds_is_there(added, what, others, many):
+    """Command line, sliders, leaderboard and labs have it, and it holds the contract."""
+    assert f"tests/test_added.py::test_{what}" in added
+    assert sum(bool(re.search(others, name)) for name in added) >= many
 
 
 def test_a_step_says_what_is_whose():
-    step = Step(3, "here", torch.zeros(1, 2, 1, 2, 2), {"noise": torch.ones(1, 2, 1, 2, 2)}, {"filters": torch.ones(1, 2, 3, 3)},
+    step = Step(3, "here", torch.zeros(1, 2, 1, 2, 2), {"noise": torch.ones(1, 2, 1, 2, 2)},
+                {"filters": torch.ones(1, 2, 3, 3)},
                 {"moments": torch.ones(4)}, {"sigma": 0.1})
-    assert [name for name, _ in step.tensors()] == ["shown/noise", "results/filters", "state/moments"]
+    names = [name for name, _ in step.tensors()]
+    assert names == ["shown/noise", "results/filters", "state/moments"]
     copy = step.mapped(lambda tensor: tensor * 2)
-    assert all(torch.equal(value, 2 * old) for (_, value), (_, old) in zip(copy.tensors(), step.tensors(), strict=True))
+    for (_, value), (_, old) in zip(copy.tensors(), step.tensors(), strict=True):
+        assert torch.equal(value, 2 * old)
     assert copy[:2] == step[:2] and copy.info == step.info

@@ -1,7 +1,8 @@
-"""A command under the signals and streams of hubs, clusters and closed terminals, in processes of their own."""
+"""A command under the signals and streams of hubs, clusters and closed terminals."""
 
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,13 +17,15 @@ from sepviz.priors import ScorePrior
 
 ROOT = Path(cli.__file__).parents[2]
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and descriptors of POSIX")
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "SEPVIZ_DEVICE": "cpu", "PYTHONUNBUFFERED": "1"}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "SEPVIZ_DEVICE": "cpu",
+               "PYTHONUNBUFFERED": "1"}
 
 
 def shell(line: str, folder: Path, **options) -> subprocess.CompletedProcess:
     if line.startswith("sepviz "):
         line = f"{shlex.quote(sys.executable)} -m {line}"
-    return subprocess.run(["bash", "-c", line], cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, **options)
+    return subprocess.run(["bash", "-c", line], cwd=folder, env=ENVIRONMENT, capture_output=True,
+                          text=True, **options)
 
 
 SIGNALLED = """
@@ -31,7 +34,8 @@ from sepviz import cli
 from sepviz.priors import ScorePrior
 
 denoise, calls = ScorePrior.denoise, []
-signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored where the tests run in the background
+# it is ignored where the tests run in the background
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def signalled(self, x, sigma):
     calls.append(1)
@@ -43,26 +47,40 @@ ScorePrior.denoise = signalled
 sys.exit(cli.main(sys.argv[2:]))"""
 
 
+WORDS = ["separate", "problem.npz", "--prior", "score-strokes", "--set", "levels=3",
+         "--set", "cycles=1"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A folder with a problem and its separation, made without a signal."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    files.save_problem(folder / "problem.npz", *tasks.separate("strokes", count=2, seed=1))
+    assert shell(f"sepviz {shlex.join(WORDS)} --out whole.npz", folder).returncode == 0
+    return folder
+
+
 @posix
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130)])
-def test_an_ending_signal_keeps_the_work(tmp_path, name, code):
+def test_an_ending_signal_keeps_the_work(undisturbed, tmp_path, name, code):
     """The same command goes on from there and ends where an undisturbed run ends."""
-    files.save_problem(tmp_path / "problem.npz", *tasks.separate("strokes", count=2, seed=1))
-    words = ["separate", "problem.npz", "--prior", "score-strokes", "--set", "levels=3", "--set", "cycles=1"]
-    stopped = subprocess.run([sys.executable, "-c", SIGNALLED, name, *words, "--out", "out.npz"], cwd=tmp_path,
+    shutil.copy(undisturbed / "problem.npz", tmp_path)
+    stopped = subprocess.run([sys.executable, "-c", SIGNALLED, name, *WORDS], cwd=tmp_path,
                              env=ENVIRONMENT, capture_output=True, text=True)
     assert stopped.returncode == code
-    assert stopped.stderr.count("\n") == 1 and "out.partial.npz keeps 0 of 2 mixtures and step 4" in stopped.stderr
+    assert stopped.stderr.count("\n") == 1
+    assert "out.partial.npz keeps 0 of 2 mixtures and step 4" in stopped.stderr
     assert not (tmp_path / "out.npz").exists()
-    for out in ("out.npz", "whole.npz"):
-        assert shell(f"sepviz {shlex.join(words)} --out {out}", tmp_path).returncode == 0
-    one, other = (files.load_separation(tmp_path / out).sources for out in ("out.npz", "whole.npz"))
+    assert shell(f"sepviz {shlex.join(WORDS)}", tmp_path).returncode == 0
+    one, other = (files.load_separation(path).sources
+                  for path in (tmp_path / "out.npz", undisturbed / "whole.npz"))
     assert torch.equal(one, other) and not (tmp_path / "out.partial.npz").exists()
 
 
 @posix
 def test_nohup_is_obeyed(tmp_path):
-    code = "import signal; from sepviz import signals\nwith signals.ending_interrupts(): print(signal.getsignal(signal.SIGHUP).name)"
+    code = ("import signal; from sepviz.cli import signals\n"
+            "with signals.ending_interrupts(): print(signal.getsignal(signal.SIGHUP).name)")
     done = shell(f"trap '' HUP; {shlex.quote(sys.executable)} -c {shlex.quote(code)}", tmp_path)
     assert done.stdout == "SIG_IGN\n"
 
@@ -164,11 +182,12 @@ def test_lab_as_root(monkeypatch, tmp_path, capsys):
 
 # --- README -------------------------------------------------------------------------------------
 
-SLOW = ("lab", "export", "bench", "exercises", "train")  # labs, tables and trainings have tests of their own
+# labs, tables and trainings have tests of their own
+SLOW = ("lab", "export", "bench", "exercises", "train")
 
 
 def test_readme_commands_run_as_written(tmp_path, monkeypatch, capsys):
-    """The command line's block, one line after the other in one folder; networks are replaced by a blur, for speed."""
+    """The command line's block, in one folder, with a blur in place of the networks, for speed."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SEPVIZ_DEVICE", "cpu")
     monkeypatch.setattr(ScorePrior, "denoise", lambda self, x, sigma: x.clamp(0, 1))
@@ -176,7 +195,8 @@ def test_readme_commands_run_as_written(tmp_path, monkeypatch, capsys):
     lines = [line for line in block.splitlines() if line.split()[1] not in SLOW]
     assert len(lines) >= 7
     for line in lines:
-        assert cli.main(shlex.split(line, comments=True)[1:]) == 0, f"{line}\n{capsys.readouterr().err}"
+        words = shlex.split(line, comments=True)[1:]
+        assert cli.main(words) == 0, f"{line}\n{capsys.readouterr().err}"
         told = capsys.readouterr()
         if line.startswith("sepviz demo"):
             rows = [row.split()[0] for row in told.out.splitlines()[2:6]]

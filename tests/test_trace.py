@@ -21,7 +21,10 @@ from sepviz.views.page import save_page
 
 @dataclass(frozen=True)
 class Toy(Separator):
-    """Gradient steps on 0.5 ||m - sum_k a_k x_k||^2 with noise that dies out; what it needs of the past is in the step."""
+    """Gradient steps on 0.5 ||m - sum_k a_k x_k||^2 with noise that dies out.
+
+    What it needs of the past is in the step.
+    """
 
     count: int = parameter(50, "How many steps.", low=1, high=5000, log=True)
     rate: float = parameter(0.1, "Step size.", low=0.001, high=1.0, log=True)
@@ -50,7 +53,8 @@ class Toy(Separator):
             noise = 0.01 * sigma * torch.randn(sources.shape, generator=rng)
             sources = sources + data + prior + noise
             residual = float(problem.residuals(sources).mean())
-            yield Step(index, f"sigma {sigma:.2g}", sources.clone(), {"prior_force": prior, "data_force": data, "noise": noise},
+            yield Step(index, f"sigma {sigma:.2g}", sources.clone(),
+                       {"prior_force": prior, "data_force": data, "noise": noise},
                        info={"sigma": sigma, "residual": residual, "evaluations": index})
 
 
@@ -78,7 +82,8 @@ def test_a_trace_is_the_stream(task):
     assert list(trace.indices) == list(range(51))
     assert torch.equal(trace.sources, steps[-1].sources)
     for kept, step in zip(trace, steps, strict=True):
-        torch.testing.assert_close(kept.sources, step.sources, rtol=1e-3, atol=1e-6)  # float16 has 11 bits
+        # float16 has 11 bits
+        torch.testing.assert_close(kept.sources, step.sources, rtol=1e-3, atol=1e-6)
         assert kept.sources.dtype == torch.float32
         assert kept.stage == step.stage
         assert {name: value for name, value in kept.info.items() if name != "seconds"} == step.info
@@ -114,7 +119,8 @@ def test_a_run_longer_than_it_said_is_thinned(task):
 def test_thinning_bounds_memory(task):
     limit = 20_000  # a frame of the toy is 3 * 2 * 30 values, 4 images, 2 bytes: 1,440
     trace = record(Toy(count=400), task[0], every=1, limit=limit, progress=False)
-    images = sum(step.sources.nbytes + sum(value.nbytes for _, value in step.tensors()) for step in trace.steps[:-1])
+    images = sum(step.sources.nbytes + sum(value.nbytes for _, value in step.tensors())
+                 for step in trace.steps[:-1])
     assert images <= limit
     assert (trace.indices[0], trace.indices[-1]) == (0, 400)
     assert len(set(np.diff(trace.indices[:-1]))) == 1  # evenly spaced
@@ -175,7 +181,8 @@ def test_curve_and_metric(task):
 def test_save_and_load_are_exact(task, tmp_path):
     trace = record(Toy(), task[0], every=9, seed=5, progress=False)
     loaded = Trace.load(trace.save(tmp_path / "run.npz"))
-    assert torch.equal(loaded.problem.mixtures, trace.problem.mixtures) and loaded.problem.mixing == trace.problem.mixing
+    assert torch.equal(loaded.problem.mixtures, trace.problem.mixtures)
+    assert loaded.problem.mixing == trace.problem.mixing
     for one, other in zip(loaded.steps, trace.steps, strict=True):
         assert (one.index, one.stage, one.info) == (other.index, other.stage, other.info)
         for (name, value), (same, again) in zip(one.tensors(), other.tensors(), strict=True):
@@ -184,7 +191,8 @@ def test_save_and_load_are_exact(task, tmp_path):
     for name in ("method", "parameters", "seed", "seconds", "interrupted", "versions", "changes"):
         assert getattr(loaded, name) == getattr(trace, name)
     fork = record(Toy(rate=0.02), loaded.problem, start=loaded[3], progress=False)
-    assert torch.equal(fork.sources, record(Toy(rate=0.02), task[0], start=trace[3], progress=False).sources)
+    assert torch.equal(fork.sources,
+                       record(Toy(rate=0.02), task[0], start=trace[3], progress=False).sources)
 
 
 def test_save_never_destroys(task, tmp_path):
@@ -205,11 +213,13 @@ def test_bad_files_give_one_line(task, tmp_path):
     (tmp_path / "text.npz").write_text("not a trace")
     np.savez(tmp_path / "foreign.npz", a=np.zeros(3))
     np.save(tmp_path / "single.npy", np.zeros(3))
-    np.savez(tmp_path / "pickled.npz", meta=np.array([{"sepviz trace": 1}], dtype=object), allow_pickle=True)
+    np.savez(tmp_path / "pickled.npz", meta=np.array([{"sepviz trace": 1}], dtype=object),
+             allow_pickle=True)
     middle = bytearray(whole)
     middle[len(whole) // 3] ^= 0xFF
     (tmp_path / "flipped.npz").write_bytes(middle)
-    for name in ("half.npz", "text.npz", "foreign.npz", "single.npy", "pickled.npz", "flipped.npz", "missing.npz"):
+    for name in ("half.npz", "text.npz", "foreign.npz", "single.npy", "pickled.npz", "flipped.npz",
+                 "missing.npz"):
         with pytest.raises(SepvizError, match=name) as caught:
             Trace.load(tmp_path / name)
         assert "\n" not in str(caught.value)
@@ -238,13 +248,15 @@ def test_bad_arguments(task):
 
 def test_gif_plays(task, tmp_path):
     problem, truth = task
-    path = save_gif(record(Toy(), problem, every=10, progress=False), tmp_path / "run.gif", truth, item=1, zoom=3, seconds=1)
+    path = save_gif(record(Toy(), problem, every=10, progress=False), tmp_path / "run.gif", truth,
+                    item=1, zoom=3, seconds=1)
     with Image.open(path) as image:
         assert image.n_frames == 6
 
 
 def test_html_needs_no_network(task, tmp_path):
     problem, truth = task
-    page = save_page(record(Toy(), problem, every=10, progress=False), tmp_path / "run.html", truth, title="a <b> & c").read_text()
+    page = save_page(record(Toy(), problem, every=10, progress=False), tmp_path / "run.html", truth,
+                     title="a <b> & c").read_text()
     assert "http://" not in page and "https://" not in page
     assert "<title>a &lt;b&gt; &amp; c</title>" in page

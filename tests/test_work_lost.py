@@ -58,7 +58,8 @@ class Slow(Average):
         half = problem.mixtures[:, None].repeat(1, 2, 1, 1, 1) / 2
         for index in range(0 if start is None else start.index + 1, 4):
             replaced = self.happens(problem.mixtures, index)
-            yield Step(index, f"step {index}", half.clone() if replaced is None else replaced, info={"evaluations": float(index)})
+            yield Step(index, f"step {index}", half.clone() if replaced is None else replaced,
+                       info={"evaluations": float(index)})
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ SEPARATE = ["separate", "problem.npz", "--method", "average", "--chunk", 2]
 
 
 def test_a_full_disk_in_mid_run_does_not_end_a_separation(run, problem, slow, monkeypatch):
-    monkeypatch.setattr(cli.chunks, "SAVE_EVERY", -1)
+    monkeypatch.setattr("sepviz.runs.chunks.SAVE_EVERY", -1)
     full = pytest.MonkeyPatch()
     try:
         def happens(mixtures, index):
@@ -96,12 +97,14 @@ def test_a_full_disk_in_mid_run_does_not_end_a_separation(run, problem, slow, mo
         full.undo()
     assert code == 0 and err.count("\n") == err.count("No space left on device") == 1
     assert here() == ["out.npz", "problem.npz"]
-    torch.testing.assert_close(files.load_separation("out.npz").sources[:, 0], files.load_problem(problem)[0].mixtures / 2)
+    torch.testing.assert_close(files.load_separation("out.npz").sources[:, 0],
+                               files.load_problem(problem)[0].mixtures / 2)
 
 
 def test_a_full_disk_at_the_end_keeps_the_run(run, problem, monkeypatch):
     save = files.save_separation
-    monkeypatch.setattr(files, "save_separation", lambda path, *_, **__: files.write(path, no_space))
+    monkeypatch.setattr(files, "save_separation",
+                        lambda path, *_, **__: files.write(path, no_space))
     code, _, err = run(*SEPARATE)
     assert code == 2 and err.count("\n") == 1 and "cannot write out.npz: No space left" in err
     assert "out.partial.npz keeps 5 of 5 mixtures; the same command goes on from there" in err
@@ -113,7 +116,8 @@ def test_a_full_disk_at_the_end_keeps_the_run(run, problem, monkeypatch):
 
 
 def test_steps_that_cannot_be_written_do_not_lose_the_result(run, problem, monkeypatch):
-    monkeypatch.setattr("sepviz.runs.trace.Trace.save", lambda self, path, **_: files.write(path, no_space))
+    monkeypatch.setattr("sepviz.runs.trace.Trace.save",
+                        lambda self, path, **_: files.write(path, no_space))
     code, out, err = run(*SEPARATE, "--trace", "t.npz", "--html", "p.html")
     assert code == 2
     assert "out.npz is written, but not its steps: cannot write t.npz: No space left" in err
@@ -140,7 +144,8 @@ cli.main(sys.argv[1:])"""
 def test_a_run_killed_after_its_trace_goes_on(run, problem):
     words = [str(word) for word in SEPARATE] + ["--trace", "t.npz"]
     environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[2])}
-    assert subprocess.run([sys.executable, "-c", KILLED, *words], env=environment, capture_output=True).returncode == 9
+    assert subprocess.run([sys.executable, "-c", KILLED, *words], env=environment,
+                          capture_output=True).returncode == 9
     assert {"t.npz", "out.partial.npz", "out.npz.lock"} <= set(here())
     assert run(*words)[0] == 0 and here() == ["out.npz", "problem.npz", "t.npz"]
 
@@ -199,7 +204,8 @@ def small_disk(tmp_path):
     folder = tmp_path / "disk"
     folder.mkdir()
     if not hasattr(os, "geteuid") or os.geteuid() or subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], capture_output=True).returncode:
+            ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)],
+                                                                    capture_output=True).returncode:
         pytest.skip("cannot mount a small disk here")
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)
@@ -244,9 +250,11 @@ def test_a_second_run_of_one_name_is_refused_at_once(run, problem, few_images, s
 
 
 def test_a_lock_ends_with_its_process(run, problem):
-    program = "import os, pathlib\nfrom sepviz import files\nwith files.lock(pathlib.Path('out.npz')):\n    os._exit(9)"
+    program = ("import os, pathlib\nfrom sepviz import files\n"
+               "with files.lock(pathlib.Path('out.npz')):\n    os._exit(9)")
     root = Path(cli.__file__).parents[2]
-    assert subprocess.run([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(root)}).returncode == 9
+    assert subprocess.run([sys.executable, "-c", program],
+                          env={**os.environ, "PYTHONPATH": str(root)}).returncode == 9
     assert "out.npz.lock" in here()
     assert run(*SEPARATE)[0] == 0 and here() == ["out.npz", "problem.npz"]
 
@@ -257,8 +265,9 @@ def test_locks_with_and_without_those_of_the_system(monkeypatch, without):
         monkeypatch.setitem(sys.modules, name, None)
     path = Path("out.npz")
     with files.lock(path):
-        with pytest.raises(SepvizError, match=r"out\.npz is being made by another run, which holds out\.npz\.lock: .*remove that file"), \
-                files.lock(path):
+        held = (r"out\.npz is being made by another run, "
+                r"which holds out\.npz\.lock: .*remove that file")
+        with pytest.raises(SepvizError, match=held), files.lock(path):
             pass
         with files.lock(Path("other.npz")):
             assert here() == ["other.npz.lock", "out.npz.lock"]
@@ -276,7 +285,8 @@ def test_a_name_that_was_taken_meanwhile_loses_no_work(run, problem, few_images,
     assert Path("out.npz").read_text() == "another's"
     assert files.load_separation("out-2.npz").sources.shape[0] == 5
     whole = CnnRegressor.regress
-    monkeypatch.setattr(CnnRegressor, "regress", lambda *args: (Path("mine.json").write_text("another's"), whole(*args))[1])
+    monkeypatch.setattr(CnnRegressor, "regress",
+                        lambda *args: (Path("mine.json").write_text("another's"), whole(*args))[1])
     code, out, err = run("train", "cnn", "--iterations", 2, "--out", "mine.safetensors")
     assert code == 0 and "the result is mine-2.safetensors" in err
     assert "mine-2.safetensors: 2 iterations" in out
@@ -309,7 +319,8 @@ def test_no_output_may_be_weights_a_card_or_a_mask(run, problem):
     Path("mask.png").write_bytes(b"a mask")
     before = {name: Path(name).read_bytes() for name in here()}
     for name in (weights, "mine.json", "mask.png"):
-        code, _, err = run(*SEPARATE, "--prior", weights, "--visible", "mask.png", "--html", name, "--force")
+        code, _, err = run(*SEPARATE, "--prior", weights, "--visible", "mask.png", "--html", name,
+                           "--force")
         assert code == 2 and f"{name} would be written over {name}" in err
     code, _, err = run("train", "score", "--start", weights, "--out", weights)
     assert code == 2 and "there already" in err

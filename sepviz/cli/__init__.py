@@ -1,8 +1,9 @@
-"""The command line: ``sepviz lab | exercises | demo | mix | separate | score | train | export | bench | data``.
+"""The command line: ``sepviz COMMAND ...``.
 
-Each command has a file of its own, with its arguments beside it. What takes time to load is loaded by the command that
-needs it, so that ``sepviz --help`` is quick. Every error of the user's is one line on stderr and exit code 2; Ctrl-C is
-exit code 130 and a line that says what was kept, and so are SIGTERM (143) and SIGHUP (129), which hubs and clusters send.
+Each command has a file of its own, with its arguments beside it, and loads what it needs when it
+runs, so that ``sepviz --help`` is quick. An error of the user's is one line on stderr and exit code
+2. Ctrl-C is exit code 130 and a line that says what was kept; so are SIGTERM (143) and SIGHUP
+(129), which hubs and clusters send.
 """
 
 from __future__ import annotations
@@ -15,16 +16,31 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from sepviz.cli import bench, data, demo, exercises, export, lab, mix, score, separate, signals, train
+from sepviz.cli import (
+    bench,
+    data,
+    demo,
+    exercises,
+    export,
+    lab,
+    mix,
+    score,
+    separate,
+    signals,
+    train,
+)
 from sepviz.cli.common import Commands, Parser, UsageError
+
+COMMANDS = (lab, exercises, demo, mix, separate, score, train, export, bench, data)
 
 
 def parser() -> tuple[Parser, dict[str, Parser]]:
     """The whole command line, and the parser of each command."""
-    top = Parser(prog="sepviz", description="Watch a mixture come apart: single-channel source separation with deep generative priors.")
+    top = Parser(prog="sepviz", description="Watch a mixture come apart: single-channel source "
+                 "separation with deep generative priors.")
     top.add_argument("--version", action="store_true", help="print the version and stop")
     commands = Commands(top)
-    for one in (lab, exercises, demo, mix, separate, score, train, export, bench, data):
+    for one in COMMANDS:
         one.add(commands)
     return top, commands.every
 
@@ -50,7 +66,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
 
 
 def _tell(line: str) -> None:
-    """Say a line on stderr, if anybody still listens: a terminal that was closed takes no words."""
+    """Say a line on stderr; a closed terminal takes none."""
     with contextlib.suppress(OSError):
         print(line, file=sys.stderr, flush=True)
 
@@ -86,17 +102,15 @@ def _help(_: argparse.Namespace) -> int:
 def _command(words: list[str]) -> int:
     try:
         arguments = _parse(words)
-        if arguments.version:
-            arguments.run = _version
-        elif arguments.command is None:
-            arguments.run = _help
-        return _guarded(lambda: arguments.run(arguments))
+        run = arguments.run if arguments.command else _version if arguments.version else _help
+        return _guarded(lambda: run(arguments))
     except UsageError as error:
         return _fail(error)
     except KeyboardInterrupt as stop:
         return _stopped(stop)
     except SystemExit as leave:  # argparse's, after --help
-        return leave.code if isinstance(leave.code, int) else 0 if leave.code is None else _fail(leave.code)
+        code = leave.code or 0
+        return code if isinstance(code, int) else _fail(code)
 
 
 def _stopped(stop: KeyboardInterrupt) -> int:
@@ -120,7 +134,8 @@ def _guarded(command: Callable[[], int]) -> int:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EIO) and not error.filename:
             signals.drop(sys.stdout)  # what is left in its buffer would fail once more
-        return _fail(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or error)
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{where}{error.strerror or error}")
     except (MemoryError, RuntimeError) as error:
         if type(error) is RuntimeError and "memory" not in str(error):
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -29,63 +30,77 @@ class Parser(argparse.ArgumentParser):
         from sepviz.suggest import unknown
 
         if action.choices is not None and value not in action.choices:
-            raise UsageError(unknown(action.metavar if isinstance(action.metavar, str) else action.dest, value, action.choices))
+            kind = action.metavar if isinstance(action.metavar, str) else action.dest
+            raise UsageError(unknown(kind, value, action.choices))
 
 
-def whole(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text}: must be at least 1")
+def _number(name: str, read: Callable[[str], Any], good: Callable[[Any], bool], says: str) -> Any:
+    """A type of argument; argparse calls it by its name in messages."""
+    def number(text: str) -> Any:
+        value = read(text)
+        if not good(value):
+            raise argparse.ArgumentTypeError(f"{text}: must be {says}")
+        return value
+
+    number.__name__ = name
     return number
 
 
-def seed(text: str) -> int:
-    number = int(text)
-    if not 0 <= number < 2**31:
-        raise argparse.ArgumentTypeError(f"{text}: must be a whole number from 0 to {2**31 - 1}")
-    return number
-
-
-def duration(text: str) -> float:
-    number = float(text)
-    if not (0 < number < math.inf):
-        raise argparse.ArgumentTypeError(f"{text}: must be above 0")
-    return number
-
-
-# argparse names a type in its messages by these
-whole.__name__, seed.__name__, duration.__name__ = "whole number", "whole number", "number"
+whole = _number("whole number", int, lambda value: value >= 1, "at least 1")
+seed = _number("whole number", int, lambda value: 0 <= value < 2**31,
+               f"a whole number from 0 to {2**31 - 1}")
+duration = _number("number", float, lambda value: 0 < value < math.inf, "above 0")
 
 
 def weights(words: Sequence[str] | None) -> list[float] | str | None:
     """What --weights says: sum, mean, numbers or nothing."""
+    from sepviz.runs.words import weights_of
+
+    return None if words is None else weights_of(words)
+
+
+def settings(words: Sequence[str]) -> dict[str, str]:
+    """What every --set FIELD=VALUE says."""
     from sepviz.core import SepvizError
 
-    if words is None:
-        return None
-    if len(words) == 1 and words[0] in ("sum", "mean"):
-        return words[0]
-    try:
-        return [float(word) for word in words]
-    except ValueError:
-        raise SepvizError(f"weights {' '.join(words)}: want sum, mean or one number for each source") from None
+    for word in words:
+        if "=" not in word:
+            raise SepvizError(f"--set {word}: want FIELD=VALUE")
+    return dict(word.split("=", 1) for word in words)
+
+
+def check_npz(out: Path, what: str) -> None:
+    """Refuse a name that NumPy would change."""
+    from sepviz.core import SepvizError
+
+    if out.suffix != ".npz":
+        raise SepvizError(f"--out {out}: the name of {what} ends in .npz")
+
+
+def still_free(path: Path, *beside: str) -> Path:
+    """The name, or one like it where another program took that name during the run."""
+    from sepviz import files
+
+    free = files.free_name(path, *beside)
+    if free != path:
+        print(f"sepviz: note: {path} was made by another program meanwhile: the result is {free}",
+              file=sys.stderr)
+    return free
 
 
 def device_of(name: str | None) -> torch.device:
+    """What --device says."""
     import sepviz
-    from sepviz.core import SepvizError
 
-    if name not in (None, "auto", "cpu", "cuda"):
-        raise SepvizError(f"no device {name!r}: choose auto, cpu or cuda")
     return sepviz.default_device(name)
 
 
 def labs_home() -> Path:
-    """The folder of the labs: a checkout's own (an editable install has one too), else the packaged ones."""
+    """The folder of the labs: a checkout's, as of an editable install, else the package's."""
     package = Path(__file__).parents[1]
-    if (package.parent / "pyproject.toml").is_file() and (package.parent / "notebooks").is_dir():
-        return package.parent / "notebooks"
-    return package / "notebooks"
+    checkout = package.parent / "notebooks"
+    here = (package.parent / "pyproject.toml").is_file() and checkout.is_dir()
+    return checkout if here else package / "notebooks"
 
 
 class Commands:
@@ -95,9 +110,11 @@ class Commands:
         self._commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands")
         self.every: dict[str, Parser] = {}
 
-    def add(self, name: str, run: Callable[[argparse.Namespace], int], help: str, description: str = "") -> Parser:
+    def add(self, name: str, run: Callable[[argparse.Namespace], int], help: str,
+            description: str = "") -> Parser:
         """The parser of a new command, which ``run`` carries out."""
-        one: Parser = self._commands.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}. {description}")
+        text = f"{help[0].upper()}{help[1:]}. {description}"
+        one: Parser = self._commands.add_parser(name, help=help, description=text)
         one.set_defaults(run=run)
         self.every[name] = one
         return one
@@ -107,4 +124,5 @@ def shared(one: Parser, *, device: bool = True) -> None:
     """The options of all that computes."""
     one.add_argument("--seed", type=seed, default=0, help="of all randomness (default: 0)")
     if device:
-        one.add_argument("--device", metavar="auto|cpu|cuda", help="default: what SEPVIZ_DEVICE says, else cpu")
+        one.add_argument("--device", metavar="auto|cpu|cuda",
+                         help="default: what SEPVIZ_DEVICE says, else cpu")

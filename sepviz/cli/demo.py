@@ -14,34 +14,62 @@ from sepviz.cli import common
 from sepviz.cli.common import Commands
 
 if TYPE_CHECKING:
-    from sepviz.core import Separator
-    from sepviz.runs.trace import Trace
+    from sepviz.core import Problem, Truth
+    from sepviz.runs import Trace
 
 
 def add(commands: Commands) -> None:
     """Its arguments."""
-    demo = commands.add("demo", run, "separate a few mixtures with three methods", "Prints a table, writes a picture and a player.")
-    demo.add_argument("--out", type=Path, default=Path("sepviz-demo"), metavar="FOLDER",
-                      help="default: sepviz-demo; a new name if it is there")
-    demo.add_argument("--count", type=common.whole, default=4, help="mixtures (default: 4)")
-    demo.add_argument("--dataset", default="strokes", help="default: strokes, which needs no download")
-    demo.add_argument("--prior", help="default: score-DATASET")
+    demo = commands.add("demo", run, "separate a few mixtures with three methods",
+                        "Prints a table, writes a picture and a player.")
+    option = demo.add_argument
+    option("--out", type=Path, default=Path("sepviz-demo"), metavar="FOLDER",
+           help="default: sepviz-demo; a new name if it is there")
+    option("--count", type=common.whole, default=4, help="mixtures (default: 4)")
+    option("--dataset", default="strokes", help="default: strokes, which needs no download")
+    option("--prior", help="default: score-DATASET")
     common.shared(demo)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """The command."""
+    import sepviz
+    from sepviz import tasks
+    from sepviz.core import Truth
+    from sepviz.separators import Average, Basis, SplitGibbs
+    from sepviz.views import figures
+    from sepviz.views.page import save_page
+
+    count, dataset, seed = arguments.count, arguments.dataset, arguments.seed
+    device = common.device_of(arguments.device)
     with fresh_folder(arguments.out) as folder:
-        return _demonstrate(arguments, folder)
+        problem, truth = tasks.separate(dataset, count=count, seed=seed, device=device)
+        prior = sepviz.load_prior(arguments.prior or f"score-{dataset}", device)
+        methods = {"average": Average(), "basis": Basis(prior, **Basis.presets["program"]),
+                   "split-gibbs": SplitGibbs(prior)}
+        traces: dict[str, Trace] = {}
+        for name, separator in methods.items():
+            traces[name] = sepviz.record(separator, problem, seed=seed,
+                                         progress=sys.stderr.isatty())
+            if traces[name].interrupted:
+                raise KeyboardInterrupt("nothing was written; the same command starts again")
+        print(f"{count} mixtures of two images of {dataset}, seed {seed}, on {device.type}; "
+              "PSNR per_source\n")
+        _print_table(traces, problem, truth)
+        picture, player = folder / "methods.png", folder / "player.html"
+        figures.save(figures.compare(problem, traces, truth, count=6,
+                                     title=f"Mixtures of {dataset}"), picture)
+        save_page(traces["split-gibbs"], player, Truth(truth.sources.cpu()))
+    print(f"\nA picture and a player for the browser: {picture}, {player}")
+    return 0
 
 
 @contextlib.contextmanager
 def fresh_folder(wanted: Path) -> Iterator[Path]:
     """``wanted``, or ``wanted-2``, ``wanted-3``, ... if it is there; gone again after an error."""
-    number, folder = 1, wanted
-    while folder.exists():
-        number += 1
-        folder = wanted.with_name(f"{wanted.name}-{number}")
+    from sepviz.files import free_name
+
+    folder = free_name(wanted)
     folder.mkdir(parents=True)
     try:
         yield folder
@@ -50,34 +78,12 @@ def fresh_folder(wanted: Path) -> Iterator[Path]:
         raise
 
 
-def _demonstrate(arguments: argparse.Namespace, folder: Path) -> int:
-    import sepviz
-    from sepviz import metrics, tasks
-    from sepviz.core import Truth
-    from sepviz.separators import Average, Basis, SplitGibbs
-    from sepviz.views import figures
-    from sepviz.views.page import save_page
+def _print_table(traces: dict[str, Trace], problem: Problem, truth: Truth) -> None:
+    from sepviz import metrics
 
-    device = common.device_of(arguments.device)
-    problem, truth = tasks.separate(arguments.dataset, count=arguments.count, seed=arguments.seed, device=device)
-    prior = sepviz.load_prior(arguments.prior or f"score-{arguments.dataset}", device)
-    basis = Basis(prior, **Basis.presets["program"])
-    methods: dict[str, Separator] = {"average": Average(), "basis": basis, "split-gibbs": SplitGibbs(prior)}
-    traces: dict[str, Trace] = {}
-    for name, separator in methods.items():
-        traces[name] = trace = sepviz.record(separator, problem, seed=arguments.seed, progress=sys.stderr.isatty())
-        if trace.interrupted:
-            raise KeyboardInterrupt("nothing was written; the same command starts again")
-    # after all the bars, which would stand between its rows
-    print(f"{arguments.count} mixtures of two images of {arguments.dataset}, seed {arguments.seed}, on {device.type}; PSNR per_source\n")
     print(f"{'method':<12} {'PSNR dB':>8} {'SSIM':>6} {'evaluations':>12} {'seconds':>8}")
     for name, trace in traces.items():
         found = metrics.summarize(trace.sources, truth.sources, order=trace.order,
                                   weights=problem.mixing.weights)
-        evaluations = trace.final.info.get("evaluations", 0)
-        print(f"{name:<12} {found.mean:8.1f} {found.ssim:6.3f} {evaluations:12.0f} {trace.seconds:8.1f}", flush=True)
-    picture = figures.compare(problem, traces, truth, count=6, title=f"Mixtures of {arguments.dataset}")
-    figures.save(picture, folder / "methods.png")
-    save_page(traces["split-gibbs"], folder / "player.html", Truth(truth.sources.cpu()))
-    print(f"\nA picture and a player for the browser: {folder / 'methods.png'}, {folder / 'player.html'}")
-    return 0
+        print(f"{name:<12} {found.mean:8.1f} {found.ssim:6.3f} "
+              f"{trace.final.info.get('evaluations', 0):12.0f} {trace.seconds:8.1f}", flush=True)

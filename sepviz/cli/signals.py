@@ -1,4 +1,4 @@
-"""What a hub, a cluster or a closed terminal does to a command: its signals and its missing streams."""
+"""Signals and missing streams: what hubs, clusters and closed terminals do to a command."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def _importing(frame: FrameType | None) -> bool:
 
 @contextlib.contextmanager
 def ending_interrupts() -> Iterator[None]:
-    """Make SIGTERM and SIGHUP raise `Ended`, once: one that follows must not cut the saving short.
+    """Make SIGTERM and SIGHUP raise `Ended`, once: a second one must not cut the saving short.
 
-    A signal that was ignored from the start stays ignored, as ``nohup`` asks. One that comes in the
-    middle of an import, Ctrl-C included, waits for its end: libraries swallow what is raised there,
-    or cannot be imported again.
+    A signal that was ignored from the start stays ignored, as ``nohup`` asks. One that comes during
+    an import, Ctrl-C included, waits for its end: libraries swallow what is raised there, or cannot
+    be imported again.
     """
     def end(number: int, frame: FrameType | None) -> None:
         if _importing(frame):
@@ -70,7 +70,7 @@ def ending_interrupts() -> Iterator[None]:
 def open_closed_streams() -> None:
     """Put /dev/null where stdin, stdout or stderr were closed, as by ``2>&-``.
 
-    Else the next file that is opened gets the free number, and messages are written into it.
+    Otherwise the next file to be opened gets the free number, and messages are written into it.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
@@ -83,6 +83,6 @@ def open_closed_streams() -> None:
 
 
 def drop(stream: TextIO) -> None:
-    """Send what is still in a stream's buffer to nowhere: its reader is gone, or its disk full."""
+    """Discard what is in a stream's buffer: its reader is gone, or its disk full."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sepviz.cli import common
-from sepviz.cli.chunks import still_free
-from sepviz.cli.common import Commands
+from sepviz.cli.common import Commands, still_free
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -140,7 +139,8 @@ def _learn_mask(arguments: argparse.Namespace, name: str, checkpoint: Path) -> t
     from sepviz.runs.trace import Trace
     from sepviz.training import masks
 
-    separator: Any = separator_of(arguments.model, arguments.preset, arguments.set, None, common.device_of(arguments.device))
+    separator: Any = separator_of(arguments.model, arguments.preset, common.settings(arguments.set), None,
+                                  common.device_of(arguments.device))
     unseen = "strokes:0-4" if arguments.unseen is None else arguments.unseen
     observed = "strokes:5-9" if arguments.observed is None else arguments.observed
     sees = separator.sees

@@ -99,7 +99,8 @@ def load_problem(path: str | Path | Sequence[str | Path], *,
     if len(paths) > 1 and others:
         raise SepvizError(f"{others[0]} among {len(paths)} files: several files must all be PNG; "
                           "give one .npz or .npy at a time")
-    first, arrays, medium = paths[0], {}, PICTURE
+    first, medium = paths[0], PICTURE
+    arrays: dict[str, np.ndarray] = {}
     if others:
         arrays, medium = _arrays(first)
         mixtures = _mixtures(first, arrays)

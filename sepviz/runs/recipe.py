@@ -1,9 +1,12 @@
-"""A run in one line of text: data set, mixture, method, parameters and seed, to be copied, sent and restored.
+"""A recipe: a run in one line of text, to be copied, sent and run again.
 
     task=separate,dataset=strokes,count=3,seed=4,method=basis,prior=score-strokes,delta=3e-05,run=0
+    problem=mine.npz,weights=mean,method=split-gibbs,prior=score-strokes,run=3
 
-What stands before ``method`` are the arguments of a task of `sepviz.tasks` (or `sepviz.tasks.drawn.drawn`), what stands after it the
-prior and the parameters that are not the method's own defaults; ``run`` is the seed of the run. A shell needs no quotes for it.
+The mixtures come first: a task of `tasks` with its arguments, or files (joined by ``+``) with what
+they do not say: ``sources``, ``weights``, ``filter_size``, ``visible``. The method follows, with
+its ``prior``, its ``preset`` and the parameters that are not the defaults; then the seed ``run``
+and, where it is not `CHUNK`, the number of mixtures in a ``chunk``. A shell needs no quotes for it.
 """
 
 from __future__ import annotations
@@ -11,10 +14,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import inspect
-import math
-import sys
-import types
-import typing
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +21,8 @@ from typing import Any
 
 import torch
 
+from sepviz import files, zoo
+from sepviz import tasks as made
 from sepviz.core import (
     CONTROL,
     Problem,
@@ -29,37 +30,43 @@ from sepviz.core import (
     SepvizError,
     Truth,
     one_line,
-    settings_of,
+    parameters_of,
     shown,
+    values_of,
+    word,
 )
-from sepviz.suggest import choose, unknown
+from sepviz.runs.words import LARGEST, MOST, argument, separator_of, value_of
+from sepviz.separators import METHODS
+from sepviz.suggest import choose
+from sepviz.tasks.drawn import drawn
 
-LARGEST = 2**31  # of seeds in a state
-MOST = 100_000  # of its other whole numbers: what a text that was sent may make a machine compute
+CHUNK = 32  # mixtures taken apart at once, unless a recipe says otherwise
 SAFE = "/:+-_.~"  # letters that are written as they are
-WANTED = {"LatentModel": "a prior that decodes latents (gan-...)", "ScoreModel": "a prior that denoises (score-...)",
-          "DictionaryPrior": "a dictionary (nmf-..., conv-nmf-...)", "CnnRegressor": "a regression (cnn-...)",
-          "MaskNetwork": "a mask (egg-..., remix-..., supervised-...)"}
+FORM = "task=...,NAME=VALUE,...,method=...,NAME=VALUE,...,run=SEED (or problem=FILE first)"
 
 
 @dataclasses.dataclass(frozen=True)
-class State:
+class Recipe:
     """All that a run needs to be made again.
 
     Parameters
     ----------
     task : str
-        A name of `tasks`.
+        A name of `tasks`; empty where the mixtures are in files.
     mixture : mapping of str to str
-        The task's arguments, as words.
+        The task's arguments, as words; of files see `from_files`.
     method : str
-        A name of `sepviz.separators.METHODS`; empty where only the mixture is meant.
+        A name of `sepviz.separators.METHODS`; empty where only the mixtures are meant.
     prior : str, optional
         A shipped prior or the path of a ``.safetensors`` file.
     parameters : mapping of str to str
-        Fields of the method that are not its defaults, as words.
+        Fields of the method, as words, that are neither its defaults nor the preset's.
     run : int
         Seed of the run.
+    preset : str, optional
+        Named parameters of the method.
+    chunk : int
+        Mixtures taken apart at once, each such chunk from a seed of its own.
     """
 
     task: str
@@ -68,221 +75,200 @@ class State:
     prior: str | None = None
     parameters: Mapping[str, str] = dataclasses.field(default_factory=dict)
     run: int = 0
+    preset: str | None = None
+    chunk: int = CHUNK
 
     def __post_init__(self):
         pairs = [*self.mixture.items(), *self.parameters.items()]
-        words = [self.task, self.method, self.prior or ""]
-        for word in [*words, *(word for pair in pairs for word in pair)]:
-            if not isinstance(word, str) or CONTROL.search(word):
-                raise SepvizError(f"state: {shown(word)}: want words on one line; copy the whole "
-                                  "text")
-        if type(self.run) is not int or not 0 <= self.run < LARGEST:
-            raise SepvizError(f"state: run={shown(self.run)}: want a whole number below "
-                              f"{LARGEST}, the seed of the run")
+        words = [self.task, self.method, self.prior or "", self.preset or ""]
+        for text in [*words, *(text for pair in pairs for text in pair)]:
+            if not isinstance(text, str) or CONTROL.search(text):
+                raise SepvizError(f"recipe: {shown(text)}: want words of visible letters; copy the "
+                                  "whole line, or rename the file")
+        if not self.task and "problem" not in self.mixture:
+            raise SepvizError(f"recipe: names no mixtures: want {FORM}")
+        for name, least in (("run", 0), ("chunk", 1)):
+            number = getattr(self, name)
+            if type(number) is not int or not least <= number < LARGEST:
+                raise SepvizError(f"recipe: {name}={shown(number)}: want a whole number below "
+                                  f"{LARGEST}, at least {least}")
+
+    @classmethod
+    def from_files(cls, paths: Sequence[str | Path], mixture: Mapping[str, str] | None = None,
+                   **method: Any) -> Recipe:
+        """A recipe for the mixtures of files, with the other parameters of `Recipe`.
+
+        Parameters
+        ----------
+        paths : sequence of path
+            A problem.npz, a .npz, a .npy, or PNG files, see `sepviz.files.load_problem`.
+        mixture : mapping of str to str, optional
+            What the files do not say, see `load_problem`.
+        """
+        joined = "+".join(str(path).replace("%", "%25").replace("+", "%2B") for path in paths)
+        return cls("", {"problem": joined, **(mixture or {})}, **method)
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files that hold the mixtures; none where a task makes them."""
+        return [] if self.task else _paths(self.mixture["problem"])
+
+    def reads(self) -> list[Path]:
+        """Every file that a run reads: mixtures, a mask, weights with their card."""
+        found = self.paths
+        if not self.task and "visible" in self.mixture:
+            found.append(Path(self.mixture["visible"]))
+        if self.prior is not None:
+            weights = zoo.path_of(self.prior)
+            found += [weights, weights.with_suffix(".json")]
+        return found
 
     def __str__(self) -> str:
-        pairs = [("task", self.task), *self.mixture.items()]
-        if self.method:
-            prior = [("prior", self.prior)] if self.prior else []
-            pairs += [("method", self.method), *prior, *self.parameters.items(), ("run", str(self.run))]
-        return ",".join(f"{name}={urllib.parse.quote(value, safe=SAFE)}" for name, value in pairs)
+        before = {"task": self.task, "problem": "", **self.mixture}
+        after = {"method": self.method, "prior": self.prior or "", "preset": self.preset or "",
+                 **self.parameters, "run": str(self.run),
+                 "chunk": str(self.chunk) if self.chunk != CHUNK else ""}
+        pairs = [*before.items(), *(after.items() if self.method else ())]
+        return ",".join(f"{name}={urllib.parse.quote(text, safe=SAFE)}"
+                        for name, text in pairs if text)
 
-    def problem(self, device: str | torch.device = "cpu") -> tuple[Problem, Truth]:
-        """Make the mixtures again.
+    def problem(self, device: str | torch.device = "cpu") -> tuple[Problem, Truth | None]:
+        """Make or read the mixtures; the truth is None where a file does not hold it.
 
         Raises
         ------
         SepvizError
-            If there is no such task, it has no such argument, or it refuses a value.
+            If there is no such task, file or argument, or a value is refused.
         """
-        task = tasks()[choose("task", self.task, tasks())]
-        known = {name: item for name, item in inspect.signature(task).parameters.items() if name != "device"}
-        words = {choose(f"argument of {self.task}", name, known): text for name, text in self.mixture.items()}
-        arguments = {name: _argument(known[name], text) for name, text in words.items()}
+        task = tasks()[choose("task", self.task, tasks())] if self.task else load_problem
+        known = dict(inspect.signature(task).parameters)
+        known.pop("device")
+        arguments = {}
+        for name, text in self.mixture.items():
+            item = known[choose(f"argument of {self.task or 'a problem file'}", name, known)]
+            arguments[name] = argument(name, text, item.default)
         sources = arguments.get("sources", 1)  # of drawn, their names
         images = arguments.get("count", 1) * (sources if isinstance(sources, int) else 1)
         if images > MOST:
-            raise SepvizError(f"state: {images} images to mix: want count times sources below "
+            raise SepvizError(f"recipe: {images} images to mix: want count times sources below "
                               f"{MOST}")
         with self._one_line():
             return task(**arguments, device=device)
 
     def separator(self, device: str | torch.device = "cpu") -> Separator:
-        """Make the method again.
+        """Make the method, with its prior on a device.
 
         Raises
         ------
         SepvizError
-            If there is no such method, prior or parameter, or the method refuses a value.
+            If there is no such method, preset, prior or parameter, or a value is refused.
         """
         if not self.method:
-            raise SepvizError(f"{self}: names no method; add method=split-gibbs,prior=score-strokes for example")
-        settings = [f"{name}={text}" for name, text in self.parameters.items()]
+            raise SepvizError(f"{self}: names no method; add "
+                              "method=split-gibbs,prior=score-strokes for example")
         with self._one_line():
-            return separator_of(self.method, None, settings, self.prior, torch.device(device))
+            return separator_of(self.method, self.preset, self.parameters, self.prior,
+                                torch.device(device))
 
     @contextlib.contextmanager
     def _one_line(self) -> Iterator[None]:
-        """What the file system, the memory or the device refuse is one line too."""
+        """Errors of the file system, the memory or the device as one line."""
         try:
             yield
         except (OSError, MemoryError, RuntimeError) as error:
-            raise SepvizError(f"state {shown(str(self))}: {one_line(error)}") from error
+            raise SepvizError(f"recipe {shown(str(self))}: {one_line(error)}") from error
 
-    def of(self, separator: Separator, run: int | None = None) -> State:
-        """The same mixtures with a method as it is now: what differs from its defaults, and its prior's name."""
-        from sepviz import zoo
-        from sepviz.separators import METHODS
+    def of(self, separator: Separator, run: int | None = None) -> Recipe:
+        """The same mixtures with a method as it is now, and the name of its prior.
 
-        method = next((name for name, cls in METHODS.items() if cls is type(separator)), None)
+        Raises
+        ------
+        SepvizError
+            If the method is not one of `sepviz.separators.METHODS`.
+        """
+        cls: Any = type(separator)
+        method = next((name for name, known in METHODS.items() if known is cls), None)
         if method is None:
-            raise SepvizError(f"{type(separator).__name__} is a method of your own: it has no state, leave state= out")
-        words = settings_of(separator)
-        prior = words.pop("prior", None)
-        kept = prior if prior is None or prior in zoo.names() else self.prior or prior  # of one's own: the path it was loaded from
-        return dataclasses.replace(self, method=method, prior=kept, parameters=words, run=self.run if run is None else run)
+            raise SepvizError(f"{cls.__name__} is a method of your own: no recipe can name it")
+        usual = {item.name: item.default for item in dataclasses.fields(cls)}
+        preset = self.preset if method == self.method else None
+        usual |= cls.presets[preset] if preset else {}
+        plain = parameters_of(separator)
+        prior = plain.pop("prior", None)
+        if prior is not None and prior not in zoo.names():
+            prior = self.prior or prior  # of one's own: the path it was loaded from
+        words = {name: word(plain[name]) for name, value in values_of(separator).items()
+                 if name in plain and value != usual[name]}
+        return dataclasses.replace(self, method=method, prior=prior, preset=preset,
+                                   parameters=words, run=self.run if run is None else run)
 
 
-def restore(text: str) -> State:
-    """Read what `State` wrote.
+State = Recipe  # the name of version 0.1
+
+
+def restore(text: str) -> Recipe:
+    """Read a recipe from its line of text.
 
     Raises
     ------
     SepvizError
-        If the text is not of the form ``task=...,NAME=VALUE,...,method=...,NAME=VALUE,...,run=...``.
+        If the text is not of the form
+        ``task=...,NAME=VALUE,...,method=...,NAME=VALUE,...,run=SEED``.
     """
-    words = "".join(text.split()).removesuffix(",") if isinstance(text, str) else ""
-    if CONTROL.search(urllib.parse.unquote(words)):
-        raise SepvizError(f"state {shown(text)}: holds letters that cannot be seen; copy the "
+    line = "".join(text.split()).removesuffix(",") if isinstance(text, str) else ""
+    if CONTROL.search(urllib.parse.unquote(line)):
+        raise SepvizError(f"recipe {shown(text)}: holds letters that cannot be seen; copy the "
                           "whole line")
-    pairs = [part.partition("=") for part in words.split(",")]
+    pairs = [part.partition("=") for part in line.split(",")]
     bad = next(("".join(part) for part in pairs if not all(part)), None)
-    if bad is not None or pairs[0][0] != "task":
-        raise SepvizError(f"state {shown(text if bad is None else bad)}: want "
-                          "task=...,NAME=VALUE,...,method=...,NAME=VALUE,...,run=SEED; "
+    if bad is not None or pairs[0][0] not in ("task", "problem"):
+        raise SepvizError(f"recipe {shown(text if bad is None else bad)}: want {FORM}; "
                           "copy the whole line")
     before: dict[str, str] = {}
     after: dict[str, str] = {}
     target = before
-    for name, _, value in pairs[1:]:
+    for name, _, value in pairs:
         target = after if name == "method" else target
         if name in target:
-            raise SepvizError(f"state: {name} is there twice; copy the whole line once")
+            raise SepvizError(f"recipe: {name} is there twice; copy the whole line once")
         target[name] = urllib.parse.unquote(value)
-    run = after.pop("run", "0")
-    digits = run.isdecimal() and run.isascii() and len(run) <= len(str(LARGEST))
-    if not digits or int(run) >= LARGEST:
-        raise SepvizError(f"state: run={run[:30]}: want a whole number below {LARGEST}, the seed "
-                          "of the run")
-    return State(urllib.parse.unquote(pairs[0][2]), before, after.pop("method", ""), after.pop("prior", None), after, int(run))
+    numbers = {name: value_of(name, after.pop(name), {int}, LARGEST)
+               for name in ("run", "chunk") if name in after}
+    return Recipe(before.pop("task", ""), before, after.pop("method", ""), after.pop("prior", None),
+                  preset=after.pop("preset", None), parameters=after, **numbers)
+
+
+def load_problem(problem: str, *, sources: int = 0, weights: Sequence[float] | str = "",
+                 filter_size: int = 0, visible: str = "",
+                 device: str | torch.device = "cpu") -> tuple[Problem, Truth | None]:
+    """The mixtures of a recipe's files, with what these do not say.
+
+    Parameters
+    ----------
+    problem : str
+        Paths, joined by ``+``.
+    sources : int
+        K; 0 (here and below "") says nothing.
+    weights : "sum", "mean" or K floats
+    filter_size : int
+        Of unknown filters that the sources went through.
+    visible : str
+        "top-half", or a .png whose bright pixels of the mixtures are seen.
+    """
+    given, truth = files.load_problem(_paths(problem), weights=weights or None,
+                                      count=sources or None, filter_size=filter_size or None)
+    if visible:
+        given = made.hide(given, files.read_mask(visible, *given.mixtures.shape[-2:]))
+    if truth is not None:
+        moved = (None if part is None else part.to(device) for part in truth)
+        truth = Truth(*moved)  # type: ignore[arg-type]  # the first is never None
+    return given.to(device), truth
+
+
+def _paths(text: str) -> list[Path]:
+    return [Path(urllib.parse.unquote(part)) for part in text.split("+") if part]
 
 
 def tasks() -> dict[str, Callable[..., tuple[Problem, Truth]]]:
     """What can make a mixture, by name."""
-    from sepviz import tasks as made
-    from sepviz.tasks import drawn as sketch
-
-    return {**made.TASKS, "unmix": made.unmix, "drawn": sketch.drawn}
-
-
-def _argument(item: inspect.Parameter, text: str) -> Any:
-    """A word as a task's argument: of the type of its default."""
-    default = item.default
-    most = LARGEST if item.name == "seed" else MOST
-    try:
-        if item.name == "weights" and text not in ("sum", "mean"):
-            return [float(word) for word in text.split("+")]
-        if isinstance(default, bool):
-            return {"true": True, "false": False}[text]
-        if isinstance(default, int) or item.name == "size":
-            number = int(text)
-            if not text.isascii() or not abs(number) < most:
-                raise ValueError
-            return number
-        return float(text) if isinstance(default, float) else text
-    except (ValueError, KeyError):
-        raise SepvizError(f"{item.name}={text[:30]}: want "
-                          f"{'true or false' if isinstance(default, bool) else 'a number'}"
-                          + (f" below {most}" if text.isdecimal() else "")) from None
-
-
-def _value(field: dataclasses.Field, kind: Any, text: str) -> Any:
-    """The word of ``--set field=text`` as the field's type wants it."""
-    kinds = typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
-    if type(None) in kinds and text.lower() == "none":
-        return None
-    if field.metadata.get("methods"):
-        return method_of(field, text)
-    choices = field.metadata.get("choices")
-    if choices:
-        return choose(f"value of {field.name}", text, choices)
-    if bool in kinds:
-        if text.lower() in ("true", "yes", "on", "1", "false", "no", "off", "0"):
-            return text.lower() in ("true", "yes", "on", "1")
-        raise SepvizError(f"{field.name}={text}: want true or false ({field.metadata.get('meaning', field.name)})")
-    for number in (int, float):
-        if number in kinds:
-            with contextlib.suppress(ValueError, OverflowError):
-                value = number(text)
-                if math.isfinite(value):
-                    return value
-    if str in kinds:
-        return text
-    if int not in kinds and float not in kinds:
-        raise SepvizError(f"{field.name}={text}: this field cannot be set from the command line")
-    wanted = "a number" if float in kinds else "a whole number"
-    raise SepvizError(f"{field.name}={text}: want {wanted} ({field.metadata.get('meaning', field.name)})")
-
-
-def method_of(field: dataclasses.Field, text: str) -> Separator | None:
-    """The method that a word names, for a field that holds one: glo-masking, glo-masking+epochs=5."""
-    methods = field.metadata["methods"]
-    name, *settings = text.split("+")
-    if choose(f"value of {field.name}", name, methods) != methods[0]:
-        return separator_of(name, None, settings, None, torch.device("cpu"))
-    if settings:
-        raise SepvizError(f"{field.name}={text}: {name} takes no parameters here; write {name}")
-    return None
-
-
-def separator_of(method: str, preset: str | None, settings: Sequence[str], prior: str | None, device: torch.device) -> Separator:
-    """The method of this name with its preset, then its settings, words like ``delta=3e-5``."""
-    from sepviz import load_prior, zoo
-    from sepviz.separators import METHODS
-
-    cls: Any = METHODS[choose("method", method, METHODS)]
-    fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
-    needs_prior = fields.pop("prior", None) is not None
-    values: dict[str, Any] = {}
-    if preset is not None:
-        presets = cls.presets
-        if not presets:
-            raise SepvizError(f"no preset {preset!r}: {method} has none")
-        values |= presets[choose(f"preset of {method}", preset, presets)]
-    hints = typing.get_type_hints(cls)
-    for setting in settings:
-        name, equals, text = setting.partition("=")
-        if not equals:
-            raise SepvizError(f"--set {setting}: want FIELD=VALUE")
-        if not fields:
-            raise SepvizError(f"--set {setting}: {method} has no fields to set")
-        values[name] = _value(fields[choose(f"field of {method}", name, fields)], hints[name], text)
-    if needs_prior:
-        able = zoo.names_for(method, hints["prior"])
-        if prior is None:
-            known = ", ".join(able) or "your own .safetensors files"
-            raise SepvizError(f"{method} needs a prior: give --prior, one of {known}")
-        if prior.endswith(".safetensors") and not Path(prior).is_file():
-            raise SepvizError(f"no weights at {prior}: check the path, "
-                              f"or choose one of {', '.join(able)}")
-        if prior not in zoo.names() and not prior.endswith(".safetensors"):
-            near = unknown("prior", prior, able)
-            raise SepvizError(f"{near} Or give the path of a .safetensors file")
-        values["prior"] = load_prior(prior, device)
-        if not isinstance(values["prior"], hints["prior"]):
-            wanted = WANTED[hints["prior"].__name__]
-            raise SepvizError(f"--prior {prior}: {method} needs {wanted}, this is none; "
-                              f"choose one of {', '.join(able)}")
-    elif prior is not None:
-        print(f"sepviz: {method} uses no prior, {prior} is left aside", file=sys.stderr)
-    return cls(**values)
+    return {**made.TASKS, "unmix": made.unmix, "drawn": drawn}

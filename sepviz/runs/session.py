@@ -14,6 +14,7 @@ from sepviz.core import Problem, Separator, SepvizError, check_parameters, one_l
 from sepviz.runs.branch import Branch
 from sepviz.runs.run import Run
 from sepviz.runs.trace import Trace
+from sepviz.runs.words import method_in
 
 BRANCHES = 8  # kept; the oldest goes first
 PATIENCE = 5  # seconds that a reset or a close waits for the step that is being computed
@@ -122,11 +123,14 @@ class Session:
         """
         with self._lock:
             now = values_of(self.separator)
+            fields = {item.name: item for item in dataclasses.fields(self.separator)}  # type: ignore[arg-type]
             for name, value in values.items():
                 if name not in now:
                     raise SepvizError(f"no parameter {name!r}: {self.method} has {', '.join(now)}")
                 if type(now[name]) is int and isinstance(value, float) and value.is_integer():
                     values[name] = int(value)
+                elif isinstance(value, str) and (words := fields[name].metadata.get("methods")):
+                    values[name] = method_in(name, value, words)
             changed = dataclasses.replace(self.separator, **values)
             check_parameters(changed)
             self.separator = changed

@@ -10,7 +10,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-from sepviz.core import Problem, Separator, Step, Truth, values_of
+from sepviz.core import Problem, Separator, Step, Truth, parameters_of, values_of
 from sepviz.runs.recipe import State
 from sepviz.runs.session import Session
 from sepviz.runs.trace import Trace
@@ -179,11 +179,14 @@ class LiveRun(Still, anywidget.AnyWidget):
 
 def _controls(separator: Any) -> list[dict[str, Any]]:
     """The fields of a separator that say what they mean, as the browser needs them."""
-    controls = []
+    controls, plain = [], parameters_of(separator)
     for item in dataclasses.fields(separator):
         value: Any = values_of(separator)[item.name]
         known = {name: item.metadata.get(name)
                  for name in ("meaning", "low", "high", "log", "unit", "choices")}
+        if words := item.metadata.get("methods"):
+            value = plain[item.name]
+            known["choices"] = words if value in words else (*words, value)
         if known["meaning"] is None or not (known["choices"] or isinstance(value, int | float)):
             continue  # a tuple, a prior: set it in Python
         kind = "choice" if known["choices"] else type(value).__name__

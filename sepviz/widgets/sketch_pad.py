@@ -121,7 +121,9 @@ class SketchPad(Still, anywidget.AnyWidget):
     @property
     def truth(self) -> Truth:
         """What was mixed."""
-        return self.state.problem()[1]
+        truth = self.state.problem()[1]
+        assert truth is not None  # a drawing knows what was drawn
+        return truth
 
     @property
     def state(self) -> State:

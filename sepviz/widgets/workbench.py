@@ -48,7 +48,7 @@ def choices() -> dict[str, tuple[str, str | None]]:
 def _made(label: str) -> Separator:
     """One of the choices as it is by default."""
     method, prior = choices()[label]
-    return separator_of(method, None, [], prior, torch.device("cpu"))
+    return separator_of(method, None, {}, prior, torch.device("cpu"))
 
 
 def fitting(problem: Problem) -> list[str]:

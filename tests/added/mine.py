@@ -1,0 +1,8 @@
+
+
+# %% [markdown]
+# ## The lab
+
+# %%
+# NBVAL_CHECK_OUTPUT
+print(1 + 1)
