@@ -29,7 +29,8 @@ def show(browser, tmp_path):
     def open_page(widget, dark=False, width=1200, **options):
         state = {name: getattr(widget, name) for name in widget.traits(sync=True) if not PRIVATE.match(name)}
         path = tmp_path / f"{type(widget).__name__}.html"
-        path.write_text(page_of(widget._esm, state, type(widget).__name__), encoding="utf-8")
+        page = page_of(widget._esm, state, type(widget).__name__, style=widget._css)
+        path.write_text(page, encoding="utf-8")
         context = browser.new_context(
             offline=True, viewport={"width": width, "height": 844 if width < 600 else 1000},
             color_scheme="dark" if dark else "light", **options)

@@ -164,7 +164,7 @@ def _html(title: str, body: str, widgets: dict[str, dict[str, Any]], index: bool
         text = json.dumps(kept, default=lambda data: {"base64": base64.b64encode(data).decode("ascii")}).replace("<", "\\u003c")
         place = f'data-state="{name}" data-module="{codes.index(state["_esm"])}"'
         scripts.append(f'<script type="application/json" {place}>{text}</script>')
-    gallery = assets.SAVED_MODEL_JS + assets.read("gallery.js")
+    gallery = assets.bundle("gallery.js")
     scripts.append(f'<script type="module">\n{gallery}</script>')
     code = "\n".join(scripts) if widgets else ""
     parts = {"TITLE": html.escape(title), "STYLE": _in_style("\n".join(styles)), "BODY": body,
