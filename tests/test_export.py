@@ -12,7 +12,7 @@ from test_trace import Toy, task  # noqa: F401 (task is a fixture)
 from sepviz import cli, files, zoo
 from sepviz.core import Mixing, Problem, SepvizError, Step, Truth
 from sepviz.runs.trace import Trace, record
-from sepviz.views import export
+from sepviz.views import export, web_page
 from sepviz.views.figures import curves
 from sepviz.views.page import save_page
 
@@ -141,7 +141,7 @@ def test_a_run_of_images_too_large_for_a_page(tmp_path, capsys):
 
 def test_thinned_packs_keep_first_and_last():
     pack = {"records": list(range(10)), "bytes": bytes(range(20))}
-    export._thin_pack(pack, 0.4)
+    web_page.thin_pack(pack, 0.4)
     assert pack["records"] == [0, 3, 6, 9] and pack["bytes"] == bytes([0, 1, 6, 7, 12, 13, 18, 19])
 
 

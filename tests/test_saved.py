@@ -15,7 +15,8 @@ from test_trace import Toy
 from sepviz import cli, metrics
 from sepviz.core import Mixing, Problem, SepvizError, Truth
 from sepviz.runs.trace import record
-from sepviz.views import export, saved
+from sepviz.views import cleaning, export, saved
+from sepviz.views.assets import bundle
 from sepviz.widgets import Guess, Player
 
 EVIL = "window.pwned = 1"
@@ -262,7 +263,7 @@ def test_a_tag_left_open_swallows_nothing(tmp_path):
     "da&#9;ta:text/html,x", "data&#10;:text/html,x", "&#1;data:text/html,x", " DATA:text/html,x",
     "java&#9;script:x"])
 def test_no_link_leads_to_data(address):
-    assert "href" not in saved.clean(f'<a href="{address}">x</a>', [])
+    assert "href" not in cleaning.clean(f'<a href="{address}">x</a>', [])
 
 
 @pytest.mark.parametrize("data", [
@@ -270,7 +271,7 @@ def test_no_link_leads_to_data(address):
     base64.b64encode(b'<?xml version="1.0" encoding="utf-7"?><svg/>').decode()])
 def test_a_damaged_drawing_is_named_without_a_traceback(data, capfd):
     missing = []
-    assert saved.clean(f'<img src="data:image/svg+xml;base64,{data}">', missing).startswith("<span")
+    assert cleaning.clean(f'<img src="data:image/svg+xml;base64,{data}">', missing).startswith("<span")
     assert len(missing) == 1 and capfd.readouterr().err == ""
 
 
@@ -278,7 +279,7 @@ def test_a_drawing_in_a_drawing_is_one_picture():
     inner = '<svg x="3"><rect width="5" height="5"/></svg><svg/>'
     drawing = f'<svg xmlns="http://www.w3.org/2000/svg" width="20">{inner}<rect width="9"/></svg>'
     missing = []
-    found = saved.clean(f"</svg>a{drawing}b{drawing}c<SVG>", missing)
+    found = cleaning.clean(f"</svg>a{drawing}b{drawing}c<SVG>", missing)
     data = base64.b64encode(drawing.encode()).decode()
     picture = f'<img alt="A drawing" src="data:image/svg+xml;base64,{data}">'
     assert found == f"a{picture}b{picture}c" and not missing
@@ -390,22 +391,12 @@ def test_a_guess_in_a_page_is_answered_there(browser, tmp_path):
         "half swap: sharp and wrong",
         "average: a hedge",
     ]
-    judge = path.read_text().partition("const VERDICTS = ")[2].partition("\nfunction questionOf")[0]
-    short = (
-        "function short"
-        + path.read_text().partition("function short")[2].partition("\n}")[0]
-        + "\n}"
-    )
-    between = (
-        "function interpolated"
-        + path.read_text().partition("function interpolated")[2].partition("\n}")[0]
-        + "\n}"
-    )
+    verdicts = bundle("verdicts.js")
     for guess, answer, why, values in questions:
         for value in values:
             guess.guess = value
             revealed = guess.reveal(answer, why)
-            script = f"(spec) => {{ {short}\n{between}\nconst CLOSE = 0.05; const VERDICTS = {judge}\nreturn VERDICTS[spec.kind](spec); }}"
+            script = f"(spec) => {{ {verdicts}\nreturn verdictOf(spec); }}"
             assert page.evaluate(script, revealed.spec) == revealed.spec["verdict"]
     page.close()
 
@@ -744,7 +735,7 @@ def test_every_widget_has_a_still(outputs):
     assert view["data"][saved.SHOWN]["model_id"] == one.model_id
     assert view["data"]["text/plain"] == still["data"]["text/plain"] == words
     assert words in still["data"]["text/html"] and len(still["data"]["text/html"]) < LARGEST
-    picture = saved.picture(still["data"]["text/html"].partition("base64,")[2].partition('"')[0])
+    picture = cleaning.picture(still["data"]["text/html"].partition("base64,")[2].partition('"')[0])
     assert picture.size == (3 * 90 + 6, 90 + 6)  # mixture and two estimates, 6 pixels 14 times as large
     order = metrics.match(one.trace.sources, one.truth.sources)
     estimates = metrics.reorder(one.trace.sources, order)[0, :, 0].clamp(0, 1) * 255

@@ -18,8 +18,8 @@ from sepviz.views.packing import pack_for_page
 LARGEST = 5_000_000  # bytes of a page
 
 
-def save_page(trace: Trace, path: str | Path, truth: Truth | None = None, *, title: str | None = None,
-              overwrite: bool = False) -> Path:
+def save_page(trace: Trace, path: str | Path, truth: Truth | None = None, *,
+              title: str | None = None, overwrite: bool = False) -> Path:
     """Write one self-contained page that plays and scrubs the run, with no kernel and no network.
 
     It is below 5 MB: of a long run it holds fewer steps, or fewer mixtures, and says so.
@@ -38,9 +38,9 @@ def save_page(trace: Trace, path: str | Path, truth: Truth | None = None, *, tit
 
 def page_of(script: str, state: dict[str, Any], title: str, note: str = "", style: str = "") -> str:
     """A page of one widget: its code and style over a model with this state, without a kernel."""
-    text = state_text(state)
     parts = {"TITLE": html.escape(title), "NOTE": html.escape(note), "STYLE": style,
-             "STATE": text, "SCRIPT": script, "MODEL": assets.bundle("saved_model.js")}
+             "STATE": state_text(state), "SCRIPT": script,
+             "MODEL": assets.bundle("saved_model.js")}
     return filled("page.html", parts)
 
 
