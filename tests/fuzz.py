@@ -35,7 +35,7 @@ from sepviz.runs.recipe import restore
 from sepviz.runs.trace import Trace
 from sepviz.separators import METHODS
 from sepviz.training import checkpoint
-from sepviz.views import export
+from sepviz.views.lab_page import lab_page
 
 OLD = Path(__file__).parent / "data_v01"
 SECONDS = 60  # that one case may take
@@ -158,7 +158,7 @@ def kinds() -> dict[str, Kind]:
         "checkpoint": Kind({"run.ckpt": state}, lambda path: list(
             (checkpoint.take_up(path, {}, CPU) or {}).values())),
         "notebook": Kind({"lab.ipynb": notebook()},
-                         lambda path: export._lab_page(path, False, False)[:3]),
+                         lambda path: lab_page(path, False, False)[:3]),
     }
 
 

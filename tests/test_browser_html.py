@@ -32,7 +32,7 @@ def test_page_plays_and_scrubs_offline(browser, task, tmp_path, capsys):  # noqa
     page = context.new_page()
     faults: list[str] = []
     requests: list[str] = []
-    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    page.on("console", lambda told: faults.append(told.text) if told.type == "error" else None)
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("request", lambda request: requests.append(request.url))
     page.goto(path.as_uri())
@@ -69,10 +69,13 @@ def test_page_plays_and_scrubs_offline(browser, task, tmp_path, capsys):  # noqa
     heads = page.locator(".sepviz-arithmetic thead th").all_text_contents()
     assert heads == ["before", "+ prior force", "+ data force", "+ noise", "= now", "truth"]
     order = metrics.match(trace.sources, truth.sources)
-    was, now = (metrics.reorder(trace[i].sources, order)[2, :, 0, row, column].tolist() for i in (6, 7))
+    was, now = (metrics.reorder(trace[i].sources, order)[2, :, 0, row, column].tolist()
+                for i in (6, 7))
     for k, cells in enumerate(page.locator(".sepviz-arithmetic tbody tr").all()):
-        before, *forces, after, _ = [float(text.replace("\u2212", "-")) for text in cells.locator("td").all_text_contents()]
-        assert before == pytest.approx(was[k], abs=0.002) and after == pytest.approx(now[k], abs=0.001)
+        texts = cells.locator("td").all_text_contents()
+        before, *forces, after, _ = [float(text.replace("\u2212", "-")) for text in texts]
+        assert before == pytest.approx(was[k], abs=0.002)
+        assert after == pytest.approx(now[k], abs=0.001)
         assert before + sum(forces) == pytest.approx(after, abs=0.004)
     root.focus()
     page.keyboard.press("Shift+ArrowDown" if row == 0 else "Shift+ArrowUp")
@@ -80,7 +83,8 @@ def test_page_plays_and_scrubs_offline(browser, task, tmp_path, capsys):  # noqa
     page.keyboard.press("Escape")
     expect(page.locator(".sepviz-hint")).to_be_visible()
     page.keyboard.press("i")
-    expect(root).to_have_attribute("data-pixel", f"{problem.mixtures.shape[-2] // 2} {problem.mixtures.shape[-1] // 2}")
+    height, width = problem.mixtures.shape[-2:]
+    expect(root).to_have_attribute("data-pixel", f"{height // 2} {width // 2}")
 
     page.locator(".sepviz-rate").select_option("0")
     page.locator(".sepviz-loop").click()  # once, not again and again

@@ -31,7 +31,7 @@ def show(browser, tmp_path):
         state = {trait: getattr(widget, trait) for trait in widget.traits(sync=True)
                  if not PRIVATE.match(trait)}
         path = tmp_path / f"{name}.html"
-        path.write_text(page_of(widget._esm, state, name), encoding="utf-8")
+        path.write_text(page_of(widget._esm, state, name, style=widget._css), encoding="utf-8")
         size = {"width": width, "height": 844 if width < 600 else 1000}
         pages.append(open_page(browser, path, faults, viewport=size, **options))
         return pages[-1], pages[-1].locator(".sepviz").first

@@ -292,6 +292,11 @@ def test_labs_without_manifest(run, home, tmp_path):
     assert (mine / "langevin.new.ipynb").read_text() == "langevin 1"
 
 
+def test_lab_says_how_to_run_all_cells(run, home):
+    lines = run("lab", "--no-open")[1].splitlines()
+    assert len([line for line in lines if "Run All Cells" in line]) == 1
+
+
 def test_lab_opens(run, home, monkeypatch, tmp_path):
     got = []
 

@@ -15,7 +15,8 @@ from test_trace import Toy
 from sepviz import cli, metrics
 from sepviz.core import Mixing, Problem, SepvizError, Truth
 from sepviz.runs.trace import record
-from sepviz.views import export, saved
+from sepviz.views import cleaning, export, saved
+from sepviz.views.assets import bundle
 from sepviz.widgets import Guess, Player
 
 EVIL = "window.pwned = 1"
@@ -41,13 +42,8 @@ def markdown(text, **more):
 
 
 def code(*outputs, source="1"):
-    return {
-        "cell_type": "code",
-        "metadata": {},
-        "source": source,
-        "execution_count": 1,
-        "outputs": list(outputs),
-    }
+    return {"cell_type": "code", "metadata": {}, "source": source, "execution_count": 1,
+            "outputs": list(outputs)}
 
 
 def shows(data, metadata=None):
@@ -55,28 +51,19 @@ def shows(data, metadata=None):
 
 
 def shows_widget(name):
-    return shows(
-        {
-            saved.SHOWN: {"model_id": name, "version_major": 2, "version_minor": 0},
-            "text/plain": "widget",
-        }
-    )
+    model = {"model_id": name, "version_major": 2, "version_minor": 0}
+    return shows({saved.SHOWN: model, "text/plain": "widget"})
 
 
 def notebook(cells, widgets=None):
-    metadata = (
-        {"widgets": {saved.STATE: {"version_major": 2, "version_minor": 0, "state": widgets}}}
-        if widgets
-        else {}
-    )
+    state = {saved.STATE: {"version_major": 2, "version_minor": 0, "state": widgets}}
+    metadata = {"widgets": state} if widgets else {}
     return {"nbformat": 4, "nbformat_minor": 4, "metadata": metadata, "cells": cells}
 
 
 def state_of(*widgets):
-    return {
-        f"m{i}": json.loads(json.dumps(widget._get_embed_state()))
-        for i, widget in enumerate(widgets)
-    }
+    return {f"m{i}": json.loads(json.dumps(widget._get_embed_state()))
+            for i, widget in enumerate(widgets)}
 
 
 def page_of(made, folder, name="other.ipynb", **options):
@@ -100,13 +87,16 @@ VECTORS = [
     f'<details open ontoggle="{EVIL}">d</details>',
     f'<form action="javascript:{EVIL}"><button autofocus onfocus="{EVIL}">e</button></form>',
     '<base href="https://evil.example/">',
-    f'<math><mtext><table><mglyph><style><!--</style><img title="--&gt;&lt;img src=1 onerror={EVIL}&gt;">',
-    f'<style>@import "x"; *{{ display: none }}</style><p style="position:fixed;inset:0;color:red" onclick="{EVIL}">f</p>',
+    "<math><mtext><table><mglyph><style><!--</style>"
+    f'<img title="--&gt;&lt;img src=1 onerror={EVIL}&gt;">',
+    '<style>@import "x"; *{ display: none }</style>'
+    f'<p style="position:fixed;inset:0;color:red" onclick="{EVIL}">f</p>',
     '<img name="querySelectorAll" src="data:image/png;base64,' + png() + '">',
     '<div class="export-widget" data-model="0">g</div>',
     '<script type="application/json" data-state="0">{}</script>',
     f'<meta http-equiv="refresh" content="0;url=javascript:{EVIL}">',
-    f"$\\href{{javascript:{EVIL}}}{{h}}$ $\\text{{<img src=x onerror={EVIL}>}}$ $a<b$ $\\style{{position:fixed}}{{i}}$",
+    f"$\\href{{javascript:{EVIL}}}{{h}}$ $\\text{{<img src=x onerror={EVIL}>}}$ $a<b$ "
+    "$\\style{position:fixed}{i}$",
     f"$$\\text{{<script>{EVIL}</script>}} \\frac{{1}}{{2}}$$",
     f"\\begin{{x}}<img src=x onerror={EVIL}>\\end{{x}}",
     f'![alt" onerror="{EVIL}](attachment:{ID})',
@@ -116,7 +106,8 @@ VECTORS = [
 
 
 def hostile():
-    svg = f'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9" onload="{EVIL}"><script>{EVIL}</script></svg>'
+    svg = ('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9" '
+           f'onload="{EVIL}"><script>{EVIL}</script></svg>')
     outputs = [
         *[shows({"text/html": text}) for text in VECTORS],
         shows({"text/markdown": "\n\n".join(VECTORS)}),
@@ -193,49 +184,33 @@ def test_a_hostile_notebook_runs_nothing(browser, tmp_path):
     context.set_default_timeout(60_000)
     page = context.new_page()
     faults, requests, dialogs = [], [], []
-    page.on(
-        "console", lambda message: faults.append(message.text) if message.type == "error" else None
-    )
+    page.on("console", lambda told: faults.append(told.text) if told.type == "error" else None)
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("request", lambda request: requests.append(request.url))
     page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
     page.goto((tmp_path / "out" / "index.html").as_uri())
     page.locator(".gallery a").click()  # the link leads to the page, whatever the file is called
     page.locator(".sepviz[data-frames='5']").nth(1).wait_for()
-    page.evaluate(
-        "document.querySelectorAll('main a').forEach((link) => { if (link.protocol !== 'https:') link.click(); })"
-    )
+    page.evaluate("""for (const link of document.querySelectorAll("main a")) {
+      if (link.protocol !== "https:") link.click();
+    }""")
     assert page.evaluate("window.pwned") is None and not dialogs and not faults
     assert len(requests) == 2 and all(request.startswith("file:") for request in requests)
-    attributes = page.evaluate(
-        "[...document.querySelectorAll('main *')].flatMap((node) => [...node.attributes].map((one) => one.name))"
-    )
-    assert not [
-        one
-        for one in attributes
-        if one.startswith("on") or one in ("srcdoc", "action", "formaction", "srcset", "name")
-    ]
+    attributes = page.evaluate("""[...document.querySelectorAll("main *")].flatMap(
+      (node) => [...node.attributes].map((one) => one.name))""")
+    unwanted = {"srcdoc", "action", "formaction", "srcset", "name"}
+    assert not [one for one in attributes if one.startswith("on") or one in unwanted]
     assert page.locator("main :is(script, style, iframe, form, base, meta, object)").count() == 0
-    schemes = page.evaluate(
-        "[...document.querySelectorAll('[href]')].map((node) => node.protocol ?? node.getAttribute('href'))"
-    )
+    schemes = page.evaluate("""[...document.querySelectorAll("[href]")].map(
+      (node) => node.protocol ?? node.getAttribute("href"))""")
     assert set(schemes) <= {"https:", "file:"}
     text = page.locator("main").inner_text()
-    for words in (
-        "Still here",
-        "was a script",
-        "foreign code",
-        "A widget with code of its own",
-        "<script>",
-    ):
-        assert (words in text) == (words != "foreign code"), words
-    assert (
-        page.locator("main p:has-text('Still here') math msub").count() == 2
-        and page.locator("mfrac").count() >= 1
-    )
-    assert (
-        page.locator("mtext").first.text_content().startswith("<img")
-    )  # words of a formula stay words
+    there = ("Still here", "was a script", "A widget with code of its own", "<script>")
+    assert [words for words in there if words not in text] == [] and "foreign code" not in text
+    assert page.locator("main p:has-text('Still here') math msub").count() == 2
+    assert page.locator("mfrac").count() >= 1
+    words = page.locator("mtext").first.text_content()
+    assert words.startswith("<img")  # words of a formula stay words
     assert page.evaluate(
         "[...document.images].every((image) => image.naturalWidth > 0 && image.hasAttribute('alt'))"
     )
@@ -262,7 +237,7 @@ def test_a_tag_left_open_swallows_nothing(tmp_path):
     "da&#9;ta:text/html,x", "data&#10;:text/html,x", "&#1;data:text/html,x", " DATA:text/html,x",
     "java&#9;script:x"])
 def test_no_link_leads_to_data(address):
-    assert "href" not in saved.clean(f'<a href="{address}">x</a>', [])
+    assert "href" not in cleaning.clean(f'<a href="{address}">x</a>', [])
 
 
 @pytest.mark.parametrize("data", [
@@ -270,15 +245,15 @@ def test_no_link_leads_to_data(address):
     base64.b64encode(b'<?xml version="1.0" encoding="utf-7"?><svg/>').decode()])
 def test_a_damaged_drawing_is_named_without_a_traceback(data, capfd):
     missing = []
-    assert saved.clean(f'<img src="data:image/svg+xml;base64,{data}">', missing).startswith("<span")
-    assert len(missing) == 1 and capfd.readouterr().err == ""
+    found = cleaning.clean(f'<img src="data:image/svg+xml;base64,{data}">', missing)
+    assert found.startswith("<span") and len(missing) == 1 and capfd.readouterr().err == ""
 
 
 def test_a_drawing_in_a_drawing_is_one_picture():
     inner = '<svg x="3"><rect width="5" height="5"/></svg><svg/>'
     drawing = f'<svg xmlns="http://www.w3.org/2000/svg" width="20">{inner}<rect width="9"/></svg>'
     missing = []
-    found = saved.clean(f"</svg>a{drawing}b{drawing}c<SVG>", missing)
+    found = cleaning.clean(f"</svg>a{drawing}b{drawing}c<SVG>", missing)
     data = base64.b64encode(drawing.encode()).decode()
     picture = f'<img alt="A drawing" src="data:image/svg+xml;base64,{data}">'
     assert found == f"a{picture}b{picture}c" and not missing
@@ -290,7 +265,7 @@ def test_what_is_wide_scrolls_by_itself(browser, tmp_path):
     table = "|".join(["column"] * across) + "\n" + "|".join(["-"] * across)
     made = notebook([markdown(table), markdown("w" * 300 + " `" + "c" * 300 + "`"),
                      markdown("$$" + "+x" * 200 + "$$"),
-                     code(shows({"text/html": "<table><tr>" + "<td>column</td>" * across + "</table>"}))])
+                     code(shows({"text/html": "<table><tr>" + across * "<td>column</td>"}))])
     page = browser.new_page(viewport={"width": 390, "height": 844})
     page.goto(page_of(made, tmp_path).as_uri())
     assert page.locator("table").count() == 2
@@ -390,22 +365,12 @@ def test_a_guess_in_a_page_is_answered_there(browser, tmp_path):
         "half swap: sharp and wrong",
         "average: a hedge",
     ]
-    judge = path.read_text().partition("const VERDICTS = ")[2].partition("\nfunction questionOf")[0]
-    short = (
-        "function short"
-        + path.read_text().partition("function short")[2].partition("\n}")[0]
-        + "\n}"
-    )
-    between = (
-        "function interpolated"
-        + path.read_text().partition("function interpolated")[2].partition("\n}")[0]
-        + "\n}"
-    )
+    verdicts = bundle("verdicts.js")
     for guess, answer, why, values in questions:
         for value in values:
             guess.guess = value
             revealed = guess.reveal(answer, why)
-            script = f"(spec) => {{ {short}\n{between}\nconst CLOSE = 0.05; const VERDICTS = {judge}\nreturn VERDICTS[spec.kind](spec); }}"
+            script = f"(spec) => {{ {verdicts}\nreturn verdictOf(spec); }}"
             assert page.evaluate(script, revealed.spec) == revealed.spec["verdict"]
     page.close()
 
@@ -471,25 +436,8 @@ def ways(value, way=()):
         yield from ways(value[key], (*way, key))
 
 
-WRONG = [
-    None,
-    True,
-    0,
-    -1,
-    1e999,
-    10**400,
-    "",
-    "\ud800",
-    "x",
-    [],
-    [None],
-    {},
-    {"x": 1},
-    ["a", ["b"]],
-    "IPY_MODEL_box",
-    "../../etc/passwd",
-    "A" * 3,
-]
+WRONG = [None, True, 0, -1, 1e999, 10**400, "", "\ud800", "x", [], [None], {}, {"x": 1},
+         ["a", ["b"]], "IPY_MODEL_box", "../../etc/passwd", "A" * 3]
 
 
 def mutated(seed, whole):
@@ -514,16 +462,10 @@ def check(path, folder, capsys):
     status = cli.main(["export", str(path), "--out", str(folder)])
     told = capsys.readouterr()
     errors = [line for line in told.err.splitlines() if line.startswith("sepviz: ")]
-    assert (
-        status == (2 if errors else 0)
-        and len(errors) <= 1
-        and "Traceback" not in told.err + told.out
-    )
-    others = [
-        line
-        for line in told.err.splitlines()
-        if line.strip() and "sepviz: " not in line and "exporting" not in line
-    ]
+    assert status == (2 if errors else 0) and len(errors) <= 1
+    assert "Traceback" not in told.err + told.out
+    others = [line for line in told.err.splitlines()
+              if line.strip() and "sepviz: " not in line and "exporting" not in line]
     assert all("are left out" in line for line in others), others
     assert folder.exists() == (status == 0) and not list(folder.parent.glob(f".{folder.name}*"))
     assert not errors or str(path) in errors[0]
@@ -658,7 +600,8 @@ def test_older_formats_and_encodings(tmp_path, capsys):
 def test_attachments_and_pictures_beside_the_notebook(tmp_path, capsys):
     (tmp_path / "my picture.png").write_bytes(base64.b64decode(png()))
     (tmp_path / "secret.txt").write_text("a password")
-    text = "![one](attachment:a%20b.png) ![two](my%20picture.png) ![three](secret.txt) ![four](attachment:gone.png) ![five](../x.png)"
+    text = ("![one](attachment:a%20b.png) ![two](my%20picture.png) ![three](secret.txt) "
+            "![four](attachment:gone.png) ![five](../x.png)")
     made = notebook(
         [
             markdown(text, attachments={"a b.png": {"image/png": png()}}),
@@ -744,8 +687,9 @@ def test_every_widget_has_a_still(outputs):
     assert view["data"][saved.SHOWN]["model_id"] == one.model_id
     assert view["data"]["text/plain"] == still["data"]["text/plain"] == words
     assert words in still["data"]["text/html"] and len(still["data"]["text/html"]) < LARGEST
-    picture = saved.picture(still["data"]["text/html"].partition("base64,")[2].partition('"')[0])
-    assert picture.size == (3 * 90 + 6, 90 + 6)  # mixture and two estimates, 6 pixels 14 times as large
+    picture = cleaning.picture(still["data"]["text/html"].partition("base64,")[2].partition('"')[0])
+    # mixture and two estimates of 6 pixels, 14 times as large
+    assert picture.size == (3 * 90 + 6, 90 + 6)
     order = metrics.match(one.trace.sources, one.truth.sources)
     estimates = metrics.reorder(one.trace.sources, order)[0, :, 0].clamp(0, 1) * 255
     for k, row, column in ((0, 0, 0), (0, 3, 4), (1, 5, 2)):

@@ -84,6 +84,6 @@ def _print_table(traces: dict[str, Trace], problem: Problem, truth: Truth) -> No
     print(f"{'method':<12} {'PSNR dB':>8} {'SSIM':>6} {'evaluations':>12} {'seconds':>8}")
     for name, trace in traces.items():
         found = metrics.summarize(trace.sources, truth.sources, order=trace.order,
-                                  weights=problem.mixing.weights)
+                                  weights=problem.mixing.weights, medium=problem.medium)
         print(f"{name:<12} {found.mean:8.1f} {found.ssim:6.3f} "
               f"{trace.final.info.get('evaluations', 0):12.0f} {trace.seconds:8.1f}", flush=True)

@@ -42,11 +42,13 @@ def run(arguments: argparse.Namespace) -> int:
     convention = choose("convention", arguments.convention, ("per_source", "summed_mse"))
     separation, problem, truth = _read(arguments.result, arguments.problem)
     sources, meta = separation.sources, separation.meta
-    recipe = files.facts(arguments.result, {"recipe": "", **meta}, {"recipe": str})["recipe"] or None
+    told = files.facts(arguments.result, {"recipe": "", **meta}, {"recipe": str})
+    recipe = told["recipe"] or None
     filters = separation.results.get("filters")
     rules: dict[str, Any] = {"weights": problem.mixing.weights,
                              "order": METHODS.get(str(meta.get("method")), Separator).order}
-    found = metrics.summarize(sources, truth.sources, convention, **rules)
+    found = metrics.summarize(sources, truth.sources, convention, medium=problem.medium,
+                              **rules)
     left_over = problem.residual(sources, filters)
     if arguments.json:
         told = {name: meta.get(name) for name in ("method", "evaluations", "seconds")}

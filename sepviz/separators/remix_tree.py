@@ -71,7 +71,8 @@ class RemixTree(Separator):
             if len(parts) == count or not open_parts:
                 return
             chosen = max(open_parts, key=lambda number: float(parts[number].mean()))
-            inner = Problem(new[chosen], Mixing((scale, scale)), Examples(parts[chosen]))
+            inner = Problem(new[chosen], Mixing((scale, scale)), Examples(parts[chosen]),
+                            problem.medium)
             epoch = int(start.info["epoch"])
             before = start._replace(index=epoch) if epoch < self.epochs else None
             for step in method.steps(inner, rng, before):

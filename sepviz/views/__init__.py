@@ -1,1 +1,1 @@
-"""What is shown without a kernel: pages, galleries, animations. No widget is needed for any of it."""
+"""What is shown without a kernel and without widgets: pages, galleries, animations, figures."""

@@ -71,7 +71,8 @@ class Compare(OneMixture):
                 order = matching(view, trace.final.sources)
             else:
                 weights = trace.problem.mixing.weights
-                order = metrics.match(_shown(trace, view), target, weights=weights)
+                order = metrics.match(_shown(trace, view), target, weights=weights,
+                                      medium=trace.problem.medium)
             runs.append({"label": name, **pack_run(trace, view, order, BUDGET // len(traces))})
         static = pack_static(make_view(first.problem, truth, item), len(first.problem.mixtures),
                              first.method)

@@ -61,7 +61,8 @@ class Leaderboard(Still, anywidget.AnyWidget):
                                   f"{tuple(true.shape)}: compare runs of one problem")
             check_alike(traces, name)
             found = metrics.summarize(ours, true, order=trace.order,
-                                      weights=trace.problem.mixing.weights)
+                                      weights=trace.problem.mixing.weights,
+                                      medium=trace.problem.medium)
             view = first(make_view(trace.problem, truth, order=trace.order), shown)
             run = pack_run(trace, view, matching(view, ours), BUDGET // len(traces))
             row = {"name": name, "psnr": short(found.mean), "interval": short(found.interval),

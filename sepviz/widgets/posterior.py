@@ -54,14 +54,16 @@ class Posterior(Still, anywidget.AnyWidget):
             raise SepvizError(f"apart={apart}: want a distance above 0, in pixel values; "
                               f"{metrics.APART} for example")
         ends = trace.final.sources.float().cpu().nan_to_num(0)
-        order, found = metrics.modes(ends, apart, weights)
+        medium = trace.problem.medium
+        order, found = metrics.modes(ends, apart, weights, medium=medium)
         if truth is not None:
             target = truth.sources[:1].float().cpu()
             if target.shape[1:] != ends.shape[1:]:
                 raise SepvizError(f"truth of shape {tuple(truth.sources.shape)}: this mixture's "
                                   f"sources are {tuple(ends.shape[1:])}")
             mean = metrics.reorder(ends, order).mean(dim=0, keepdim=True)
-            order = order.gather(1, metrics.match(mean, target, weights=weights).expand_as(order))
+            best = metrics.match(mean, target, weights=weights, medium=medium)
+            order = order.gather(1, best.expand_as(order))
             truth = Truth(target.expand_as(ends).contiguous())
         self.trace = trace
         view = make_view(trace.problem, truth)

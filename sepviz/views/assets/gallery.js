@@ -1,17 +1,21 @@
-// Widgets of a page without a kernel: each model is the state that was saved, and lives in the browser alone.
+// Widgets of a page without a kernel: each model is the state that was saved.
+
+import { SavedModel } from "./saved_model.js";
 
 const NEEDS_LAB = "This needs Python, which a page has not: open the lab for it.";
+const DAMAGED = "What was saved of this widget is damaged: open the lab for it.";
 
 const models = {}, modules = {};
-for (const script of document.querySelectorAll("script[data-state]")) {
+for (const { dataset, textContent } of document.querySelectorAll("script[data-state]")) {
   try {
-    models[script.dataset.state] = new SavedModel(script.textContent);
+    models[dataset.state] = new SavedModel(textContent);
   } catch (error) { // its place says so, below
     console.warn(error);
   }
-  modules[script.dataset.state] = globalThis.sepvizModules[script.dataset.module];
+  modules[dataset.state] = globalThis.sepvizModules[dataset.module];
 }
-for (const model of Object.values(models)) model.page = Object.values(models); // a reveal looks for its question
+// a reveal looks for its question
+for (const model of Object.values(models)) model.page = Object.values(models);
 // On paper the last step is what counts; at the first there are no forces yet.
 matchMedia("print").addEventListener("change", ({ matches: printed }) => {
   for (const slider of document.querySelectorAll(".sepviz-slider")) {
@@ -21,22 +25,23 @@ matchMedia("print").addEventListener("change", ({ matches: printed }) => {
     slider.dispatchEvent(new Event("change"));
   }
   for (const panel of document.querySelectorAll(".sepviz-panel")) {
-    panel.classList.toggle("export-nothing", printed && panel.textContent.startsWith("no ")); // "no noise here"
+    const nothing = panel.textContent.startsWith("no "); // "no noise here"
+    panel.classList.toggle("export-nothing", printed && nothing);
   }
 });
 for (const place of document.querySelectorAll(".export-widget[data-model]")) {
   const model = models[place.dataset.model], found = modules[place.dataset.model];
-  const say = document.createElement("p");
-  say.className = "export-note";
-  say.setAttribute("role", "status");
-  place.after(say);
+  const note = document.createElement("p");
+  note.className = "export-note";
+  note.setAttribute("role", "status");
+  place.after(note);
   try {
-    model.onMessage = () => { say.textContent = NEEDS_LAB; };
+    model.onMessage = () => { note.textContent = NEEDS_LAB; };
     const widget = typeof found === "function" ? await found() : found;
     await widget.initialize?.({ model });
     await widget.render({ model, el: place });
   } catch (error) { // the next widget is shown all the same
-    say.textContent = "What was saved of this widget is damaged: open the lab for it.";
+    note.textContent = DAMAGED;
     console.warn(error);
   }
 }

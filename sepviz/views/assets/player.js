@@ -1,5 +1,7 @@
 // The player: a View over frames that are all here from the start.
 
+import { View } from "./view.js";
+
 const SETTLE = 400; // milliseconds at rest before Python is told where the player stands
 
 function render({ model, el }) {

@@ -1,13 +1,14 @@
 // What a Jupyter widget model offers, over a state that was saved: it lives in the page alone.
 
-class SavedModel {
+export class SavedModel {
   constructor(text) {
     this.offline = true; // for a widget that would do something else without a kernel
     this.listeners = [];
     this.onMessage = () => {};
     this.state = JSON.parse(text, (key, value) => {
       if (!value || typeof value.base64 !== "string") return value;
-      return new DataView(Uint8Array.from(atob(value.base64), (letter) => letter.charCodeAt(0)).buffer);
+      const bytes = Uint8Array.from(atob(value.base64), (letter) => letter.charCodeAt(0));
+      return new DataView(bytes.buffer);
     });
   }
 
@@ -21,11 +22,15 @@ class SavedModel {
     }
   }
 
-  on(events, action) { for (const event of events.split(/\s+/)) this.listeners.push([event, action]); }
+  on(events, action) {
+    for (const event of events.split(/\s+/)) this.listeners.push([event, action]);
+  }
 
+  // Without events, or without an action: all of them.
   off(events, action) {
     const gone = events ? events.split(/\s+/) : null;
-    this.listeners = this.listeners.filter(([event, known]) => !((!gone || gone.includes(event)) && (!action || known === action)));
+    this.listeners = this.listeners.filter(([event, known]) => (
+      (gone && !gone.includes(event)) || (action && known !== action)));
   }
 
   save_changes() {}
