@@ -140,7 +140,7 @@ share = Guess.number(
 display(share)
 
 # %%
-quick = {"epochs": 3, "batch": 24}
+quick = {"epochs": 4, "batch": 16}
 variants = {
     "all losses": Remix(**quick),
     "no energy equity": Remix(**quick, energy=0.0),
