@@ -66,7 +66,9 @@ def test_rows_are_the_metrics_of_the_answers(methods, task):
     problem, truth = task
     halves = (problem.mixtures / 2)[:, None].expand(-1, 2, *SHAPE)
     assert average.n == gibbs.n == 10 and (average.evaluations, gibbs.evaluations) == (0, 6)
-    assert average.mean == pytest.approx(float(metrics.psnr(halves, truth.sources).mean()), abs=1e-4)
+    assert average.mean == pytest.approx(
+        float(metrics.psnr(halves, truth.sources).mean()), abs=1e-4
+    )
     assert gibbs.residual < 1e-5 and gibbs.seconds > 0
 
 
@@ -81,7 +83,10 @@ def test_rows_are_chosen_by_label_or_by_a_part_of_it():
     rows = dict.fromkeys(("split-gibbs", "split-gibbs, 4 chains", "basis, paper preset"))
     assert list(report.select(rows, ["split-gibbs"])) == ["split-gibbs"]
     assert list(report.select(rows, ["split"])) == ["split-gibbs", "split-gibbs, 4 chains"]
-    assert list(report.select(rows, ["chains", "paper"])) == ["split-gibbs, 4 chains", "basis, paper preset"]
+    assert list(report.select(rows, ["chains", "paper"])) == [
+        "split-gibbs, 4 chains",
+        "basis, paper preset",
+    ]
     assert len(report.select(rows, None)) == 3
 
 
@@ -101,10 +106,15 @@ def test_a_damaged_chunk_is_named(methods, task, tmp_path):
         evaluate(methods, task, keep=tmp_path)
 
 
-@pytest.mark.parametrize(("name", "change"), [
-    ("sources", lambda sources: sources * np.nan), ("sources", lambda sources: sources[:1]),
-    ("evaluations", lambda number: np.array([number, number])),
-    ("seconds", lambda _: np.array("a"))])
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("sources", lambda sources: sources * np.nan),
+        ("sources", lambda sources: sources[:1]),
+        ("evaluations", lambda number: np.array([number, number])),
+        ("seconds", lambda _: np.array("a")),
+    ],
+)
 def test_a_chunk_of_odd_fields_is_named(methods, task, tmp_path, name, change):
     evaluate(methods, task, keep=tmp_path)
     odd = sorted(tmp_path.glob("*.npz"))[0]
@@ -118,7 +128,7 @@ def test_a_chunk_with_bitten_bytes_is_named(methods, task, tmp_path):
     evaluate(methods, task, keep=tmp_path)
     bitten = sorted(tmp_path.glob("*.npz"))[0]
     data = bytearray(bitten.read_bytes())
-    data[60:len(data) // 2:37] = b"U" * len(data[60:len(data) // 2:37])
+    data[60 : len(data) // 2 : 37] = b"U" * len(data[60 : len(data) // 2 : 37])
     bitten.write_bytes(data)
     with pytest.raises(SepvizError, match=f"{bitten.name} is damaged: remove it"):
         evaluate(methods, task, keep=tmp_path)
@@ -148,7 +158,10 @@ def test_a_stopped_table_is_of_what_every_method_has_done(methods, task, monkeyp
         return separate(*arguments)
 
     problem, truth = task
-    first_chunk = problem._replace(mixtures=problem.mixtures[:4]), truth._replace(sources=truth.sources[:4])
+    first_chunk = (
+        problem._replace(mixtures=problem.mixtures[:4]),
+        truth._replace(sources=truth.sources[:4]),
+    )
     whole = [row.mean for row in evaluate(methods, first_chunk)]
     monkeypatch.setattr(run, "separate_chunk", stopped)
     rows = evaluate(methods, task)
@@ -181,19 +194,28 @@ def test_a_stopped_table_is_written_but_not_stored(home, tmp_path, monkeypatch):
     assert row["n"] == 4 and not list(home.iterdir())
 
 
-@pytest.mark.parametrize(("arguments", "words"), [
-    (["baisis"], "no table .baisis.*basis"),
-    (["race", "--protocol", "split"], "--protocol is not for table race"),
-    (["basis", "--out", "."], "cannot write .: it is a folder"),
-    (["basis", "--keep", "/dev/null"], "--keep /dev/null: is no folder"),
-    (["race", "--keep", "somewhere"], "--keep is not for table race"),
-    (["basis", "--starts", "3"], "--starts is not for table basis"),
-    (["sd-table2", "--prior", "score-strokes"], "sd-table2 needs one of the kind gan"),
-    (["sd-table2", "--dataset", "strokes", "--task", "separate"], "no task 'separate' in sd-table2"),
-    (["basis", "--sources", "3"], "--sources is not for table basis"),
-    (["basis", "--out", "no/such/folder/rows.jsonl"], "there is no folder no/such/folder"),
-    (["basis", "--dataset", "strokes", "--count", "1", "--methods", "nothing"], "none of the rows"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["baisis"], "no table .baisis.*basis"),
+        (["race", "--protocol", "split"], "--protocol is not for table race"),
+        (["basis", "--out", "."], "cannot write .: it is a folder"),
+        (["basis", "--keep", "/dev/null"], "--keep /dev/null: is no folder"),
+        (["race", "--keep", "somewhere"], "--keep is not for table race"),
+        (["basis", "--starts", "3"], "--starts is not for table basis"),
+        (["sd-table2", "--prior", "score-strokes"], "sd-table2 needs one of the kind gan"),
+        (
+            ["sd-table2", "--dataset", "strokes", "--task", "separate"],
+            "no task 'separate' in sd-table2",
+        ),
+        (["basis", "--sources", "3"], "--sources is not for table basis"),
+        (["basis", "--out", "no/such/folder/rows.jsonl"], "there is no folder no/such/folder"),
+        (
+            ["basis", "--dataset", "strokes", "--count", "1", "--methods", "nothing"],
+            "none of the rows",
+        ),
+    ],
+)
 def test_bad_options_are_refused_in_one_line(arguments, words):
     with pytest.raises(SepvizError, match=words) as error:
         table(arguments)
@@ -202,14 +224,28 @@ def test_bad_options_are_refused_in_one_line(arguments, words):
 
 def test_the_tables_of_sd_run_on_a_small_generator(tmp_path, capsys):
     """Every task and its columns; the figures of so small a network are nobody's."""
-    common = ["--dataset", "strokes", "--prior", tiny(tmp_path), "--count", "2", "--starts", "2",
-              "--methods", "synthesis", "--keep", str(tmp_path / "kept"),
-              "--out", str(tmp_path / "rows.jsonl")]
+    common = [
+        "--dataset",
+        "strokes",
+        "--prior",
+        tiny(tmp_path),
+        "--count",
+        "2",
+        "--starts",
+        "2",
+        "--methods",
+        "synthesis",
+        "--keep",
+        str(tmp_path / "kept"),
+        "--out",
+        str(tmp_path / "rows.jsonl"),
+    ]
     table(["sd-table2", *common])
     table(["sd-table3", *common])
     rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
     assert [row["setting"] for row in rows] == [
-        f"strokes, {task}" for name in ("sd-table2", "sd-table3") for task in bench.TASKS[name]]
+        f"strokes, {task}" for name in ("sd-table2", "sd-table3") for task in bench.TASKS[name]
+    ]
     assert [row["filters"] is not None for row in rows] == [False, False, False, True, False, True]
     assert all(row["n"] == 2 for row in rows)
     assert all(row["aligned"] is None or row["aligned"] >= row["mean"] - 1e-3 for row in rows)
@@ -225,8 +261,19 @@ def test_the_race_of_sd_is_of_two(tmp_path, capsys, monkeypatch):
     presets = separators.Synthesis.presets
     short = {**presets["program"], "start_iterations": 2, "refine_iterations": 2}
     monkeypatch.setitem(presets, "program", short)
-    table(["sd-race", "--dataset", "strokes", "--prior", tiny(tmp_path), "--count", "2",
-           "--starts", "2"])
+    table(
+        [
+            "sd-race",
+            "--dataset",
+            "strokes",
+            "--prior",
+            tiny(tmp_path),
+            "--count",
+            "2",
+            "--starts",
+            "2",
+        ]
+    )
     assert "times as fast" in capsys.readouterr().out
 
 
@@ -238,14 +285,31 @@ def learners(monkeypatch, name, rows):
 
 def test_tables_of_what_learns_from_mixtures(monkeypatch, capsys, tmp_path):
     """Shipped masks are looked up; what is not shipped is trained, kept and taken up."""
-    learners(monkeypatch, "nes-table1", {
-        "constant": {"method": "constant", "share": 1.0}, "egg": {"method": "egg"},
-        "ss-nmf": {"method": "ss-nmf", "rank": 4, "observed_iterations": 2, "iterations": 2},
-        "adversarial-mask": {"method": "adversarial-mask", "epochs": 1},
-        "supervised": {"method": "supervised"}})
+    learners(
+        monkeypatch,
+        "nes-table1",
+        {
+            "constant": {"method": "constant", "share": 1.0},
+            "egg": {"method": "egg"},
+            "ss-nmf": {"method": "ss-nmf", "rank": 4, "observed_iterations": 2, "iterations": 2},
+            "adversarial-mask": {"method": "adversarial-mask", "epochs": 1},
+            "supervised": {"method": "supervised"},
+        },
+    )
     out = tmp_path / "rows.jsonl"
-    table(["nes-table1", "--dataset", "strokes", "--count", "30", "--keep", str(tmp_path),
-           "--out", str(out)])
+    table(
+        [
+            "nes-table1",
+            "--dataset",
+            "strokes",
+            "--count",
+            "30",
+            "--keep",
+            str(tmp_path),
+            "--out",
+            str(out),
+        ]
+    )
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     mean = {(row["setting"], row["label"]): row["mean"] for row in rows}
     assert len(mean) == 10
@@ -262,8 +326,9 @@ def test_blind_tables_are_scored_in_one_order(monkeypatch, tmp_path):
     out = tmp_path / "rows.jsonl"
     table(["remix-table1", "--dataset", "strokes", "--count", "20", "--out", str(out)])
     (row,) = [json.loads(line) for line in out.read_text().splitlines()]
-    problem, truth = tasks.unmix("strokes:0-4", "strokes:5-9", count=20, seed=1000,
-                                 sees="mixtures", training=20)
+    problem, truth = tasks.unmix(
+        "strokes:0-4", "strokes:5-9", count=20, seed=1000, sees="mixtures", training=20
+    )
     (*_, step) = separators.Rpca(iterations=3).steps(problem, torch.Generator())
     mean = metrics.summarize(step.sources, truth.sources, order="set").mean
     assert row["mean"] == pytest.approx(mean, abs=1e-3)
@@ -289,30 +354,42 @@ def test_every_option_of_bench_has_its_help_and_default(capsys):
 
 def test_rows_keep_sources_of_unequal_weights_in_their_places():
     rng = torch.Generator().manual_seed(3)
-    sources = torch.rand((4, 2, 1, 12, 12), generator=rng) * torch.tensor([0.2, 1.0])[:, None, None, None]
+    sources = (
+        torch.rand((4, 2, 1, 12, 12), generator=rng) * torch.tensor([0.2, 1.0])[:, None, None, None]
+    )
     problem, truth = tasks.mix(sources, (0.7, 0.3))
-    filtered = truth._replace(filters=torch.zeros(4, 2, 3, 3).index_fill(3, torch.tensor([1]), 1 / 3))
+    filtered = truth._replace(
+        filters=torch.zeros(4, 2, 3, 3).index_fill(3, torch.tensor([1]), 1 / 3)
+    )
     (row,) = run.evaluate({"average": Average()}, problem, filtered, chunk=2, progress=False)
     own = problem.mixing.condition(torch.zeros_like(sources), problem.mixtures)
     mse = (own.clamp(0, 1) - sources).square().mean(dim=(2, 3, 4))
     assert row.mean == pytest.approx(float(-10 * mse.log10().mean()), abs=1e-4)
-    assert row.mean < float(metrics.psnr(own, sources).mean()) - 0.1, "the example would gain by a swap"
+    assert row.mean < float(metrics.psnr(own, sources).mean()) - 0.1, (
+        "the example would gain by a swap"
+    )
     aligned = metrics.align(own, sources, weights=(0.7, 0.3))
     assert aligned.permutation.tolist() == [[0, 1]] * 4
-    assert row.aligned == pytest.approx(float(metrics.psnr(aligned.sources, sources, order="fixed").mean()), abs=1e-4)
+    assert row.aligned == pytest.approx(
+        float(metrics.psnr(aligned.sources, sources, order="fixed").mean()), abs=1e-4
+    )
 
 
 def test_ss_nmf_has_both_answers():
-    """Equation 18 of the paper reconstructs; its two images need not add up to the mixture, those of the mask do."""
+    """The two images of equation 18 need not add up to the mixture, those of the mask do."""
     problem, _ = tasks.unmix("strokes:0-4", "strokes:5-9", count=3, training=20)
     short = {"rank": 4, "observed_iterations": 3, "iterations": 3}
-    mask, image = (run.last_step(separators.SsNmf(**short, answer=answer), problem, 0)
-                   for answer in ("mask", "reconstruction"))
+    mask, image = (
+        run.last_step(separators.SsNmf(**short, answer=answer), problem, 0)
+        for answer in ("mask", "reconstruction")
+    )
     bases, codes = mask.state["bases"].flatten(2), mask.state["mixtures_activations"]
-    b, x = (codes[:, 4 * part:4 * part + 4] @ bases[part] for part in (0, 1))
+    b, x = (codes[:, 4 * part : 4 * part + 4] @ bases[part] for part in (0, 1))
     both = torch.stack([x, b], dim=1).unflatten(2, (1, 32, 32)) + 1e-9
     assert torch.allclose(image.sources, both, atol=1e-6) and image.info["residual"] > 0.01
-    assert torch.allclose(mask.sources, problem.mixtures[:, None] * both / both.sum(dim=1, keepdim=True), atol=1e-6)
+    assert torch.allclose(
+        mask.sources, problem.mixtures[:, None] * both / both.sum(dim=1, keepdim=True), atol=1e-6
+    )
     assert mask.info["residual"] < 1e-6
     assert separators.SsNmf.presets["paper"]["answer"] == "reconstruction"
     rows = [row for label, row in tables.LEARNERS["nes-table1"].items() if "ss-nmf" in label]
@@ -320,11 +397,15 @@ def test_ss_nmf_has_both_answers():
     assert separators.SsNmf().answer == "mask"
 
 
-@pytest.mark.parametrize(("sources", "bank", "evaluations"), [(1, 40, 40), (2, 40, 20), (2, 0, 0), (2, 3, 4)])
+@pytest.mark.parametrize(
+    ("sources", "bank", "evaluations"), [(1, 40, 40), (2, 40, 20), (2, 0, 0), (2, 3, 4)]
+)
 def test_evaluations_of_synthesis_do_not_depend_on_the_batch(sources, bank, evaluations):
     torch.manual_seed(0)
     prior = GanPrior((1, 28, 28), 6, (8, 8, 8), "gan-tiny").eval()
-    method = separators.Synthesis(prior, starts=4, bank=bank, finalists=2, start_iterations=2, refine_iterations=2)
+    method = separators.Synthesis(
+        prior, starts=4, bank=bank, finalists=2, start_iterations=2, refine_iterations=2
+    )
     for batch in (1, 5):
         problem, _ = tasks.mix(torch.rand(batch, sources, 1, 28, 28), (1.0,) * sources)
         steps = list(method.steps(problem, torch.Generator().manual_seed(0)))
@@ -343,23 +424,48 @@ def test_the_methods_refuse_what_the_readme_says():
             examples = problem.examples._replace(mixtures=problem.examples.mixtures * weights[0])
             problem = problem._replace(examples=examples)
         try:
-            next(iter(contract.SEPARATORS[name](prior).steps(problem, torch.Generator().manual_seed(0))))
+            next(
+                iter(
+                    contract.SEPARATORS[name](prior).steps(
+                        problem, torch.Generator().manual_seed(0)
+                    )
+                )
+            )
         except SepvizError:
             return False
         return True
 
     names = [name for name in separators.METHODS if name in contract.SEPARATORS]
     assert len(names) == len(separators.METHODS)
-    pairs = {"adversarial-mask", "constant", "egg", "glo", "glo-masking", "mask", "remix", "remix-tree", "rpca", "ss-nmf",
-             "supervised"}
+    pairs = {
+        "adversarial-mask",
+        "constant",
+        "egg",
+        "glo",
+        "glo-masking",
+        "mask",
+        "remix",
+        "remix-tree",
+        "rpca",
+        "ss-nmf",
+        "supervised",
+    }
     positive, stable = {"nmf", "conv-nmf"}, {"basis"}
     free = set(names) - pairs - positive - stable - {"cnn"}
     assert free == {"average", "split-gibbs", "synthesis"}
     every = set(names)
-    for weights, takers in (((1.0,), every - pairs), ((1.0, 1.0), every - {"cnn"}), ((0.2, 0.2), every - {"cnn"}),
-                            ((-1.0, -1.0), free | stable), ((0.7, 0.3), free | stable | positive), ((1.0, -1.0), free | stable),
-                            ((1.0,) * 3, free | stable | positive | {"remix-tree"}), ((1.0,) * 5, free | stable | {"remix-tree"}),
-                            ((3.0, 0.01, 2.0, -1.0), free | stable), ((50.0, 50.0), every - stable - {"cnn"})):
+    for weights, takers in (
+        ((1.0,), every - pairs),
+        ((1.0, 1.0), every - {"cnn"}),
+        ((0.2, 0.2), every - {"cnn"}),
+        ((-1.0, -1.0), free | stable),
+        ((0.7, 0.3), free | stable | positive),
+        ((1.0, -1.0), free | stable),
+        ((1.0,) * 3, free | stable | positive | {"remix-tree"}),
+        ((1.0,) * 5, free | stable | {"remix-tree"}),
+        ((3.0, 0.01, 2.0, -1.0), free | stable),
+        ((50.0, 50.0), every - stable - {"cnn"}),
+    ):
         assert {name for name in names if takes(name, weights)} == takers, weights
 
 
@@ -373,11 +479,23 @@ def test_a_row_is_stored_with_what_makes_it_again(home):
     table(words)
     table([*words, "--seed", "7"])
     first, other = results.load("basis")
-    assert first["recipe"] == ("task=separate,dataset=strokes,count=3,seed=1000,protocol=split,"
-                               "method=average,run=1000")
+    assert first["recipe"] == (
+        "task=separate,dataset=strokes,count=3,seed=1000,protocol=split,method=average,run=1000"
+    )
     assert first["command"] == "sepviz bench " + shlex.join(words)
-    assert {"n", "mean", "interval", "ssim", "evaluations", "seconds", "sepviz", "torch", "commit",
-            "machine", "date"} <= set(first) and first["n"] == 3
+    assert {
+        "n",
+        "mean",
+        "interval",
+        "ssim",
+        "evaluations",
+        "seconds",
+        "sepviz",
+        "torch",
+        "commit",
+        "machine",
+        "date",
+    } <= set(first) and first["n"] == 3
     problem, truth = restore(first["recipe"]).problem()
     step = run.last_step(restore(first["recipe"]).separator(), problem, 1000)
     mean = metrics.summarize(step.sources, truth.sources).mean
@@ -392,7 +510,9 @@ def test_results_are_stored_in_a_checkout_only(tmp_path, monkeypatch):
         table(["basis", *SMALL, "--count", "3", "--store"])
 
 
-@pytest.mark.parametrize("row", STORED, ids=lambda row: f"{row['setting']} {row['label']} {row['n']}")
+@pytest.mark.parametrize(
+    "row", STORED, ids=lambda row: f"{row['setting']} {row['label']} {row['n']}"
+)
 def test_a_stored_row_can_be_made_again(row):
     """Its command computes this row, and its recipe is what the command runs."""
     options = cli._parse(shlex.split(row["command"])[1:])
@@ -414,7 +534,10 @@ def test_the_figures_are_those_of_the_results():
 def test_no_figure_stands_outside_of_the_tables():
     """What was measured is made from results: text by hand has no dB, no interval, no seconds."""
     root = Path(bench.__file__).parents[2]
-    for text in (figures.FILE.read_text(encoding="utf-8"), (root / "README.md").read_text(encoding="utf-8")):
+    for text in (
+        figures.FILE.read_text(encoding="utf-8"),
+        (root / "README.md").read_text(encoding="utf-8"),
+    ):
         assert not FIGURE.findall(figures.MADE.sub("", text))
 
 
@@ -430,8 +553,23 @@ def test_changed_results_change_the_figures(home, monkeypatch):
 
 
 def test_a_race_is_made_into_a_line(home):
-    row = {"table": "race", "setting": "mnist, agnostic", "recipe": "a", "n": 64, "command": "race",
-           "date": "2026-11-28", "sepviz": "0.1.0", "commit": "c", "torch": "2", "machine": "m"}
-    results.store("race", [{**row, "label": "slow", "mean": 29.0, "seconds": 1.2},
-                           {**row, "label": "fast", "mean": 31.5, "seconds": 0.3}])
+    row = {
+        "table": "race",
+        "setting": "mnist, agnostic",
+        "recipe": "a",
+        "n": 64,
+        "command": "race",
+        "date": "2026-11-28",
+        "sepviz": "0.1.0",
+        "commit": "c",
+        "torch": "2",
+        "machine": "m",
+    }
+    results.store(
+        "race",
+        [
+            {**row, "label": "slow", "mean": 29.0, "seconds": 1.2},
+            {**row, "label": "fast", "mean": 31.5, "seconds": 0.3},
+        ],
+    )
     assert "| mnist, agnostic | fast | slow | 4.0 | +2.5 | 64 |" in figures.races()
