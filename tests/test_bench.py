@@ -506,7 +506,7 @@ def test_a_row_is_stored_with_what_makes_it_again(home):
 
 def test_results_are_stored_in_a_checkout_only(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "FOLDER", tmp_path / "none")
-    with pytest.raises(SepvizError, match="no folder .*none"):
+    with pytest.raises(SepvizError, match=r"no folder .*none"):
         table(["basis", *SMALL, "--count", "3", "--store"])
 
 
