@@ -77,7 +77,8 @@ def test_every_public_name_is_there():
 
 # --- the README ---------------------------------------------------------------------------------
 
-FENCED = re.findall(r"^```(?:bash|console)?\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+FENCED = [block for language, block in BLOCKS if language in ("", "bash", "console")]
 
 
 @pytest.mark.parametrize(
@@ -91,3 +92,16 @@ def test_readme_commands_are_understood(line):
 def test_readme_links_are_there():
     links = {link for link in re.findall(r"\]\(([^)#\s]+)", README) if "://" not in link}
     assert links and not {link for link in links if not (ROOT / link).exists()}
+
+
+def test_readme_python_runs(tmp_path, monkeypatch):
+    """On one mixture and with a short walk; the recipe gives the same run again."""
+    presets = sepviz.Basis.presets
+    monkeypatch.setitem(presets, "program", {**presets["program"], "steps_per_level": 2})
+    monkeypatch.chdir(tmp_path)
+    code = next(block for language, block in BLOCKS if language == "python")
+    made = {}
+    exec(code.replace("count=4", "count=1"), made)
+    assert bool((made["again"].sources == made["trace"].sources).all())
+    assert made["fork"].final.index == made["walk"].final.index
+    assert (tmp_path / "run.npz").is_file()
