@@ -15,9 +15,9 @@
 # %% [markdown]
 # # Start here: what a mixture hides
 #
-# Two images were added, and only the sum was kept. Which ink belongs to whom?
-# In this lab you see why the question has no answer without a *prior*, why a blurry guess scores well,
-# and how a sampler takes a mixture apart step by step. About one minute on a laptop's CPU.
+# Two images were added, and only their sum was kept. Which ink belongs to which image? This lab
+# shows why the question has no answer without a *prior*, why a blurry guess scores well, and how a
+# sampler takes a mixture apart step by step. It runs in about a minute on a laptop's CPU.
 #
 # [Open in Colab](https://colab.research.google.com/github/_OWNER_/sepviz/blob/main/notebooks/start_here.ipynb)
 
@@ -36,22 +36,28 @@ from IPython.display import display
 
 import sepviz
 from sepviz import Guess, Player, Problem, SplitGibbs, exercises, figures, metrics, tasks
-from sepviz.separators.split_gibbs import prior_loss
 
 DATASET = "strokes"  # or "mnist"
 device = sepviz.default_device()  # the environment's SEPVIZ_DEVICE: cpu (the default), cuda or auto
 prior = sepviz.load_prior(f"score-{DATASET}")
 
 # %% [markdown]
-# ## 1. One image, two owners
+# ## 1. One mixture, two sources
 #
-# A *problem* is all that a method may see: the mixtures and the rule $m = x_1 + x_2$.
-# The *truth* is for our eyes and for the score.
+# A *problem* is all that a method may see: the mixtures and the rule $m = x_1 + x_2$. The *truth*
+# is only for our eyes and for the score.
 
 # %%
 problem, truth = tasks.separate(DATASET, count=6, seed=4, device=device)
-figures.images({"mixture\n(0 to 2)": problem.mixtures / 2, "source 1": truth.sources[:, 0], "source 2": truth.sources[:, 1]},
-               columns=[str(i) for i in range(1, 7)], title="Six mixtures, and what was mixed")
+figures.images(
+    {
+        "mixture\n(0 to 2)": problem.mixtures / 2,
+        "source 1": truth.sources[:, 0],
+        "source 2": truth.sources[:, 1],
+    },
+    columns=[str(i) for i in range(1, 7)],
+    title="Six mixtures, and what was mixed",
+)
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -62,11 +68,11 @@ print(f"unknowns:  {pixels * problem.mixing.count}, one for each pixel of each s
 # %% [markdown]
 # ## 2. Many answers fit exactly
 #
-# Each of these adds up to the mixture, so the residual cannot choose between them:
+# Each of these pairs adds up to the mixture, so the residual cannot tell which is right:
 #
 # - **truth**;
 # - **average**: half of the mixture each;
-# - **half swap**: sharp and wrong, since the right halves of the two sources have changed places;
+# - **half swap**: sharp and wrong: the right halves of the two sources are swapped;
 # - **all to one**: the whole mixture to the first source, nothing to the second.
 
 # %%
@@ -77,9 +83,10 @@ answers = {"average": average, "half swap": half_swap, "all to one": all_to_one}
 figures.compare(problem, answers, truth, count=4, title="Every one of these adds up to the mixture")
 
 # %% [markdown]
-# PSNR is $-10 \log_{10}$ of the mean squared error, for pixels in $[0, 1]$, after the best matching of estimates to sources.
-# `per_source` is the mean over the sources of each image's PSNR; `summed_mse` adds the sources' errors first, and is about 3 dB lower
-# for two. **Guess first**, then run the table.
+# PSNR is $-10 \log_{10}$ of the mean squared error, for pixels in $[0, 1]$, after the best matching
+# of estimates to sources. `per_source` is the mean of the sources' PSNRs; `summed_mse` adds the
+# sources' errors first, which for two sources gives about 3 dB less. **Guess first**, then run the
+# table.
 
 # %%
 nearest = Guess.choice("Which of the three comes nearest to the truth in PSNR?", list(answers))
@@ -88,27 +95,39 @@ display(nearest)
 # %%
 print(f"{'answer':<12}{'per_source':>12}{'summed_mse':>12}{'residual':>10}")
 for name, answer in answers.items():
-    scores = [metrics.psnr(answer, truth.sources, convention).mean() for convention in ("per_source", "summed_mse")]
+    scores = [
+        metrics.psnr(answer, truth.sources, convention).mean()
+        for convention in ("per_source", "summed_mse")
+    ]
     residual = problem.residuals(answer).mean()
     print(f"{name:<12}{scores[0]:>9.1f} dB{scores[1]:>9.1f} dB{residual:>10.3f}")
 
 # %%
-nearest.reveal(max(answers, key=lambda name: float(metrics.psnr(answers[name], truth.sources).mean())), why={
-    "average": "it is off by half of the difference of the two sources, everywhere: never right, never quite wrong.",
-    "half swap": "right in one half, and off by the whole difference in the other; a whole error counts four times a half one.",
-    "all to one": "off by the whole second source, in both estimates."})
+nearest.reveal(
+    max(answers, key=lambda name: float(metrics.psnr(answers[name], truth.sources).mean())),
+    why={
+        "average": "its error is half of the difference of the sources, everywhere.",
+        "half swap": "right in one half, and off by the whole difference in the other; "
+        "an error twice as large counts four times.",
+        "all to one": "off by the whole second source, in both estimates.",
+    },
+)
 
 # %% [markdown]
-# The average looks like no digit or stroke at all, and still it beats the sharp half swap: squared error likes a hedge.
-# So a figure in dB says little before it is set beside this baseline. And the two conventions are the same separation, twice:
+# The average looks like no digit at all, and still it beats the sharp half swap: the squared error
+# rewards a compromise. So always compare a figure in dB with this baseline. And note which
+# convention it uses: here are both for the same separation.
 
 # %%
 # NBVAL_CHECK_OUTPUT
-difference = metrics.psnr(average, truth.sources) - metrics.psnr(average, truth.sources, "summed_mse")
+difference = metrics.psnr(average, truth.sources) - metrics.psnr(
+    average, truth.sources, "summed_mse"
+)
 print(f"average, per_source minus summed_mse: {difference.min():.2f} to {difference.max():.2f} dB")
 
 # %% [markdown] tags=["exercise"]
-# **Exercise: PSNR by hand.** Compute the PSNR of this one estimate, in dB, from its pixels. They are in $[0, 1]$.
+# **Exercise: PSNR by hand.** Compute the PSNR of this estimate, in dB, from its pixels, which are
+# in $[0, 1]$.
 
 # %% tags=["exercise"]
 estimate, source = average[0, 0], truth.sources[0, 0]
@@ -121,22 +140,35 @@ by_hand = -10 * torch.log10((estimate - source).square().mean())
 # NBVAL_CHECK_OUTPUT
 error = estimate - source
 square = error.square().mean()
-exercises.check("by_hand", by_hand, right=metrics.decibels(square), mistakes={
-    "this takes 10 log10 of the RMS: it wants the mean square": metrics.decibels(square.sqrt()),
-    "20 log10 is for the RMS: the mean square wants 10 log10": 2 * metrics.decibels(square),
-    "this is a natural logarithm: decibels are of base 10": -10 * square.log(),
-    "the squares are summed: divide by the number of pixels": metrics.decibels(error.square().sum()),
-    "these are absolute errors: they have to be squared before the mean": metrics.decibels(error.abs().mean()),
-    "this is the mean squared error: it still has to become dB": square,
-}, why="Ten times smaller squared errors are 10 dB more.")
+exercises.check(
+    "by_hand",
+    by_hand,
+    right=metrics.decibels(square),
+    mistakes={
+        "this is 10 log10 of the RMS: use the mean square": metrics.decibels(square.sqrt()),
+        "20 log10 belongs to the RMS: for the mean square use 10 log10": 2
+        * metrics.decibels(square),
+        "this is a natural logarithm: decibels use base 10": -10 * square.log(),
+        "the squares are summed: divide by the number of pixels": metrics.decibels(
+            error.square().sum()
+        ),
+        "these are absolute errors: square them before the mean": metrics.decibels(
+            error.abs().mean()
+        ),
+        "this is the mean squared error: convert it to dB": square,
+    },
+    why="A squared error ten times smaller is 10 dB more.",
+)
 
 # %% [markdown]
 # ## 3. Let a prior decide
 #
-# A prior knows what single images look like. `SplitGibbs` keeps a guess of both sources and repeats, at less and less noise sigma:
-# add **noise**, let the **prior** denoise each source on its own, then correct both so that they add up to the **mixture** again.
-# One such round is a *sweep*. The mean of all sweeps of low noise errs less than any one of them: that is an answer. A run may end in
-# a poor one, so the noise rises and falls twice more, and the last step is the answer of the three that the prior finds likeliest.
+# A prior knows what single images look like. `SplitGibbs` keeps an estimate of both sources and
+# repeats three moves while the noise level sigma falls: add **noise**, let the **prior** denoise
+# each source on its own, then correct both so that they add up to the **mixture** again. One such
+# round is a *sweep*. The mean of the sweeps at low noise is an *answer*; it has a smaller error
+# than any single sweep. An answer can be poor, so the noise is raised and lowered twice more, and
+# the last step holds the one of the three answers that is likeliest under the prior.
 
 # %%
 gain = Guess.number("By how many dB will it beat the average?", unit="dB", low=-10, high=40)
@@ -144,31 +176,41 @@ display(gain)
 
 # %%
 method = SplitGibbs(prior)
-trace = sepviz.record(method, problem, every=3 * method.sweeps)  # a frame for every third noise level
+trace = sepviz.record(
+    method, problem, every=3 * method.sweeps
+)  # a frame for every third noise level
 print(trace)
 
 # %%
 figures.separation(problem, trace.sources, truth, count=6, title="Taken apart by split-Gibbs")
 
 # %%
-gain.reveal((metrics.psnr(trace.sources, truth.sources) - metrics.psnr(average, truth.sources)).mean(),
-            why="The mixture alone leaves half of its numbers open; the prior settles nearly all of them, for nearly every pixel.")
+gain.reveal(
+    (metrics.psnr(trace.sources, truth.sources) - metrics.psnr(average, truth.sources)).mean(),
+    why="The mixture leaves half of the unknowns open; the prior settles nearly all of them.",
+)
 
 # %% [markdown]
-# The first fall of the noise, as a strip of film: at high noise the two estimates are alike and blurred, then ink is handed to one or
-# the other, and at low noise only edges change. The last picture is the answer.
+# Here is how the first answer came about. At high noise the two estimates are alike and blurred;
+# then each piece of ink goes to one source or the other; at low noise only edges change. The last
+# picture is the final answer.
 
 # %%
 moments = [trace[i] for i in (0, 1, 2, 3, 4, -1)]
-figures.images({"estimate 1": torch.stack([step.sources[0, 0] for step in moments]),
-                "estimate 2": torch.stack([step.sources[0, 1] for step in moments])},
-               columns=[f"step {step.index}\nsigma {step.info['sigma']:.2g}" for step in moments], title="Mixture 1 comes apart")
+figures.images(
+    {
+        "estimate 1": torch.stack([step.sources[0, 0] for step in moments]),
+        "estimate 2": torch.stack([step.sources[0, 1] for step in moments]),
+    },
+    columns=[f"step {step.index}\nsigma {step.info['sigma']:.2g}" for step in moments],
+    title="Mixture 1 comes apart",
+)
 
 # %% [markdown]
-# **Your turn.** Drag the slider, or use the arrow keys. Choose another mixture, and look at the layers *prior force*, *data force* and
-# *noise*.
-# Find the frame where the ink is handed out. (Give the player a name, and
-# `player.step` is the step on the screen, a start for another run.)
+# **Your turn.** Drag the slider, or use the arrow keys. Choose another mixture, and look at the
+# layers *prior force*, *data force* and *noise*. Find the frame in which the ink is divided between
+# the sources. (Assign the player to a variable: then `player.step` is the step on the screen, from
+# which another run can start.)
 
 # %%
 Player(trace, truth)
@@ -176,11 +218,12 @@ Player(trace, truth)
 # %% [markdown]
 # ## 4. Is there one answer?
 #
-# Six short runs of every mixture, each with other noise and one fall of it; we look at the mixture where the runs disagree most.
-# Below each, its PSNR and the *prior's loss*: how badly the prior denoises these two images, which is small for likely ones.
+# We run every mixture four times, each time with other random numbers, and look at the mixture
+# whose runs disagree most. Above each run stands its PSNR and the *loss*: how badly the prior
+# denoises the two images. It is small for images that are likely under the prior.
 
 # %%
-tries = 6
+tries = 4
 quick = SplitGibbs(prior, levels=12, sweeps=4, cycles=1)
 many = Problem(problem.mixtures.repeat_interleave(tries, 0), problem.mixing)
 found = sepviz.record(quick, many, seed=1).sources
@@ -191,16 +234,22 @@ item = int((psnr.amax(dim=1) - psnr.amin(dim=1)).argmax())
 true_pair = truth.sources[item].expand(tries, -1, -1, -1, -1)
 one = found[item * tries : (item + 1) * tries]
 one = torch.cat([metrics.reorder(one, metrics.match(one, true_pair)), true_pair[:1]])
-loss = prior_loss(prior, one[None], torch.Generator(device).manual_seed(0), draws=8)
+rng = torch.Generator(device).manual_seed(0)
+noise = 0.3 * torch.randn((16, 1, *one.shape[1:]), generator=rng, device=device)  # the same for all
+denoised = prior.denoise((one + noise).flatten(0, 2), 0.3).reshape(16, *one.shape)
+loss = (denoised - one).square().mean(dim=(0, 2, 3, 4, 5)) / 0.3**2
 names = [f"{value:.1f} dB" for value in psnr[item].tolist()] + ["truth"]
-columns = [f"{name}\nloss {value:.0f}" for name, value in zip(names, loss[0].tolist(), strict=True)]
-figures.images({"source 1": one[:, 0], "source 2": one[:, 1], "sum / 2": one.sum(dim=1) / 2}, columns=columns,
-               title=f"Mixture {item + 1}, six runs and the truth: all of them add up")
+columns = [f"{name}\nloss {value:.4f}" for name, value in zip(names, loss.tolist(), strict=True)]
+figures.images(
+    {"source 1": one[:, 0], "source 2": one[:, 1], "sum / 2": one.sum(dim=1) / 2},
+    columns=columns,
+    title=f"Mixture {item + 1}, four runs and the truth: all of them add up",
+)
 
 # %% [markdown]
-# The bottom row is the same throughout. A run with few dB and a *higher* loss than the truth is a failure of the sampler: it stopped in
-# a poor place.
-# A run with few dB and a loss *as low* as the truth's is a true ambiguity: nothing in the mixture or the prior speaks against it.
+# The bottom row is always the same. If a run has a low PSNR and a *higher* loss than the truth, the
+# sampler failed: it stopped at a poor answer. If a run has a low PSNR and a loss *as low* as the
+# truth's, the mixture is ambiguous: nothing in the mixture or the prior speaks against this answer.
 
 # %% [markdown]
 # ## 5. Live
@@ -211,16 +260,28 @@ figures.images({"source 1": one[:, 0], "source 2": one[:, 1], "sum / 2": one.sum
 sepviz.LiveRun(SplitGibbs(prior, levels=21, cycles=1), problem, truth)
 
 # %% [markdown]
+# ## Summary
+#
+# - A mixture of two images leaves half of the unknowns open: many pairs add up to it exactly.
+# - A prior chooses among these pairs; without one, the best guess is the blurred average.
+# - Where prior and mixture allow several answers, runs differ: the loss tells a failed run from an
+#   ambiguous mixture.
+#
 # ## Questions
 #
-# 1. Show that for two sources the average's `per_source` and `summed_mse` differ by exactly $10 \log_{10} 2 = 3.01$ dB. What is the
-#    difference for three?
-# 2. A swap of *all* pixels costs nothing, a swap of half of them does. Let $d$ be the mean of $(x_1 - x_2)^2$ per pixel.
-#    Write the MSE of the average and of the half swap in terms of $d$: by how many dB does the average win?
-# 3. In the player, at which sigma do the two estimates of mixture 1 stop being alike? Is it the same for the other mixtures?
-# 4. In the live run set `sigma_max` to 0.2 and start again. What goes wrong, and why does a high first noise level help?
-# 5. `once = sepviz.record(SplitGibbs(prior, levels=21, cycles=1), problem)`: `once[-2].sources` is its last sweep, `once.sources` the
-#    mean of many. By how many dB does the mean win, and why can it, if every sweep is a plausible answer? What becomes of a pixel that
-#    is really ambiguous?
-# 6. Take mixtures with `weights=(0.7, 0.3)` in `tasks.separate`. Is the ambiguity of section 4 larger or smaller? Why?
-# 7. Set `DATASET` to the other value and run all cells. Which data set is harder for the average, and which for the sampler?
+# 1. Show that for two sources the average's `per_source` and `summed_mse` differ by exactly
+#    $10 \log_{10} 2 = 3.01$ dB. What is the difference for three?
+# 2. A swap of *all* pixels costs nothing, a swap of half of them does. Let $d$ be the mean of
+#    $(x_1 - x_2)^2$ per pixel. Write the MSE of the average and of the half swap in terms of $d$:
+#    by how many dB does the average win?
+# 3. In the player, at which sigma do the two estimates of mixture 1 begin to differ? Is it the same
+#    for the other mixtures?
+# 4. In the live run set `sigma_max` to 0.2 and start again. What goes wrong, and why does a high
+#    first noise level help?
+# 5. `once = sepviz.record(SplitGibbs(prior, levels=21, cycles=1), problem)`: `once[-2].sources` is
+#    its last sweep, `once.sources` the mean of many. By how many dB is the mean better? Why can it
+#    be better, if every sweep is plausible? What happens to a pixel that is truly ambiguous?
+# 6. Make mixtures with `weights=(0.7, 0.3)` in `tasks.separate`. Is the ambiguity of section 4
+#    larger or smaller? Why?
+# 7. Set `DATASET` to the other value and run all cells. Which data set is harder for the average,
+#    and which for the sampler?

@@ -10,10 +10,14 @@ import sepviz
 from sepviz import cli
 from sepviz.priors.gaussian import GaussianPrior
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # processes share the cores; kernels and commands too
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(autouse=True, scope="session")
 def threads():
-    torch.set_num_threads(min(2, os.cpu_count() or 1))
+    together = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    torch.set_num_threads(max(1, min(2, os.cpu_count() or 1) // together))
 
 
 @pytest.fixture(scope="session")

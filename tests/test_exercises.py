@@ -17,7 +17,7 @@ from sepviz.core import SepvizError
 
 LABS = Path(__file__).parents[1] / "notebooks"
 NAMES = sorted(path.stem for path in LABS.glob("*.py"))
-SMALL = '''# ---
+SMALL = """# ---
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
@@ -44,7 +44,7 @@ product = 6 * 7
 
 # %% tags=["check"]
 exercises.check("product", product, right=42, mistakes={"this is the sum": 13}, why="Well done.")
-'''
+"""
 
 
 # --- a check ------------------------------------------------------------------------------------
@@ -54,7 +54,7 @@ def told(capsys, value, right, **options):
     exercises.check("mine", value, right, **options)
     line = capsys.readouterr().out
     assert line.startswith("mine: ") and line.count("\n") == 1
-    return line[len("mine: "):-1]
+    return line[len("mine: ") : -1]
 
 
 def plain(source):
@@ -72,13 +72,26 @@ def test_not_solved_yet(capsys, value):
     assert told(capsys, value, torch.ones(3)).startswith("not solved yet: ")
 
 
-@pytest.mark.parametrize(("value", "right", "words"), [
-    (0.5, 0.25, "wrong: this is the RMS, not the mean square."),  # a known mistake
-    (-0.25, 0.25, "the sign is the wrong way round"), (2.5, 0.25, "2.5 is too large, 10 times what it should be"),
-    (0.1, 0.25, "too small"), (float("nan"), 0.25, "not finite"), ("many", 0.25, "type str, want a number"),
-    ([1, 2], 0.25, "an array of shape (2,), want a number"), (1, [1, 2], "a number, want an array of shape (2,)"),
-    (torch.tensor([1.0, 5.0]), torch.tensor([1.0, 2.0]), "1 of 2 values differ, the first at (1,)"), (1.0, 0.0, "1 is too large"),
-    ("one half", "half", "not 'one half'")])
+@pytest.mark.parametrize(
+    ("value", "right", "words"),
+    [
+        (0.5, 0.25, "wrong: this is the RMS, not the mean square."),  # a known mistake
+        (-0.25, 0.25, "the sign is the wrong way round"),
+        (2.5, 0.25, "2.5 is too large, 10 times what it should be"),
+        (0.1, 0.25, "too small"),
+        (float("nan"), 0.25, "not finite"),
+        ("many", 0.25, "type str, want a number"),
+        ([1, 2], 0.25, "an array of shape (2,), want a number"),
+        (1, [1, 2], "a number, want an array of shape (2,)"),
+        (
+            torch.tensor([1.0, 5.0]),
+            torch.tensor([1.0, 2.0]),
+            "1 of 2 values differ, the first at (1,)",
+        ),
+        (1.0, 0.0, "1 is too large"),
+        ("one half", "half", "not 'one half'"),
+    ],
+)
 def test_wrong_and_why(capsys, value, right, words):
     line = told(capsys, value, right, mistakes={"this is the RMS, not the mean square.": 0.5})
     assert line.startswith("wrong: ") and words in line
@@ -99,7 +112,11 @@ def tags(cell):
 
 def names(node, kind):
     """The names that a piece of code loads (ast.Load) or binds (ast.Store)."""
-    found = {part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, kind)}
+    found = {
+        part.id
+        for part in ast.walk(node)
+        if isinstance(part, ast.Name) and isinstance(part.ctx, kind)
+    }
     if kind is ast.Store:
         for part in ast.walk(node):
             if isinstance(part, (ast.Import, ast.ImportFrom)):
@@ -110,9 +127,13 @@ def names(node, kind):
 
 
 def run_checks(cells):
-    """Run the checks among these cells, and of what stands before each only the statements that it depends on."""
-    statements = [(statement, "check" in tags(cell)) for cell in cells if cell.cell_type == "code"
-                  for statement in ast.parse(plain(cell.source)).body]
+    """Run the checks among these cells, each with only the statements that it depends on."""
+    statements = [
+        (statement, "check" in tags(cell))
+        for cell in cells
+        if cell.cell_type == "code"
+        for statement in ast.parse(plain(cell.source)).body
+    ]
     wanted, kept = set(), []
     for statement, is_check in reversed(statements):
         if is_check or names(statement, ast.Store) & wanted:
@@ -124,10 +145,15 @@ def run_checks(cells):
 @pytest.fixture
 def checks_of(monkeypatch):
     """What `check` is called with in a lab, with or without the solutions."""
+
     def call(notebook):
         calls = []
         with monkeypatch.context() as patch:
-            patch.setattr(exercises, "check", lambda name, value, right, **options: calls.append((name, value, right, options)))
+            patch.setattr(
+                exercises,
+                "check",
+                lambda name, value, right, **options: calls.append((name, value, right, options)),
+            )
             run_checks(notebook.cells)
         return calls
 
@@ -154,13 +180,24 @@ def test_each_check_says_why(name, checks_of, capsys):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_lab_asks_and_runs_unsolved(name):
-    """It holds a guess and its reveal, and nothing but the checks needs what a student has to find."""
-    code = [cell for cell in exercises.read_lab(LABS / f"{name}.py").cells if cell.cell_type == "code"]
-    asked = [line.partition(" = ")[0] for cell in code for line in cell.source.splitlines() if " = Guess." in line]
+    """It holds a guess and its reveal, and only the checks need what a student has to find."""
+    code = [
+        cell for cell in exercises.read_lab(LABS / f"{name}.py").cells if cell.cell_type == "code"
+    ]
+    asked = [
+        line.partition(" = ")[0]
+        for cell in code
+        for line in cell.source.splitlines()
+        if " = Guess." in line
+    ]
     assert asked
     text = "\n".join(cell.source for cell in code)
     for question in asked:
-        assert text.index(f"{question} = Guess.") < text.index(f"display({question})") < text.index(f"{question}.reveal(")
+        assert (
+            text.index(f"{question} = Guess.")
+            < text.index(f"display({question})")
+            < text.index(f"{question}.reveal(")
+        )
     given: set[str] = set()
     missing: set[str] = set()
     for cell in code:
@@ -168,7 +205,11 @@ def test_a_lab_asks_and_runs_unsolved(name):
         if "solution" in tags(cell):
             missing |= names(tree, ast.Store) - given
         elif "exercise" in tags(cell):
-            empty = [part for part in tree.body if isinstance(part, ast.Assign) and getattr(part.value, "value", 0) is ...]
+            empty = [
+                part
+                for part in tree.body
+                if isinstance(part, ast.Assign) and getattr(part.value, "value", 0) is ...
+            ]
             missing |= {target.id for part in empty for target in part.targets}
             given = names(tree, ast.Store)
         elif "check" not in tags(cell):
@@ -200,16 +241,30 @@ def test_both_versions(home, tmp_path, capsys, monkeypatch):
     folder = tmp_path / "new" / "class"
     assert cli.main(["exercises", "small", "--out", str(folder)]) == 0
     assert sorted(path.name for path in folder.iterdir()) == ["small.ipynb", "small.solution.ipynb"]
-    assert capsys.readouterr().out.splitlines() == [str(folder / "small.ipynb"), str(folder / "small.solution.ipynb")]
-    student, complete = (nbformat.read(folder / f"small{kind}.ipynb", as_version=4) for kind in ("", ".solution"))
+    assert capsys.readouterr().out.splitlines() == [
+        str(folder / "small.ipynb"),
+        str(folder / "small.solution.ipynb"),
+    ]
+    student, complete = (
+        nbformat.read(folder / f"small{kind}.ipynb", as_version=4) for kind in ("", ".solution")
+    )
     for notebook in (student, complete):
         nbformat.validate(notebook)
-        assert "jupytext" not in notebook.metadata and notebook.metadata.kernelspec.name == "python3"
-    assert [cell.source for cell in complete.cells] == [cell.source for cell in jupytext.reads(SMALL, "py:percent").cells]
+        assert (
+            "jupytext" not in notebook.metadata and notebook.metadata.kernelspec.name == "python3"
+        )
+    assert [cell.source for cell in complete.cells] == [
+        cell.source for cell in jupytext.reads(SMALL, "py:percent").cells
+    ]
     assert [cell.source for cell in student.cells][3:5] == [exercises.STUB, exercises.TEXT_STUB]
-    assert "6 * 7" not in (folder / "small.ipynb").read_text() and "secret" not in (folder / "small.ipynb").read_text()
+    assert (
+        "6 * 7" not in (folder / "small.ipynb").read_text()
+        and "secret" not in (folder / "small.ipynb").read_text()
+    )
     assert printed(complete, capsys) == "product: right. Well done.\n"
-    NotebookClient(student, timeout=200, kernel_name="python3").execute()  # an error in any cell would be raised
+    NotebookClient(
+        student, timeout=200, kernel_name="python3"
+    ).execute()  # an error in any cell would be raised
     assert "not solved yet" in student.cells[-1].outputs[0].text
     student.cells[3].source = "product = 6 + 7"
     assert printed(student, capsys) == "product: wrong: this is the sum.\n"
@@ -219,11 +274,19 @@ def test_the_labs_as_they_are(tmp_path, capsys):
     assert cli.main(["exercises", "--out", str(tmp_path / "all")]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2 * len(NAMES)
     for name in NAMES:
-        solutions = [cell.source for cell in jupytext.read(LABS / f"{name}.py").cells if "solution" in tags(cell)]
+        solutions = [
+            cell.source
+            for cell in jupytext.read(LABS / f"{name}.py").cells
+            if "solution" in tags(cell)
+        ]
         student = nbformat.read(tmp_path / "all" / f"{name}.ipynb", as_version=4)
         text = "\n".join(cell.source for cell in student.cells)
-        assert solutions and not [solution for solution in solutions if solution.splitlines()[0] in text]
-        assert all(cell.metadata.jupyter.source_hidden for cell in student.cells if "check" in tags(cell))
+        assert solutions and not [
+            solution for solution in solutions if solution.splitlines()[0] in text
+        ]
+        assert all(
+            cell.metadata.jupyter.source_hidden for cell in student.cells if "check" in tags(cell)
+        )
         assert not any(cell.get("outputs") for cell in student.cells)
 
 
@@ -237,7 +300,9 @@ def test_nothing_is_written_over(home, tmp_path, capsys):
     assert mine.read_text() == "mine" and not (tmp_path / "small.ipynb").exists()
     assert cli.main([*words, "--force"]) == 0 and mine.read_text() != "mine"
     before = mine.read_bytes()
-    assert cli.main([*words, "--force"]) == 0 and mine.read_bytes() == before  # the same at every writing
+    assert (
+        cli.main([*words, "--force"]) == 0 and mine.read_bytes() == before
+    )  # the same at every writing
 
 
 @pytest.mark.parametrize("before", [[], ["small.ipynb"]])
@@ -257,7 +322,10 @@ def test_a_full_disk_leaves_what_was_there(before, home, tmp_path, capsys, monke
     with monkeypatch.context() as patch:
         patch.setattr(files, "write", full)
         assert cli.main(words) == 2 and "No space left" in capsys.readouterr().err
-    assert out.exists() == bool(before) and sorted(path.name for path in tmp_path.glob("out/*")) == before
+    assert (
+        out.exists() == bool(before)
+        and sorted(path.name for path in tmp_path.glob("out/*")) == before
+    )
     assert cli.main(words) == 0  # the same command works
 
 
@@ -269,8 +337,13 @@ def test_wrong_names_and_folders(home, tmp_path, capsys):
     assert "is a file" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("old", "new", "words"), [
-    ('tags=["exercise"]', "", "without an exercise"), ('# %% tags=["check"]', "# %%", "no check after it")])
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('tags=["exercise"]', "", "without an exercise"),
+        ('# %% tags=["check"]', "# %%", "no check after it"),
+    ],
+)
 def test_incomplete_exercises(home, tmp_path, old, new, words):
     (home / "small.py").write_text(SMALL.replace(old, new))
     with pytest.raises(SepvizError, match=words):

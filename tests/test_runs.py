@@ -13,7 +13,6 @@ import torch
 
 import sepviz
 from sepviz import cli, files, runs, tasks
-from sepviz.bench.run import separate_chunk
 from sepviz.core import SepvizError, Step
 from sepviz.separators import Average
 
@@ -41,7 +40,7 @@ def test_one_recipe_gives_the_same_bits_everywhere(mixtures, tmp_path, monkeypat
     results = [files.load_separation(name) for name in ("out.npz", "plain.npz")]
     with runs.Chunks(recipe) as chunks:
         results.append(chunks.run())
-    results.append(separate_chunk(separator, problem, recipe.run))
+    results.append(runs.separated(separator, problem, recipe.run))
     assert all(torch.equal(result.sources, trace.sources) for result in results)
     assert trace.recipe == str(recipe) == results[0].meta["recipe"]
     assert results[1].meta["recipe"] == f"problem=problem.npz,{METHOD}"

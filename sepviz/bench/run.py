@@ -1,4 +1,4 @@
-"""Run methods over many mixtures, in chunks that survive an interruption, and say how well and how fast."""
+"""Run methods over many mixtures, in chunks that survive an interruption, and measure them."""
 
 from __future__ import annotations
 
@@ -7,26 +7,22 @@ import functools
 import hashlib
 import itertools
 import json
-import platform
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
 import sepviz
 from sepviz import files, metrics, zoo
-from sepviz.core import Problem, Separator, SepvizError, Step, Truth, parameters_of, prior_of
-from sepviz.files import arrays as arrays_of
-from sepviz.files.results import check_results
-from sepviz.runs import Run, chunk_seed, generator
+from sepviz.core import Problem, Separator, SepvizError, Truth, parameters_of, prior_of
+from sepviz.files import Field
+from sepviz.runs import Found, Run, chunk_seed, generator, separated
 
 
 class Row(NamedTuple):
-    """One method's figures over n mixtures: PSNR in dB, in the table's convention; a 95% interval of the mean."""
+    """One method's figures over n mixtures: PSNR in dB, with a 95% interval of the mean."""
 
     label: str
     n: int
@@ -42,48 +38,41 @@ class Row(NamedTuple):
     filters: float | None = None  # median correlation of the aligned filters with the true ones
 
 
-class Found(NamedTuple):
-    """What a method made of a chunk."""
-
-    sources: Tensor
-    filters: Tensor | None
-    evaluations: float  # per source
-    seconds: float
-
-
-def last_step(separator: Separator, problem: Problem, seed: int) -> Step:
-    """Run to the last step, and keep no other."""
-    return Run(separator, problem, generator(problem, seed)).last()
-
-
-def separate_chunk(separator: Separator, problem: Problem, seed: int) -> Found:
-    """Run to the last step."""
-    began = time.perf_counter()
-    last = last_step(separator, problem, seed)
-    sources, filters = last.sources.cpu(), last.results.get("filters")  # waits for a GPU to be done
-    return Found(sources, None if filters is None else filters.cpu(), last.info["evaluations"], time.perf_counter() - began)
+# What a file of a finished chunk holds.
+CHUNK = {"sources": Field("B K C H W", dtype=np.float32),
+         "filters": Field("B K h w", dtype=np.float32, optional=True),
+         "evaluations": Field(""), "seconds": Field("")}
 
 
 def _kept(file: Path, problem: Problem) -> Found:
     """A finished chunk, checked."""
+    batch, *image = problem.mixtures.shape
+    sizes = dict(zip("BKCHW", (batch, problem.mixing.count, *image), strict=True))
     try:
-        arrays = arrays_of.read(file)
-        batch, *image = problem.mixtures.shape
-        shape = (batch, problem.mixing.count, *image)
-        sources = arrays_of.floats(file, arrays, "sources", shape)
-        filters = arrays_of.floats(file, arrays, "filters") if "filters" in arrays else None
-        check_results(file, {} if filters is None else {"filters": filters}, sources)
-        evaluations, seconds = (float(arrays_of.tensor(file, arrays, name, ()))
-                                for name in ("evaluations", "seconds"))
+        held = files.tensors(file, files.read(file), CHUNK, sizes)
     except SepvizError as error:
         raise SepvizError(f"{file} is damaged: remove it, and its mixtures are run again "
                           f"({error})") from None
-    return Found(sources, filters, evaluations, seconds)
+    evaluations, seconds = (float(held.pop(name)) for name in ("evaluations", "seconds"))
+    return Found(held.pop("sources"), held, evaluations, seconds)
 
 
-def evaluate(methods: dict[str, Separator], problem: Problem, truth: Truth, *, seed: int = 0, chunk: int = 50,
-             keep: Path | None = None, convention: str = "per_source", progress: bool = True) -> list[Row]:
-    """Every method on the same mixtures, in turn chunk by chunk, so that a slow spell of the machine hits all alike.
+def _keep(file: Path, found: Found, told: list[str]) -> None:
+    """Save a finished chunk; ``told`` holds the failures that were reported already."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {**found._asdict(), "filters": found.results.get("filters")}
+    del arrays["results"]
+    save: Any = functools.partial(np.savez_compressed, **{  # type: ignore[arg-type]
+        name: np.asarray(value) for name, value in arrays.items() if value is not None})
+    files.patiently(functools.partial(files.write, file, save, overwrite=True), told)
+
+
+def evaluate(methods: dict[str, Separator], problem: Problem, truth: Truth, *, seed: int = 0,
+             chunk: int = 50, keep: Path | None = None, convention: str = "per_source",
+             progress: bool = True) -> list[Row]:
+    """Every method on the same mixtures.
+
+    Methods take turns chunk by chunk, so that a slow spell of the machine slows all of them.
 
     Parameters
     ----------
@@ -105,96 +94,62 @@ def evaluate(methods: dict[str, Separator], problem: Problem, truth: Truth, *, s
     starts = range(0, count, chunk)
     for separator in methods.values():  # now, not after hours of those before it
         separator.check(problem)
-    figures: dict[str, dict[str, list]] = {label: collections.defaultdict(list) for label in methods}
+    found: dict[str, list[Found]] = {label: [] for label in methods}
     digest = hashlib.sha256(problem.mixtures.cpu().numpy().tobytes()).hexdigest()
+    mixing = (problem.mixing.weights, problem.mixing.filter_size, problem.mixing.visible is None)
     weights = {label: zoo.digest(prior_of(separator)) for label, separator in methods.items()}
-    warm: set[str] = set()  # methods whose first steps, slower than the rest, were run once untimed
-    told: list[str] = []  # of savings that failed
-    done = 0
-    with tqdm(total=len(starts) * len(methods), unit="chunk", disable=not progress) as bar, suppress(KeyboardInterrupt):
+    warm: set[str] = set()  # methods whose slower first steps were run once untimed
+    told: list[str] = []
+    with (tqdm(total=len(starts) * len(methods), unit="chunk", disable=not progress) as bar,
+          suppress(KeyboardInterrupt)):
         for number, begin in enumerate(starts):
-            part = Problem(problem.mixtures[begin:begin + chunk], problem.mixing)
+            part = problem._replace(mixtures=problem.mixtures[begin:begin + chunk],
+                                    examples=None)
             for label, separator in methods.items():
                 bar.set_description(label)
-                setting = [sepviz.__version__, type(separator).__name__, parameters_of(separator), weights[label], digest,
-                           problem.mixing.weights, problem.mixing.filter_size, problem.mixing.visible is None, seed, begin, chunk,
+                setting = [sepviz.__version__, type(separator).__name__, parameters_of(separator),
+                           weights[label], digest, *mixing, seed, begin, chunk,
                            part.mixtures.device.type]
-                identity = json.dumps(setting)
-                file = keep / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.npz" if keep else None
+                name = hashlib.sha256(json.dumps(setting).encode()).hexdigest()[:16]
+                file = keep / f"{name}.npz" if keep else None
                 if file is not None and file.exists():
-                    found = _kept(file, part)
+                    found[label].append(_kept(file, part))
                 else:
                     if label not in warm:
-                        collections.deque(itertools.islice(Run(separator, part, generator(part, 0)), 3), maxlen=0)
+                        steps = Run(separator, part, generator(part, 0))
+                        collections.deque(itertools.islice(steps, 3), maxlen=0)
                         warm.add(label)
-                    found = separate_chunk(separator, part, chunk_seed(seed, number))
+                    one = separated(separator, part, chunk_seed(seed, number))
                     if file is not None:
-                        file.parent.mkdir(parents=True, exist_ok=True)
-                        arrays: dict[str, Any] = {name: np.asarray(value) for name, value
-                                                  in found._asdict().items() if value is not None}
-                        save = functools.partial(np.savez_compressed, **arrays)
-                        whole = functools.partial(files.write, file, save, overwrite=True)
-                        files.patiently(whole, told)
-                store = figures[label]
-                store["found"].append(found)
-                store["residual"].append(part._replace(mixtures=part.mixtures.cpu()).residuals(found.sources, found.filters))
+                        _keep(file, one, told)
+                    found[label].append(one)
                 bar.update()
-            done = min(count, begin + chunk)
-    if not done:
-        raise KeyboardInterrupt("no chunk was finished" + (f"; those of {keep} stay" if keep else ""))
-    rows = []
-    true = Truth(truth.sources[:done].cpu(), None if truth.filters is None else truth.filters[:done].cpu())
-    for label, store in figures.items():
-        chunks = len(range(0, done, chunk))
-        found_here: list[Found] = store["found"][:chunks]
-        estimates, aligned, similarity = torch.cat([found.sources for found in found_here]), None, None
-        filters = [found.filters for found in found_here if found.filters is not None]
-        rules: dict[str, Any] = {"weights": problem.mixing.weights,
-                                 "order": methods[label].order}
-        if true.filters is not None:
-            aligned, similarity = metrics.aligned_figures(estimates, true.sources, torch.cat(filters) if filters else None, true.filters,
-                                                          convention, **rules)
-        summary = metrics.summarize(estimates, true.sources, convention, **rules)
-        rows.append(Row(label, done, summary.mean, summary.interval, summary.median, summary.pooled, summary.ssim,
-                        residual=float(torch.cat(store["residual"][:chunks]).square().mean().sqrt()),
-                        evaluations=float(np.mean([found.evaluations for found in found_here])),
-                        seconds=sum(found.seconds for found in found_here) / done, aligned=aligned, filters=similarity))
-    return rows
+    chunks = min(map(len, found.values()))  # that every method has done
+    if not chunks:
+        stays = f"; those of {keep} stay" if keep else ""
+        raise KeyboardInterrupt(f"no chunk was finished{stays}")
+    return [_row(label, found[label][:chunks], problem, truth, methods[label].order, convention)
+            for label in methods]
 
 
-def table(rows: list[Row], title: str, published: dict[str, str] | None = None) -> str:
-    """Rows as text, ``published`` figures beside ours by label."""
-    filtered = any(row.aligned is not None for row in rows)
-    head = (f"{'':34} {'paper':>6} {'n':>5} {'mean':>6} {'+-95%':>6} {'median':>7} {'pooled':>7} {'SSIM':>6} "
-            f"{'residual':>9} {'evals':>6} {'s/mixture':>10}" + (f" {'aligned':>8} {'filters':>8}" if filtered else ""))
-    lines = [title, head, "-" * len(head)]
-    for row in rows:
-        lines.append(f"{row.label:34} {(published or {}).get(row.label, ''):>6} {row.n:5d} {row.mean:6.2f} {row.interval:6.2f} "
-                     f"{row.median:7.2f} {row.pooled:7.2f} {row.ssim:6.3f} {row.residual:9.5f} {row.evaluations:6.0f} {row.seconds:10.3f}"
-                     + "".join(f" {'-' if value is None else f'{value:.2f}':>8}" for value in (row.aligned, row.filters) if filtered))
-    return "\n".join(lines)
-
-
-def machine() -> str:
-    """One line that says where the figures come from."""
-    return f"sepviz {sepviz.__version__}, torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}"
-
-
-def write(options: Any, title: str, rows: list[Row]) -> None:
-    """Append the rows to the JSON-lines file, if one is asked for; ends the table here if the run was stopped."""
-    if options.out:
-        with open(options.out, "a") as file:
-            for row in rows:
-                facts = {"table": title, "machine": machine(), **row._asdict()}
-                file.write(files.to_json(facts) + "\n")
-    if rows[0].n < options.count:
-        raise KeyboardInterrupt(f"the table is of the first {rows[0].n} mixtures")
-
-
-def select(methods: dict[str, Separator], words: list[str] | None) -> dict[str, Separator]:
-    """The methods whose label is one of the words or, for a word that is no label, holds it; all of them where there are none."""
-    chosen = {label: separator for label, separator in methods.items()
-              if not words or any(word == label or (word not in methods and word in label) for word in words)}
-    if not chosen:
-        raise SepvizError(f"methods {words}: none of the rows ({', '.join(methods)}) holds one of these words")
-    return chosen
+def _row(label: str, found: list[Found], problem: Problem, truth: Truth, order: str,
+         convention: str) -> Row:
+    """The figures of the first mixtures from what was found of them."""
+    estimates = torch.cat([one.sources for one in found])
+    done = len(estimates)
+    filters = [one.results["filters"] for one in found if "filters" in one.results]
+    recovered = torch.cat(filters) if filters else None
+    sources = truth.sources[:done].cpu()
+    rules: dict[str, Any] = {"weights": problem.mixing.weights, "order": order}
+    aligned = similarity = None
+    if truth.filters is not None:
+        aligned, similarity = metrics.aligned_figures(
+            estimates, sources, recovered, truth.filters[:done].cpu(), convention, **rules)
+    summary = metrics.summarize(estimates, sources, convention, medium=problem.medium, **rules)
+    part = problem._replace(mixtures=problem.mixtures[:done].cpu(), examples=None)
+    residual = float(part.residuals(estimates, recovered).square().mean().sqrt())
+    return Row(label, done, summary.mean, summary.interval, summary.median, summary.pooled,
+               summary.ssim, residual,
+               evaluations=float(np.mean([one.evaluations for one in found])),
+               seconds=sum(one.seconds for one in found) / done,
+               aligned=aligned, filters=similarity)

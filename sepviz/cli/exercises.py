@@ -11,10 +11,13 @@ from sepviz.cli.common import Commands
 
 def add(commands: Commands) -> None:
     """Its arguments."""
-    made = commands.add("exercises", run, "write the labs for a class: without the solutions, and complete", """
-        For each lab NAME.ipynb, whose solutions are left to the student, and NAME.solution.ipynb.""")
-    made.add_argument("names", metavar="LAB", nargs="*", help="start_here, score_prior, langevin, ... (default: all)")
-    made.add_argument("--out", type=Path, default=Path("sepviz-exercises"), metavar="FOLDER", help="default: ./sepviz-exercises")
+    made = commands.add("exercises", run,
+                        "write the labs for a class: without the solutions, and complete",
+                        "It writes NAME.ipynb, without solutions, and NAME.solution.ipynb.")
+    made.add_argument("names", metavar="LAB", nargs="*",
+                      help="start_here, score_prior, langevin, ... (default: all)")
+    made.add_argument("--out", type=Path, default=Path("sepviz-exercises"), metavar="FOLDER",
+                      help="default: ./sepviz-exercises")
     made.add_argument("--force", action="store_true", help="write over existing files")
 
 
@@ -28,10 +31,11 @@ def run(arguments: argparse.Namespace) -> int:
     known = sorted(path.stem for path in home.glob("*.py") if path.name != "__init__.py")
     if not known:
         raise SepvizError(f"no labs at {home}: install sepviz again")
-    wanted = [choose("lab", name.removesuffix(".ipynb"), known) for name in arguments.names] or known
+    chosen = [choose("lab", name.removesuffix(".ipynb"), known) for name in arguments.names]
     if arguments.out.is_dir() and arguments.out.samefile(home):
         raise SepvizError(f"--out {arguments.out}: the labs themselves lie there, "
                           "give another folder")
-    for path in exercises.write(home, list(dict.fromkeys(wanted)), arguments.out, arguments.force):
+    names = list(dict.fromkeys(chosen or known))
+    for path in exercises.write(home, names, arguments.out, arguments.force):
         print(path)
     return 0

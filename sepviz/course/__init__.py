@@ -1,15 +1,17 @@
-"""Exercises of the labs: self-checks that say why, and the versions for students and for teachers.
+"""Exercises of the labs: checks that explain mistakes, and versions for students and teachers.
 
-A worked exercise is a run of a lab's cells, told apart by their tags: ``exercise`` states it and holds what the student starts
-from, ``solution`` solves it, ``check`` calls `check` on the student's variables. The student's version has the solutions emptied.
+An exercise is a group of cells with tags: ``exercise`` states the task and what the student starts
+from, ``solution`` solves it, ``check`` calls `check` on the student's variables. The version for
+students has empty solutions.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -22,21 +24,24 @@ TEXT_STUB = "*Your answer here.*"
 # --- checks, called by the labs -----------------------------------------------------------------
 
 
-def check(name: str, value: Any, right: Any, *, mistakes: Mapping[str, Any] | None = None, why: str = "", close: float = 0.02) -> None:
-    """Print one line: whether a student's value is right, and if not, why. Nothing is raised, and the right value is not told.
+def check(name: str, value: Any, right: Any, *, mistakes: Mapping[str, Any] | None = None,
+          why: str = "", close: float = 0.02) -> None:
+    """Print one line that says whether a student's value is right, and if not, what is wrong.
+
+    It raises nothing and does not give the right value away.
 
     Parameters
     ----------
     name : str
-        What the line calls the value.
+        Of the value, for the line.
     value : number, str, array or Tensor
-        The student's; None and ``...`` are "not solved yet".
+        The student's; None and ``...`` mean "not solved yet".
     right : number, str, array or Tensor
-        What it should be, computed by the lab.
+        The right value, computed by the lab.
     mistakes : {reason: value}, optional
-        Values that a known mistake leads to, each by the sentence that explains it: "the RMS, not the mean square".
+        Values that known mistakes give, each with a sentence that explains the mistake.
     why : str
-        A sentence for those who are right.
+        A sentence that follows a right answer.
     close : float
         The largest difference allowed, relative to the largest magnitude in ``right``.
     """
@@ -45,11 +50,13 @@ def check(name: str, value: Any, right: Any, *, mistakes: Mapping[str, Any] | No
 
 def _judge(value: Any, right: Any, mistakes: dict[str, Any], why: str, close: float) -> str:
     if value is None or value is ...:
-        return "not solved yet: write your code in the cell above, run it, then run this cell again."
+        return ("not solved yet: write your code in the cell above, run it, "
+                "then run this cell again.")
     if isinstance(right, str):
         if isinstance(value, str) and value == right:
             return f"right. {why}".rstrip()
-        return f"wrong: {_reason(value, mistakes, lambda wrong: value == wrong) or f'not {value!r}'}."
+        reason = _reason(value, mistakes, lambda wrong: value == wrong)
+        return f"wrong: {reason or f'not {value!r}'}."
     wanted = _array(right)
     found = _array(value)
     if wanted is None:
@@ -79,7 +86,8 @@ def _array(value: Any) -> np.ndarray | None:
 
 def _near(found: np.ndarray, wanted: np.ndarray, close: float) -> bool:
     size = float(np.abs(wanted).max(initial=0.0)) or 1.0
-    return bool(np.isfinite(found).all() and np.abs(found - wanted).max(initial=0.0) <= close * size)
+    off = np.abs(found - wanted).max(initial=0.0)
+    return bool(np.isfinite(found).all() and off <= close * size)
 
 
 def _matches(found: np.ndarray, wrong: Any, close: float) -> bool:
@@ -94,19 +102,22 @@ def _kind(array: np.ndarray) -> str:
 
 
 def _difference(found: np.ndarray, wanted: np.ndarray, close: float) -> str:
-    """What can be said of a wrong value that no known mistake explains."""
+    """What is wrong with a value that no known mistake explains."""
     if found.shape != wanted.shape:
         return f"this is {_kind(found)}, want {_kind(wanted)}"
     if not np.isfinite(found).all():
-        return "it holds values that are not finite (a division by zero, or the logarithm of 0 or less?)"
+        return ("it holds values that are not finite "
+                "(a division by zero, or the logarithm of 0 or less?)")
     if _near(-found, wanted, close):
         return "the sign is the wrong way round"
     if found.ndim:
         off = np.abs(found - wanted) > close * np.abs(wanted).max()
-        return f"{off.sum()} of {off.size} values differ, the first at {tuple(map(int, np.argwhere(off)[0]))}"
+        first = tuple(map(int, np.argwhere(off)[0]))
+        return f"{off.sum()} of {off.size} values differ, the first at {first}"
     ratio = float(found) / float(wanted) if wanted else math.inf
     if ratio > 0 and math.isfinite(ratio):
-        return f"{float(found):.4g} is too {'large' if abs(ratio) > 1 else 'small'}, {ratio:.3g} times what it should be"
+        side = "large" if abs(ratio) > 1 else "small"
+        return f"{float(found):.4g} is too {side}, {ratio:.3g} times what it should be"
     return f"{float(found):.4g} is too {'large' if found > wanted else 'small'}"
 
 
@@ -119,7 +130,7 @@ def read_lab(path: Path) -> Any:
     Raises
     ------
     SepvizError
-        If a solution has no exercise before it or no check after it: then nothing states it, or nothing tests it.
+        If a solution has no exercise before it, or no check after it.
     """
     import jupytext
 
@@ -130,18 +141,23 @@ def read_lab(path: Path) -> Any:
         cell.id = f"{path.stem.replace('_', '-')}-{number}"  # the same at every writing
         tags = cell.metadata.get("tags", [])
         if "solution" in tags and not open_since["exercise"]:
-            raise SepvizError(f"{path}: cell {number + 1} is a solution without an exercise before it")
+            raise SepvizError(f"{path}: cell {number + 1} is a solution without an exercise "
+                              "before it")
         if "exercise" in tags and open_since["solution"]:
-            raise SepvizError(f"{path}: cell {number + 1} begins an exercise before the last one's check")
-        open_since = {"exercise": "check" not in tags and (open_since["exercise"] or "exercise" in tags),
-                      "solution": "check" not in tags and (open_since["solution"] or "solution" in tags)}
+            raise SepvizError(f"{path}: cell {number + 1} begins an exercise before the check of "
+                              "the last one")
+        open_since = {tag: "check" not in tags and (is_open or tag in tags)
+                      for tag, is_open in open_since.items()}
     if open_since["solution"]:
         raise SepvizError(f"{path}: the last solution has no check after it")
     return notebook
 
 
 def student_version(notebook: Any) -> Any:
-    """A copy of a notebook with empty solutions and no outputs; the checks' code, which knows the answers, is folded away."""
+    """A copy of a notebook with empty solutions and no outputs.
+
+    The code of the checks, which gives the answers away, is folded.
+    """
     import copy
 
     made = copy.deepcopy(notebook)
@@ -155,8 +171,12 @@ def student_version(notebook: Any) -> Any:
     return made
 
 
+def _put(text: bytes, file: BinaryIO) -> None:
+    file.write(text)
+
+
 def write(home: Path, names: Sequence[str], folder: Path, overwrite: bool = False) -> list[Path]:
-    """Write both versions of labs to a folder: ``NAME.ipynb`` for students, ``NAME.solution.ipynb`` complete.
+    """Write labs to a folder: ``NAME.ipynb`` for students, ``NAME.solution.ipynb`` complete.
 
     Parameters
     ----------
@@ -165,9 +185,9 @@ def write(home: Path, names: Sequence[str], folder: Path, overwrite: bool = Fals
     names : sequence of str
         Of the labs, without a suffix.
     folder : Path
-        Made if it is not there.
+        Created if it does not exist.
     overwrite : bool
-        Write over files that are there; without it nothing at all is written if one of them is.
+        Replace existing files; without it, nothing is written if one of the files exists.
 
     Returns
     -------
@@ -194,9 +214,8 @@ def write(home: Path, names: Sequence[str], folder: Path, overwrite: bool = Fals
         files.check_target(path, overwrite)
     fresh = [path for path in texts if not path.exists()]
     try:
-        return [files.write(path, lambda file, text=text: file.write(text), overwrite)  # type: ignore[misc]
-                for path, text in texts.items()]
-    except BaseException:  # a full disk, Ctrl-C: else the same command would find its own files there
+        return [files.write(path, partial(_put, text), overwrite) for path, text in texts.items()]
+    except BaseException:  # a full disk, Ctrl-C: the same command must work when given again
         for path in fresh:
             path.unlink(missing_ok=True)
         if made:

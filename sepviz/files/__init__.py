@@ -4,15 +4,11 @@ from sepviz.files.arrays import (
     Field,
     digest,
     facts,
-    field,
     fingerprint,
-    holds,
     medium_of,
-    names,
     open_file,
     read,
     read_meta,
-    tensor,
     tensors,
     versions,
 )
@@ -45,10 +41,10 @@ from sepviz.files.results import (
 
 __all__ = [
     "Field", "Partial", "Separation", "check_apart", "check_finite", "check_target",
-    "digest", "facts", "field", "fingerprint", "free_name", "fresh_folder", "head_of", "holds",
-    "load_meta", "load_partial", "load_problem", "load_separation", "lock", "medium_of", "names",
+    "digest", "facts", "fingerprint", "free_name", "fresh_folder", "head_of",
+    "load_meta", "load_partial", "load_problem", "load_separation", "lock", "medium_of",
     "open_file",
     "patiently", "read", "read_mask", "read_meta", "read_step", "result_table", "save_partial",
-    "save_problem", "save_separation", "step_arrays", "tensor", "tensors", "to_json", "together", "versions",
+    "save_problem", "save_separation", "step_arrays", "tensors", "to_json", "together", "versions",
     "write", "write_all",
 ]

@@ -229,35 +229,3 @@ def fingerprint(parts: Iterable[Tensor | str]) -> str:
 def digest(images: Tensor) -> str:
     """The `fingerprint` of images as float32."""
     return fingerprint([images.to(torch.float32)])
-
-
-# Until the merge: names that other branches still use.
-
-
-def field(path: Path, meta: Mapping[str, Any], name: str, kind: Any) -> Any:
-    """`facts` of one field."""
-    return facts(path, meta, {name: kind})[name]
-
-
-def names(path: Path, meta: Mapping[str, Any], name: str) -> list[str]:
-    """`facts` of one list of names."""
-    return field(path, meta, name, "names")
-
-
-def holds(path: str | Path, name: str) -> bool:
-    """Whether a file has an array of this name."""
-    return name in read(Path(path))
-
-
-def tensor(path: Path, arrays: Mapping[str, np.ndarray], name: str, shape: Any = None, *,
-           finite: bool = True, kinds: str = "fiub", dtype: type | None = None) -> Tensor:
-    """`tensors` of one array."""
-    text = None if shape is None else " ".join(map(str, shape))
-    sizes = {str(one): one for one in shape or () if isinstance(one, int)}
-    one = Field(text, kinds, dtype, finite=finite)
-    return tensors(path, arrays, {name: one}, sizes)[name]
-
-
-def floats(path: Path, arrays: Mapping[str, np.ndarray], name: str, shape: Any = None) -> Tensor:
-    """`tensors` of one array as float32."""
-    return tensor(path, arrays, name, shape, dtype=np.float32)

@@ -156,10 +156,3 @@ def load_partial(path: str | Path) -> Partial:
         step = read_step(path, arrays, meta["step"], "step")
         rng_state = tensors(path, arrays, {"rng": Field("N", "u")}, {}, "step/")["rng"]
     return Partial(done, step, rng_state, told["run"], results)
-
-
-def check_results(path: Path, results: Mapping[str, Tensor], sources: Tensor) -> None:
-    """Until the merge: refuse results that do not fit their sources."""
-    sizes = dict(zip("BKCHW", sources.shape, strict=True))
-    tensors(path, {name: found.numpy() for name, found in results.items()},
-            result_table(results), sizes)

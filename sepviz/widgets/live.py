@@ -11,7 +11,7 @@ import anywidget
 import traitlets
 
 from sepviz.core import Problem, Separator, Step, Truth, parameters_of, values_of
-from sepviz.runs.recipe import State
+from sepviz.runs.recipe import Recipe
 from sepviz.runs.session import Session
 from sepviz.runs.trace import Trace
 from sepviz.views import assets
@@ -38,7 +38,7 @@ class LiveRun(Still, anywidget.AnyWidget):
         For PSNR, and shown under the estimate that it fits best.
     seed : int
         Of the run, and of each of its branches.
-    state : State, optional
+    state : Recipe, optional
         How the mixtures were made (`sepviz.restore`). The widget then shows a line of text that
         restores the run as it is set.
 
@@ -58,7 +58,7 @@ class LiveRun(Still, anywidget.AnyWidget):
     controls: traitlets.List = traitlets.List().tag(sync=True)
 
     def __init__(self, separator: Separator, problem: Problem, truth: Truth | None = None,
-                 seed: int = 0, state: State | None = None):
+                 seed: int = 0, state: Recipe | None = None):
         self._session = Session(separator, problem, seed, self._heard)
         self._view = make_view(problem, truth, order=separator.order)
         self._state = state

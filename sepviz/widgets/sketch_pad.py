@@ -14,7 +14,7 @@ from PIL import Image
 
 from sepviz.core import Problem, SepvizError, Truth, one_line
 from sepviz.data import NAMES, load
-from sepviz.runs.recipe import State, restore
+from sepviz.runs.recipe import Recipe, restore
 from sepviz.tasks.drawn import PEN, Stroke, decode, encode, image_of
 from sepviz.views import assets
 from sepviz.views.packing import make_view, pack_static
@@ -42,7 +42,7 @@ class SketchPad(Still, anywidget.AnyWidget):
     ----------
     problem, truth : Problem, Truth
         Of the mixture on the pad, like those of any task.
-    state : State
+    state : Recipe
         Its text restores the pad, or makes the mixture elsewhere.
 
     Examples
@@ -74,7 +74,7 @@ class SketchPad(Still, anywidget.AnyWidget):
 
     # --- what a user does ---
 
-    def restore(self, text: str | State) -> None:
+    def restore(self, text: str | Recipe) -> None:
         """Put on the pad what a state of task ``drawn`` says.
 
         Raises
@@ -126,7 +126,7 @@ class SketchPad(Still, anywidget.AnyWidget):
         return truth
 
     @property
-    def state(self) -> State:
+    def state(self) -> Recipe:
         """The mixture in one line of text.
 
         Raises
@@ -143,12 +143,12 @@ class SketchPad(Still, anywidget.AnyWidget):
 
     # --- inside ---
 
-    def _state(self, sources: Sequence[str]) -> State:
+    def _state(self, sources: Sequence[str]) -> Recipe:
         """What differs from the usual options is said."""
         usual = {"weights": [1.0] * len(self.sources), **USUAL}
         words = {name: (_word(self.options[name]), _word(value)) for name, value in usual.items()}
         unusual = {name: word for name, (word, common) in words.items() if word != common}
-        return State("drawn", {"sources": "+".join(sources), **unusual})
+        return Recipe("drawn", {"sources": "+".join(sources), **unusual})
 
     def _put(self, pad: int, source: str) -> None:
         if not 0 <= pad < len(self.sources):

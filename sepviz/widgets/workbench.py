@@ -15,7 +15,7 @@ import torch
 from sepviz import zoo
 from sepviz.core import Problem, Separator, SepvizError, Truth, one_line
 from sepviz.data import NAMES
-from sepviz.runs.recipe import State, restore, separator_of
+from sepviz.runs.recipe import Recipe, restore, separator_of
 from sepviz.runs.trace import Trace
 from sepviz.separators import METHODS
 from sepviz.widgets.compare import RUNS, Compare
@@ -90,7 +90,7 @@ class Workbench(Still, ShieldedBox):
         self.live: LiveRun | None = None
         self.kept: list[Trace] = []
         self._text = ""  # the mixture of the runs in `kept`
-        self._restored: State | None = None  # a mixture that is not on the pad, until one draws
+        self._restored: Recipe | None = None  # a mixture that is not on the pad, until one draws
         self._view: Compare | None = None
         self._truth: Truth | None = None
         wide = ipywidgets.Layout(width="auto", flex="1 1 240px")
@@ -194,7 +194,7 @@ class Workbench(Still, ShieldedBox):
         button.on_click(pressed)
         return button
 
-    def _chosen(self, state: State) -> State:
+    def _chosen(self, state: Recipe) -> Recipe:
         """The same mixture with the method that is chosen."""
         if self._method_widget.value is None:
             raise SepvizError("no method with a shipped prior takes this mixture: draw another")
@@ -204,7 +204,7 @@ class Workbench(Still, ShieldedBox):
     def _runs(self) -> list[Trace]:
         return [*self.kept, *(self.live.branches if self.live else [])]
 
-    def _show(self, state: State, problem: Problem, truth: Truth | None) -> LiveRun:
+    def _show(self, state: Recipe, problem: Problem, truth: Truth | None) -> LiveRun:
         separator = state.separator()
         separator.check(problem)
         mixture = str(dataclasses.replace(state, method=""))
