@@ -50,21 +50,23 @@ def hold_out(data: Dataset, count: int) -> tuple[Dataset, Dataset]:
         raise SepvizError(
             f"{name}: {len(images)} image to learn from; want at least 2, better thousands"
         )
-    if bool((images == images[0, 0, 0, 0]).all()):
-        raise SepvizError(
-            f"{name}: every pixel of its {len(images)} images is {int(images[0, 0, 0, 0])}: "
-            "there is nothing to learn, take other images"
-        )
-    if bool((images == images[:1]).all()):
-        raise SepvizError(
-            f"{name}: its {len(images)} images are all the same one: "
-            "there is nothing to learn, take other images"
-        )
+    check_varied(name, images)
     order = spread(labels)
     learned, held_out = order[: len(order) - count], order[len(order) - count :]
     return Dataset(name, images[learned], labels[learned]), Dataset(
         name, images[held_out], labels[held_out]
     )
+
+
+def check_varied(what: str, images: Tensor, alike: bool = True) -> None:
+    """Refuse images that are all of one value or, unless ``alike`` is off, all the same."""
+    count, first = len(images), images.flatten()[0]
+    if bool((images == first).all()):
+        raise SepvizError(f"{what}: every pixel of its {count} images is {float(first):g}: "
+                          "there is nothing to learn, take other images")
+    if alike and bool((images == images[:1]).all()):
+        raise SepvizError(f"{what}: its {count} images are all the same one: "
+                          "there is nothing to learn, take other images")
 
 
 def some(images: Tensor, most: int) -> Tensor:

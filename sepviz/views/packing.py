@@ -26,6 +26,7 @@ EXACT = 1e-6  # a residual below this is rounding, and its curve would be noise
 RECORD = 120  # bytes of what is said about a frame and a mixture: colour scales, values of the curves
 CODE = 100_000  # bytes of a page's code and style
 ENOUGH = 40  # frames; a page of large images rather shows fewer mixtures than fewer frames
+CURVES = ("sigma", "loss", "discriminator_loss", "generator_loss", "mask_loss")  # of a step's info
 SIGNED = {"prior_force": "prior force", "data_force": "data force", "noise": "noise", "filters": "filters"}  # layers, and the filters
 
 
@@ -209,7 +210,7 @@ def pack_frames(view: View, steps: Iterable[Step], permutation: Tensor | None = 
         rests = view.problem.residuals(sources, filters).tolist()
         rests = [step.info.get("residual", rest) for rest in rests]
         values = {"residual": [None if rest < EXACT else short(rest) for rest in rests]}
-        for name in ("sigma", "loss"):
+        for name in CURVES:
             if name in step.info:
                 values[name] = [short(step.info[name])] * len(view.items)
         if found is not None:
