@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -17,7 +17,8 @@ from sepviz.training.checkpoint import is_finite
 from sepviz.training.common import check_images, described
 
 LOOKS = 100  # steps of a training, dense at first: look k comes after (k / LOOKS)^2 of it
-STEP_EVERY = 5.0  # seconds after which a step is yielded in any case
+STEP_EVERY = 5.0  # seconds after which a step is yielded in any case, or more where steps are dear:
+STEP_SHARE = 0.01  # such steps take at most this share of the time
 LOOK_EVERY = 20  # iterations between two looks at the losses on a GPU, which has to be waited for
 SHOWN = 6  # images, or mixtures, that are shown over a training
 Parts = dict[str, Any]  # by name: modules, optimisers and tensors
@@ -159,18 +160,21 @@ class Training(Separator):
                 return iteration / self.iterations
             return (before + time.monotonic() - begun) / (60 * (self.minutes or 0))
 
-        share, told = reached(), time.monotonic()
+        share, told, cost = reached(), time.monotonic(), 0.0
         while share < 1:
             drawn_from, due = rng.get_state(), False
             try:
                 losses.add(self.iterate(parts, Now(iteration, share), rng), rng.device)
                 iteration, drawn_from = iteration + 1, rng.get_state()
                 place, share = self._place(iteration - 1, share), reached()
-                due = share >= 1 or self._place(iteration, share) > place or time.monotonic() - told > STEP_EVERY
+                waited = time.monotonic() - told > max(STEP_EVERY, cost / STEP_SHARE)
+                due = share >= 1 or waited or self._place(iteration, share) > place
                 if share >= 1:
                     losses.check_moved()
                 if due:
+                    looked = time.monotonic()
                     newest = self._step(iteration, self.look(parts, problem), parts, losses.means())
+                    cost = time.monotonic() - looked
             except (Diverged, NothingLearned):
                 raise
             except BaseException:  # Ctrl-C, for one: nothing but the iteration in work is lost
