@@ -193,7 +193,7 @@ def test_a_demo_that_fails_leaves_nothing(run, prior, short_demo, monkeypatch, t
 
 
 def test_train(run, fails, monkeypatch, few_images):
-    from sepviz.priors import score
+    from sepviz.training import score
 
     whole = score.train_score
     monkeypatch.setattr(score, "train_score", lambda *args, **kwargs: whole(*args, **kwargs, widths=(8, 8, 8), batch=8))
@@ -211,7 +211,7 @@ def test_train(run, fails, monkeypatch, few_images):
 
 
 def test_train_interrupted(run, monkeypatch, tmp_path, few_images):
-    from sepviz.priors import score
+    from sepviz.training import score
 
     whole, loss, calls = score.train_score, score.denoising_loss, []
 
@@ -659,7 +659,7 @@ def test_wrong_filters_and_masks(fails, run, prior, generator, problem):
 
 
 def test_train_gan(run, fails, monkeypatch, few_images):
-    from sepviz.priors import gan
+    from sepviz.training import gan
 
     monkeypatch.setattr(gan, "oracle", lambda prior, images, **_: torch.full((len(images),), 20.0))
     fails(["--iterations", "--minutes"], "train", "gan", "--minutes", 3)

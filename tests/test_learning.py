@@ -368,16 +368,14 @@ class TestTraining:
                     yield step._replace(state={**step.state, "weights": step.state["weights"] / (0 if step.index == 2 else 1)})
 
         path = tmp_path / "one.ckpt"
-        with pytest.raises(SepvizError, match=r"step 2 .*keeps the run up to iteration 1; take a smaller learning_rate"):
-            masks.train(Diverging(iterations=3, batch=8), setting[0], path, 0, ("a",),
-                        progress=False)
+        with pytest.raises(SepvizError, match=r"step 2 .*keeps the run up to iteration 1; .*take a smaller learning_rate"):
+            masks.train(Diverging(iterations=3, batch=8), setting[0], path, 0, ("a",), progress=False)
         assert checkpoint.read(path)["iteration"] == 1
 
     def test_examples_of_one_value_teach_nothing(self, setting, tmp_path):
         black = setting[0]._replace(examples=setting[0].examples._replace(observed=torch.zeros(9, 1, 32, 32)))
-        with pytest.raises(SepvizError, match="examples: observed: 9 images all of one value, 0"):
-            masks.train(Egg(iterations=1, batch=8), black, tmp_path / "one.ckpt", 0, ("a",),
-                        progress=False)
+        with pytest.raises(SepvizError, match="examples: observed: every pixel of its 9 images is 0"):
+            masks.train(Egg(iterations=1, batch=8), black, tmp_path / "one.ckpt", 0, ("a",), progress=False)
 
     def test_a_save_that_fails_does_not_end_the_training(self, setting, tmp_path, monkeypatch,
                                                          capsys):

@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sepviz import zoo
+from sepviz import files, zoo
 from sepviz.core import SepvizError
-from sepviz.priors import CnnRegressor, DictionaryPrior, GanPrior, MaskNetwork, ScorePrior, score
-from sepviz.training import checkpoint
+from sepviz.priors import CnnRegressor, DictionaryPrior, GanPrior, MaskNetwork, ScorePrior
+from sepviz.training import checkpoint, followed, score
 from sepviz.training.cnn import train_cnn
 from sepviz.training.dictionary import train_dictionary
 from sepviz.training.score import compile_checked, train_score, validate
@@ -116,7 +116,7 @@ def test_a_checkpoint_of_another_run_is_refused(images, tmp_path):
             ({"widths": (8, 8, 16)}, "widths [8, 8, 8] (here [8, 8, 16])"),
             ({"iterations": None, "minutes": 1.0}, "iterations 2 (here None), minutes None (here 1.0)"),
             ({"start": first}, "start random weights (here score, digest "),
-            ({"images": other[:250]}, f"(here 250 of 1x8x8, digest {checkpoint.digest(other[:250])})")):
+            ({"images": other[:250]}, f"(here 250 of 1x8x8, digest {files.digest(other[:250])})")):
         options = {"images": images[:250], "iterations": 2, "widths": (8, 8, 8), "batch": 32, "progress": False, **changes}
         with pytest.raises(SepvizError) as caught:
             train_score(held_out=images[250:], checkpoint=path, **options)
@@ -140,7 +140,7 @@ def test_the_cnn_goes_on_with_its_own_images_alone(images, tmp_path):
 def test_a_checkpoint_of_an_older_sepviz_is_refused(images, tmp_path):
     torch.save({"settings": json.dumps({"name": "score"}), "seed": 0, "prior": {}, "rng": torch.zeros(1), "iteration": 2, "elapsed": 1.0},
                tmp_path / "bars.ckpt")
-    with pytest.raises(SepvizError, match="format 1, this sepviz goes on from 2"):
+    with pytest.raises(SepvizError, match="format 1, this sepviz goes on from 3"):
         train(images, tmp_path / "bars.ckpt", 2)
 
 
@@ -182,7 +182,7 @@ def losses(monkeypatch, at, value):
 
 
 def test_a_training_that_diverges_says_where_and_keeps_the_last_good_checkpoint(images, tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint, "SAVE_EVERY", -1)  # at every iteration
+    monkeypatch.setattr(followed, "SAVE_EVERY", -1)  # at every iteration
     losses(monkeypatch, 4, math.inf)
     with pytest.raises(SepvizError, match=r"loss inf at iteration 4: .*bars\.ckpt keeps the run up to iteration 3; "):
         train(images, tmp_path / "bars.ckpt", 9)
@@ -203,7 +203,7 @@ def test_a_loss_that_never_moves_is_no_success(images, tmp_path, monkeypatch):
 
 
 def test_a_full_disk_does_not_end_a_training(images, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(checkpoint, "SAVE_EVERY", -1)
+    monkeypatch.setattr(followed, "SAVE_EVERY", -1)
     train(images[1:], tmp_path / "bars.ckpt", 3)
     (tmp_path / "bars.ckpt").rename(tmp_path / "old.ckpt")
     fsync, calls = os.fsync, []
@@ -410,7 +410,7 @@ def test_weights_and_card_are_both_there_or_neither(saved, tmp_path, monkeypatch
 
 
 def test_images_of_one_value_teach_nothing(tmp_path):
-    with pytest.raises(SepvizError, match="one value"):
+    with pytest.raises(SepvizError, match="every pixel of its 250 images is 0"):
         train(torch.zeros(300, 1, 8, 8, dtype=torch.uint8), tmp_path / "black.ckpt", 1)
 
 

@@ -15,7 +15,7 @@ from sepviz import cli, data, files, tasks, zoo
 from sepviz.core import SepvizError, Step
 from sepviz.priors import CnnRegressor
 from sepviz.separators import Average, Egg
-from sepviz.training import checkpoint
+from sepviz.training import followed
 
 
 @pytest.fixture(autouse=True)
@@ -215,7 +215,7 @@ def test_a_disk_that_is_really_full(run, few_images, small_disk, monkeypatch, ca
     """The checkpoint fits once, not twice: the old one stays, and no temporary file."""
     out = small_disk / "mine.safetensors"
     words = ["train", "cnn", "--iterations", 3, "--out", out]
-    monkeypatch.setattr(checkpoint, "SAVE_EVERY", -1)
+    monkeypatch.setattr(followed, "SAVE_EVERY", -1)
     (small_disk / "ballast").write_bytes(bytes(250_000))
     code, _, err = run(*words)
     assert code == 2 and "cannot write" in err and "No space left on device" in err

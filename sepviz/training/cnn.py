@@ -2,27 +2,67 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Generator, Tensor
 
-from sepviz.data.split import some
+from sepviz.core import Mixing, Problem, Truth
+from sepviz.data.split import SEED, some
 from sepviz.metrics import decibels
 from sepviz.priors.cnn import CnnRegressor
-from sepviz.training.checkpoint import Run, check_images, described
+from sepviz.separators.learning import descend
+from sepviz.training.common import card, check_images, figure
+from sepviz.training.followed import Followed, Watch
+from sepviz.training.loop import SHOWN, Now, Parts, Training
 
 
-def train_cnn(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, iterations: int = 3000, amplitude: float = 0.31, seed: int = 0,
-              width: int = 48, batch: int = 64, learning_rate: float = 2e-3, name: str = "cnn",
-              progress: bool = True) -> tuple[CnnRegressor, dict]:
-    """Regress images from the same with noise Uniform(-amplitude, amplitude); mean squared error, Adam, the step falling to 0.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CnnTraining(Training):
+    """Mean squared error of images under noise Uniform(-amplitude, amplitude); Adam, whose step falls to 0."""
+
+    batch: int = 64
+    amplitude: float = 0.31
+    width: int = 48
+    name: str = "cnn"
+
+    def begin(self, rng: Generator) -> Parts:
+        prior = CnnRegressor(self.images.shape[1:], self.width, self.name).to(rng.device)
+        return {"prior": prior, "optimizer": torch.optim.Adam(prior.parameters(), lr=self.learning_rate, fused=True)}
+
+    def disturbed(self, images: Tensor, rng: Generator) -> Tensor:
+        """Images with noise."""
+        return images + self.amplitude * (2 * torch.rand(images.shape, generator=rng, device=images.device) - 1)
+
+    def iterate(self, parts: Parts, now: Now, rng: Generator) -> dict[str, Tensor]:
+        clean = self.draw(rng)
+        loss = (parts["prior"].train().regress(self.disturbed(clean, rng)) - clean).square().mean()
+        descend(parts["optimizer"], loss, self.learning_rate * (1 - now.share))
+        return {"loss": loss}
+
+    @torch.no_grad()
+    def look(self, parts: Parts, problem: Problem) -> Tensor:
+        return parts["prior"].eval().regress(problem.mixtures)[:, None]
+
+    def view(self, held_out: Tensor | None = None) -> tuple[Problem, Truth | None]:
+        """Held-out images with the noise, and without."""
+        clean = some(self.images if held_out is None else held_out, SHOWN).to(self.images.device).float() / 255
+        noisy = self.disturbed(clean, Generator(clean.device).manual_seed(SEED))
+        return Problem(noisy, Mixing.sum(1)), Truth(clean[:, None])
+
+
+def train_cnn(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, iterations: int = 3000,
+              amplitude: float = 0.31, seed: int = 0, width: int = 48, batch: int = 64,
+              learning_rate: float = 2e-3, name: str = "cnn", progress: bool = True,
+              watch: Watch | None = None) -> tuple[CnnRegressor, dict]:
+    """Train a `CnnRegressor` with `CnnTraining`.
 
     Parameters
     ----------
     images, held_out : Tensor (N, C, H, W) uint8
     checkpoint : path
-        Where the run keeps itself once a minute and when it is stopped; taken up if it is there.
+        Where the run keeps itself; the same call goes on from there (see `Followed`).
 
     Returns
     -------
@@ -31,41 +71,15 @@ def train_cnn(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, itera
     card : dict
         Seed, minutes and the PSNR on held-out images under the same noise.
     """
-    from tqdm.auto import tqdm
-
     check_images(images, batch, held_out)
-    device = images.device
-    torch.manual_seed(seed)
-    rng = Generator(device).manual_seed(seed)
-    regressor = CnnRegressor(images.shape[1:], width, name).to(device)
-    optimizer = torch.optim.Adam(regressor.parameters(), lr=learning_rate, fused=True)
-    settings = {"model": "cnn", "images": described(images), "seed": seed, "iterations": iterations,
-                "width": width, "batch": batch, "learning rate": learning_rate, "amplitude": amplitude}
-    run = Run(checkpoint, settings, rng, prior=regressor, optimizer=optimizer)
-
-    def disturbed(pictures: Tensor) -> Tensor:
-        return pictures + amplitude * (2 * torch.rand(pictures.shape, generator=rng, device=device) - 1)
-
-    with tqdm(total=iterations, initial=run.iteration, unit="it", desc=f"train {name}",
-              disable=not progress) as bar, run:
-        while run.iteration < iterations:
-            run.begin()
-            index = torch.randint(len(images), (batch,), generator=rng, device=device)
-            clean = images[index].float() / 255
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate * (1 - run.iteration / iterations)
-            optimizer.zero_grad(set_to_none=True)
-            loss = (regressor.regress(disturbed(clean)) - clean).square().mean()
-            loss.backward()
-            optimizer.step()
-            run.end(loss)
-            bar.update()
-    regressor.eval().requires_grad_(False)
-    clean = some(held_out, 500).to(device).float() / 255
-    psnr = decibels((regressor.regress(disturbed(clean)) - clean).square().mean(dim=(1, 2, 3)))
-    card = {"seed": seed, "minutes": round(run.elapsed / 60, 1), "iterations": run.iteration,
-            "batch": batch, "parameters": sum(weight.numel() for weight in regressor.parameters()), "threads": torch.get_num_threads(),
-            "device": device.type,
-            "denoised_psnr": {"what": f"PSNR in dB of held-out images under noise Uniform(+-{amplitude})", "n": len(psnr),
-                              "mean": round(float(psnr.mean()), 2), "tenth_percentile": round(float(psnr.quantile(0.1)), 2)}}
-    return regressor, card
+    training = CnnTraining(images=images, iterations=iterations, amplitude=amplitude, width=width, batch=batch,
+                           learning_rate=learning_rate, name=name)
+    problem, truth = training.view(held_out)
+    run = Followed(training, problem, checkpoint, seed, training.settings(), progress=progress, truth=truth, watch=watch)
+    step = run.last()
+    regressor = training.trained(step)
+    clean = some(held_out, 500).to(images.device).float() / 255
+    psnr = decibels((regressor.regress(training.disturbed(clean, run.rng)) - clean).square().mean(dim=(1, 2, 3)))
+    what = f"PSNR in dB of held-out images under noise Uniform(+-{amplitude})"
+    return regressor, card(regressor, seed, run.minutes, step.index, images.device, batch=batch,
+                           denoised_psnr=figure(what, psnr))

@@ -8,18 +8,19 @@ from collections.abc import Sequence
 
 import torch
 from torch import Generator, Tensor
+from tqdm.auto import tqdm
 
 from sepviz.core import SepvizError
 from sepviz.data.split import some
 from sepviz.metrics import decibels
 from sepviz.priors.dictionary import TINY, DictionaryPrior, place, take_off, update_activations
-from sepviz.training.checkpoint import check_images
+from sepviz.training.common import card, check_images, figure
 
 REBUILD = 300  # updates that rebuild the held-out images of the card
 
 
 def update_bases(bases: Tensor, activations: Tensor, images: Tensor, reach: int, shape: Sequence[int]) -> Tensor:
-    """The same step for the bases (R, C, h, w), each standing at all its places; activations (N, R * places)."""
+    """Lee and Seung's step (see `update_activations`) for the bases (R, C, h, w), given activations (N, R * places)."""
     def gathered(pictures: Tensor) -> Tensor:
         return take_off((activations.T @ pictures).reshape(len(bases), -1, pictures.shape[1]), shape, reach)
 
@@ -30,8 +31,10 @@ def fit_convolutive(images: Tensor, count: int, reach: int, iterations: int, rng
     """``count`` bases for images (N, C, H, W), of sum 1 each -> (count, C, H - 2 reach, W - 2 reach)."""
     shape, flat = images.shape[1:], images.flatten(1)
     scale = (flat.mean() / count).sqrt()
-    bases = scale * torch.rand((count, shape[0], shape[1] - 2 * reach, shape[2] - 2 * reach), generator=rng, device=images.device)
-    activations = scale * torch.rand((len(images), count * (2 * reach + 1) ** 2), generator=rng, device=images.device)
+    size = (count, shape[0], shape[1] - 2 * reach, shape[2] - 2 * reach)
+    bases = scale * torch.rand(size, generator=rng, device=images.device)
+    places = count * (2 * reach + 1) ** 2
+    activations = scale * torch.rand((len(images), places), generator=rng, device=images.device)
     for _ in range(iterations):
         bases = update_bases(bases, activations, flat, reach, shape)
         activations = update_activations(activations, place(bases, reach).flatten(0, 1), flat)
@@ -50,16 +53,17 @@ def fit_plain(images: Tensor, count: int, seed: int, iterations: int = 400) -> t
 
     model = NMF(count, init="nndsvda", max_iter=iterations, tol=1e-3, random_state=seed)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the last tenths of a per cent change no picture
+        # the last tenths of a per cent change no picture
+        warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(images.flatten(1).cpu().numpy())
     bases = torch.from_numpy(model.components_).to(images).reshape(count, *images.shape[1:])
     return bases / bases.sum(dim=(1, 2, 3), keepdim=True).clamp_min(TINY), model.n_iter_
 
 
-def train_dictionary(images: Tensor, labels: Tensor, held_out: Tensor, *, reach: int = 0, per_class: int = 20, each: int = 1500,
-                     iterations: int | None = None, seed: int = 0, name: str = "nmf",
+def train_dictionary(images: Tensor, labels: Tensor, held_out: Tensor, *, reach: int = 0, per_class: int = 20,
+                     each: int = 1500, iterations: int | None = None, seed: int = 0, name: str = "nmf",
                      progress: bool = True) -> tuple[DictionaryPrior, dict]:
-    """Learn a dictionary class by class, and put the dictionaries side by side (Kong et al. 2019, section 4.1).
+    """Learn the bases of each class on their own, and join them (Kong et al. 2019, section 4.1).
 
     Parameters
     ----------
@@ -82,8 +86,6 @@ def train_dictionary(images: Tensor, labels: Tensor, held_out: Tensor, *, reach:
         Seed, minutes, the most iterations of a class, and the PSNR of held-out images rebuilt from
         the bases.
     """
-    from tqdm.auto import tqdm
-
     check_images(images, per_class, held_out)
     if len(labels) != len(images):
         raise SepvizError(f"{len(labels)} labels for {len(images)} training images: "
@@ -114,9 +116,7 @@ def train_dictionary(images: Tensor, labels: Tensor, held_out: Tensor, *, reach:
     for _ in range(REBUILD):
         activations = update_activations(activations, atoms, targets)
     psnr = decibels((activations @ atoms - targets).square().mean(dim=1))
-    card = {"seed": seed, "minutes": round((time.monotonic() - begun) / 60, 1), "iterations": done,
-            "images_per_class": min(each, int(labels.unique(return_counts=True)[1].max())),
-            "threads": torch.get_num_threads(), "device": images.device.type,
-            "rebuilt_psnr": {"what": "PSNR in dB of clean held-out images rebuilt from all bases", "n": len(psnr),
-                             "mean": round(float(psnr.mean()), 2), "tenth_percentile": round(float(psnr.quantile(0.1)), 2)}}
-    return prior.eval(), card
+    minutes = (time.monotonic() - begun) / 60
+    return prior.eval(), card(prior, seed, minutes, done, images.device,
+                              images_per_class=min(each, int(labels.unique(return_counts=True)[1].max())),
+                              rebuilt_psnr=figure("PSNR in dB of clean held-out images rebuilt from all bases", psnr))

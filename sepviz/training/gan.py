@@ -3,101 +3,112 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn import functional
+from torch import Generator, Tensor, nn
+from torch.nn.functional import softplus
+from tqdm.auto import tqdm
 
-from sepviz.core import Step
+from sepviz.core import Mixing, Problem, Step, Truth
 from sepviz.data.split import some
 from sepviz.metrics import decibels
 from sepviz.priors.gan import PRESETS, GanPrior, discriminator_network, start_as_dcgan
 from sepviz.priors.score import bfloat16_is_fast
-from sepviz.training.checkpoint import Run, check_images, described
+from sepviz.separators.learning import descend
+from sepviz.training.common import card, check_images, figure
+from sepviz.training.followed import Followed, Watch
+from sepviz.training.loop import Now, Parts, Training
 
 
-def gan_steps(images: Tensor, checkpoint: str | Path, *, iterations: int = 10_000, seed: int = 0, name: str = "gan",
-              widths: Sequence[int] = PRESETS["paper"], latent_size: int = 100, batch: int = 128, learning_rate: float = 2e-4,
-              every: int = 100, shown: int = 16) -> Iterator[tuple[Step, GanPrior]]:
-    """Train a `GanPrior` and yield, every so many iterations, what it makes of the same ``shown`` latents.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class GanTraining(Training):
+    """Adam with beta1 = 0.5, one generator step for each of the discriminator, and the loss ``-log D(G(z))``.
 
-    Adam with beta1 = 0.5, one generator step for each discriminator step, the non-saturating loss
-    ``-log D(G(z))`` (Goodfellow et al. 2014, section 3).
+    The non-saturating loss is that of Goodfellow et al. 2014, section 3. Shown are samples of the
+    same latents all along, as the sources of one "mixture": the mean of the training images. What
+    the mean of the samples leaves of it is the residual.
+    """
+
+    learning_rate: float = 2e-4
+    widths: Sequence[int] = PRESETS["paper"]
+    latent_size: int = 100
+    shown: int = 16
+    name: str = "gan"
+
+    def begin(self, rng: Generator) -> Parts:
+        prior = GanPrior(self.images.shape[1:], self.latent_size, self.widths, self.name).to(rng.device)
+        discriminator = discriminator_network(prior.image_shape, self.widths).to(rng.device)
+        start_as_dcgan(prior)
+        start_as_dcgan(discriminator)
+        parts: Parts = {"prior": prior, "discriminator": discriminator}
+        for name, module in list(parts.items()):
+            parts[f"{name}_optimizer"] = torch.optim.Adam(module.parameters(), lr=self.learning_rate,
+                                                          betas=(0.5, 0.999), fused=True)
+        return {**parts, "latents": torch.randn((self.shown, self.latent_size), generator=rng, device=rng.device)}
+
+    def iterate(self, parts: Parts, now: Now, rng: Generator) -> dict[str, Tensor]:
+        prior, discriminator = parts["prior"].train(), parts["discriminator"]
+        real = self.draw(rng)
+        fake = prior.decode(torch.randn((self.batch, self.latent_size), generator=rng, device=rng.device))
+        discriminator_loss = (softplus(-_realness(discriminator, real))
+                              + softplus(_realness(discriminator, fake.detach()))).mean()
+        descend(parts["discriminator_optimizer"], discriminator_loss, self.learning_rate)
+        discriminator.requires_grad_(False)  # only looked through
+        generator_loss = softplus(-_realness(discriminator, fake)).mean()
+        descend(parts["prior_optimizer"], generator_loss, self.learning_rate)
+        discriminator.requires_grad_(True)
+        return {"discriminator_loss": discriminator_loss, "generator_loss": generator_loss}
+
+    @torch.no_grad()
+    def look(self, parts: Parts, problem: Problem) -> Tensor:
+        return parts["prior"].eval().decode(parts["latents"])[None]
+
+    def view(self, held_out: Tensor | None = None) -> tuple[Problem, Truth | None]:
+        """The mean of the training images, in equal parts of as many samples as are shown."""
+        mean = (some(self.images, 10_000).float() / 255).mean(dim=0, keepdim=True)
+        return Problem(mean, Mixing.mean(self.shown)), None
+
+
+def _realness(discriminator: nn.Module, images: Tensor) -> Tensor:
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16_is_fast(images.device)):
+        return discriminator(images).float().flatten()
+
+
+def gan_steps(images: Tensor, checkpoint: str | Path, *, seed: int = 0, every: int = 100, progress: bool = False,
+              iterations: int = 10_000, **options: Any) -> Iterator[tuple[Step, GanPrior]]:
+    """Train a `GanPrior` and yield, every so many iterations, what it makes of the same latents.
 
     Parameters
     ----------
     images : Tensor (N, C, H, W) uint8
     checkpoint : path
-        Where the run keeps itself once a minute and at the end, an interruption included; taken up if it is there.
+        Where the run keeps itself; the same call goes on from there (see `Followed`).
+    options
+        Fields of `GanTraining`.
 
     Yields
     ------
     step : Step
-        ``sources`` (1, shown, C, H, W): samples; ``info``: both losses, mean over the last iterations.
+        ``sources`` (1, shown, C, H, W): samples; ``info``: both losses, mean since the step before.
     prior : GanPrior
-        The generator itself, in eval mode until the next step is asked for.
+        The generator of this step, in eval mode.
     """
-    check_images(images, batch)
-    device = images.device
-    torch.manual_seed(seed)
-    rng = torch.Generator(device).manual_seed(seed)
-    prior = GanPrior(images.shape[1:], latent_size, widths, name).to(device)
-    critic = discriminator_network(prior.image_shape, widths).to(device)
-    start_as_dcgan(prior)
-    start_as_dcgan(critic)
-    optimizers = [torch.optim.Adam(module.parameters(), lr=learning_rate, betas=(0.5, 0.999), fused=True) for module in (prior, critic)]
-    latents = torch.randn((shown, latent_size), generator=rng, device=device)
-    settings = {"model": "gan", "images": described(images), "seed": seed, "iterations": iterations,
-                "widths": prior.widths, "latent size": latent_size, "batch": batch,
-                "learning rate": learning_rate, "samples shown": shown}
-    run = Run(checkpoint, settings, rng, prior=prior, critic=critic,
-              generator_optimizer=optimizers[0], critic_optimizer=optimizers[1])
-
-    def realness(pictures: Tensor) -> Tensor:
-        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16_is_fast(device)):
-            return critic(pictures).float().flatten()
-
-    def look() -> tuple[Step, GanPrior]:
-        prior.eval()
-        with torch.no_grad():
-            samples = prior.decode(latents)[None]
-        means = losses.mean(dim=0).tolist() if len(losses) else (0.0, 0.0)
-        info = {"iteration": run.iteration, "iterations": iterations,
-                "discriminator_loss": means[0], "generator_loss": means[1], "seconds": run.elapsed}
-        return Step(run.iteration // every, f"iteration {run.iteration}", samples, info=info), prior
-
-    losses = torch.zeros((0, 2))
-    yield look()
-    pending = []
-    with run:
-        while run.iteration < iterations:
-            prior.train()
-            run.begin()
-            index = torch.randint(len(images), (batch,), generator=rng, device=device)
-            fake = prior.decode(torch.randn((batch, latent_size), generator=rng, device=device))
-            optimizers[1].zero_grad(set_to_none=True)
-            discriminator_loss = (functional.softplus(-realness(images[index].float() / 255))
-                                  + functional.softplus(realness(fake.detach()))).mean()
-            discriminator_loss.backward()
-            optimizers[1].step()
-            optimizers[0].zero_grad(set_to_none=True)
-            critic.requires_grad_(False)
-            generator_loss = functional.softplus(-realness(fake)).mean()
-            generator_loss.backward()
-            critic.requires_grad_(True)
-            optimizers[0].step()
-            run.end(discriminator_loss, generator_loss)
-            pending.append(torch.stack([discriminator_loss.detach(), generator_loss.detach()]))
-            if run.iteration % every == 0 or run.iteration == iterations:
-                losses, pending = torch.stack(pending).cpu(), []
-                yield look()
+    training = GanTraining(images=images, iterations=iterations, every=every, **options)
+    run = Followed(training, training.view()[0], checkpoint, seed, training.settings(), progress=progress)
+    following: Any = iter(run)
+    with closing(following) as steps:
+        for step in steps:
+            if step.index % every == 0 or step.index == iterations:
+                yield step, training.trained(step)
 
 
-def train_gan(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, iterations: int = 10_000, progress: bool = True,
-              **options: Any) -> tuple[GanPrior, dict]:
-    """Run `gan_steps` to the end.
+def train_gan(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, iterations: int = 10_000, seed: int = 0,
+              progress: bool = True, watch: Watch | None = None, **options: Any) -> tuple[GanPrior, dict]:
+    """Train a `GanPrior` with `GanTraining`, whose fields are the options.
 
     Returns
     -------
@@ -106,28 +117,20 @@ def train_gan(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, itera
     card : dict
         Seed, minutes, iterations, and the `oracle` on 500 of the held-out images.
     """
-    from tqdm.auto import tqdm
-
-    check_images(images, options.get("batch", 128), held_out)
-    with tqdm(total=iterations, unit="it", desc=f"train {options.get('name', 'gan')}", disable=not progress) as bar:
-        for step, trained in gan_steps(images, checkpoint, iterations=iterations, **options):
-            prior = trained
-            bar.set_postfix({name: f"{step.info[name + '_loss']:.2f}" for name in ("discriminator", "generator")}, refresh=False)
-            bar.update(int(step.info["iteration"]) - bar.n)
+    training = GanTraining(images=images, iterations=iterations, **options)
+    check_images(images, training.batch, held_out)
+    run = Followed(training, training.view()[0], checkpoint, seed, training.settings(), progress=progress, watch=watch)
+    step = run.last()
+    prior = training.trained(step)
     psnr = oracle(prior, some(held_out, 500).to(images.device).float() / 255, progress=progress)
-    card = {"seed": options.get("seed", 0), "minutes": round(step.info["seconds"] / 60, 1),
-            "iterations": int(step.info["iteration"]), "batch": options.get("batch", 128),
-            "parameters": sum(weight.numel() for weight in prior.parameters()),
-            "threads": torch.get_num_threads(), "device": images.device.type,
-            "oracle_psnr": {"what": "PSNR in dB of the best G(z) found for clean held-out images, 8 starts of 300 Adam steps",
-                            "n": len(psnr), "mean": round(float(psnr.mean()), 2), "median": round(float(psnr.median()), 2),
-                            "tenth_percentile": round(float(psnr.quantile(0.1)), 2)}}
-    return prior.requires_grad_(False), card
+    what = "PSNR in dB of the best G(z) found for clean held-out images, 8 starts of 300 Adam steps"
+    return prior, card(prior, seed, run.minutes, step.index, images.device, batch=training.batch,
+                       oracle_psnr=figure(what, psnr, median=True))
 
 
 @torch.enable_grad()
-def oracle(prior: GanPrior, images: Tensor, *, starts: int = 8, iterations: int = 300, seed: int = 0, learning_rate: float = 0.1,
-           progress: bool = True) -> Tensor:
+def oracle(prior: GanPrior, images: Tensor, *, starts: int = 8, iterations: int = 300, seed: int = 0,
+           learning_rate: float = 0.1, progress: bool = True) -> Tensor:
     """PSNR of the best ``G(z)`` found for clean images: what mode collapse leaves within reach, in dB.
 
     Parameters
@@ -140,18 +143,13 @@ def oracle(prior: GanPrior, images: Tensor, *, starts: int = 8, iterations: int 
     -------
     Tensor (N,)
     """
-    from tqdm.auto import tqdm
-
     frozen = prior.folded()
-    rng = torch.Generator(images.device).manual_seed(seed)
+    rng = Generator(images.device).manual_seed(seed)
     z = torch.randn((starts, len(images), prior.latent_size), generator=rng, device=images.device).requires_grad_(True)
-    optimizer = torch.optim.Adam([z], lr=learning_rate)
+    optimizer = torch.optim.Adam([z])
     best = torch.full((len(images),), float("inf"), device=images.device)
     for iteration in tqdm(range(iterations), desc="oracle", unit="it", disable=not progress):
-        optimizer.param_groups[0]["lr"] = learning_rate * (1 - 0.9 * iteration / iterations)
-        optimizer.zero_grad()
         mse = (frozen.decode(z) - images).square().mean(dim=(2, 3, 4))
         best = torch.minimum(best, mse.detach().amin(dim=0))
-        mse.sum().backward()
-        optimizer.step()
+        descend(optimizer, mse.sum(), learning_rate * (1 - 0.9 * iteration / iterations))
     return decibels(best)

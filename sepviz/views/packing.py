@@ -27,6 +27,7 @@ EXACT = 1e-6  # a residual below this is rounding, and its curve would be noise
 RECORD = 120  # bytes of what is said about a frame and a mixture: colour scales, values of curves
 CODE = 100_000  # bytes of a page's code and style
 ENOUGH = 40  # frames; a page of large images rather shows fewer mixtures than fewer frames
+CURVES = ("sigma", "loss", "discriminator_loss", "generator_loss", "mask_loss")  # of `Step.info`
 SIGNED = {"prior_force": "prior force", "data_force": "data force", "noise": "noise",
           "filters": "filters"}  # layers that a person may switch on, in this order
 
@@ -163,7 +164,7 @@ def _frame(view: View, step: Step, extras: Sequence[str],
     rests = [step.info.get("residual", rest)
              for rest in problem.residuals(sources, filters).tolist()]
     values = {"residual": [None if rest < EXACT else short(rest) for rest in rests]}
-    for name in ("sigma", "loss"):
+    for name in CURVES:
         if name in step.info:
             values[name] = [short(step.info[name])] * len(view.items)
     return images, values

@@ -4,6 +4,9 @@ export const CURVES = {
   residual: { label: "residual (RMS)", log: true },
   sigma: { label: "sigma", log: true },
   loss: { label: "loss of the training", log: true },
+  discriminator_loss: { label: "loss of the discriminator", log: true },
+  generator_loss: { label: "loss of the generator", log: true },
+  mask_loss: { label: "loss of the mask", log: true },
   psnr: { label: "PSNR (dB)", log: false },
 };
 
