@@ -234,8 +234,8 @@ def _check_scale(path: Path, mixtures: Tensor, mixing: Mixing, medium: Medium) -
     high = medium.reach(mixing.weights)[1]
     if most > high + medium.peak * max(1.0, sum(map(abs, mixing.weights))):
         raise SepvizError(f"{path}: mixtures reach {most:g}, sources in {medium.range} with "
-                          f"weights {mixing.weights} reach {high:g}: if these are images of 0 to 255, "
-                          "divide them by 255")
+                          f"weights {mixing.weights} reach {high:g}: "
+                          "if these are images of 0 to 255, divide them by 255")
 
 
 def _truth(path: Path, arrays: Mapping[str, np.ndarray], mixing: Mixing,

@@ -123,8 +123,8 @@ class Session:
         """
         with self._lock:
             now = values_of(self.separator)
-            words = {item.name: item.metadata.get("methods")
-                     for item in dataclasses.fields(self.separator)}  # type: ignore[arg-type]
+            words: Any = {item.name: item.metadata.get("methods")
+                          for item in dataclasses.fields(self.separator)}  # type: ignore[arg-type]
             for name, value in values.items():
                 if name not in now:
                     raise SepvizError(f"no parameter {name!r}: {self.method} has {', '.join(now)}")
