@@ -122,7 +122,7 @@ class Commands:
 
 def shared(one: Parser, *, device: bool = True) -> None:
     """The options of all that computes."""
-    one.add_argument("--seed", type=seed, default=0, help="of all randomness (default: 0)")
+    one.add_argument("--seed", type=seed, default=0, help="random seed (default: 0)")
     if device:
         one.add_argument("--device", metavar="auto|cpu|cuda",
                          help="default: what SEPVIZ_DEVICE says, else cpu")

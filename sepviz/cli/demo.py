@@ -24,7 +24,7 @@ def add(commands: Commands) -> None:
                         "Prints a table, writes a picture and a player.")
     option = demo.add_argument
     option("--out", type=Path, default=Path("sepviz-demo"), metavar="FOLDER",
-           help="default: sepviz-demo; a new name if it is there")
+           help="default: sepviz-demo; if it exists, sepviz-demo-2, and so on")
     option("--count", type=common.whole, default=4, help="mixtures (default: 4)")
     option("--dataset", default="strokes", help="default: strokes, which needs no download")
     option("--prior", help="default: score-DATASET")

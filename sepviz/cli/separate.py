@@ -23,16 +23,15 @@ IN_A_RECIPE = ("input", "method", "seed", "preset", "prior", "set", "starts", "w
 def add(commands: Commands) -> None:
     """Its arguments."""
     separate = commands.add("separate", run, "take mixtures apart", """
-        The mixtures are taken 32 at a time, each such chunk from a seed of its own, so the result
-        depends on --seed, --chunk and the order of the mixtures; a method that learns is trained
-        once, on all of them. Ctrl-C keeps what is done in OUT.partial.npz; the same command goes on
-        from there and ends at the same result. The result stores its recipe, and sepviz score
-        prints it.""")
+        Mixtures are processed in chunks of 32, each with its own seed, so the result depends on
+        --seed, --chunk and the order of the mixtures; a method that learns is trained once, on all
+        of them. Ctrl-C keeps what is done in OUT.partial.npz; the same command continues from there
+        and ends at the same result. The result stores its recipe, and sepviz score prints it.""")
     option = separate.add_argument
     option("input", metavar="INPUT", nargs="*", type=Path, help="""
         problem.npz; a .npz with an array mixtures (B, H, W) or (B, C, H, W); a .npy that is this
-        array; or PNG files, gray or RGB, one mixture each: a PNG's values v in [0, 1] are taken for
-        the mean picture of the sources, the mixture is v times the sum of the weights""")
+        array; or PNG files, gray or RGB, one mixture each: a PNG is read as the weighted mean
+        of the sources, in [0, 1], and multiplied by the sum of the weights""")
     option("--method", help="""
         average, basis, cnn, constant, conv-nmf, mask, nmf, rpca, split-gibbs or synthesis (default:
         split-gibbs); adversarial-mask, egg, remix and supervised learn a mask by sepviz train, and
@@ -40,12 +39,12 @@ def add(commands: Commands) -> None:
         sepviz.tasks.unmix""")
     option("--recipe", "--state", metavar="TEXT", help="""
         a run in one line, as the labs and sepviz score show it:
-        task=...,method=...,run=... or problem=FILE,method=...,run=...; in place of INPUT and of all
-        that says how to separate""")
+        task=...,method=...,run=SEED or problem=FILE,method=...,run=SEED;
+        it replaces INPUT and all options of the method""")
     option("--preset", help="named parameters of the method: paper, program, ...")
     option("--prior", help="a shipped prior (score-strokes, ...) or a .safetensors file")
     option("--sources", type=common.whole, metavar="K",
-           help="for a file that does not say it; else it must agree")
+           help="number of sources, if the file does not store it; else the two must match")
     option("--weights", nargs="+", metavar="A",
            help="sum, mean or K numbers, likewise (default: sum)")
     option("--set", action="append", default=[], metavar="FIELD=VALUE",
@@ -148,7 +147,7 @@ def _separate(chunks: Chunks, arguments: argparse.Namespace, side_files: list[Pa
         meta = {**chunks.meta(found), "command": arguments.command_line}
         files.save_separation(out, found.sources, meta, found.results, overwrite=force)
     many, count = found.sources.shape[:2]
-    print(f"{out}: {many} mixtures of {count} sources by {recipe.method}, {found.seconds:.1f} s")
+    print(f"{out}: {many} mixture{'s' * (many > 1)} of {count} sources by {recipe.method}, {found.seconds:.1f} s")
     if unwritten:
         raise SepvizError(f"{arguments.out} is written, but not its steps: {'; '.join(unwritten)}")
     if side_files:
