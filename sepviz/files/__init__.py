@@ -13,6 +13,7 @@ from sepviz.files.arrays import (
     versions,
 )
 from sepviz.files.disk import (
+    Taken,
     check_apart,
     check_target,
     free_name,
@@ -40,7 +41,7 @@ from sepviz.files.results import (
 )
 
 __all__ = [
-    "Field", "Partial", "Separation", "check_apart", "check_finite", "check_target",
+    "Field", "Partial", "Separation", "Taken", "check_apart", "check_finite", "check_target",
     "digest", "facts", "fingerprint", "free_name", "fresh_folder", "head_of",
     "load_meta", "load_partial", "load_problem", "load_separation", "lock", "medium_of",
     "open_file",
