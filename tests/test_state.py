@@ -55,7 +55,8 @@ def test_the_prior_that_is_used_is_the_one_that_is_written():
     assert "prior=score-mnist" in str(state.of(SplitGibbs(sepviz.load_prior("score-mnist"))))
     own = sepviz.load_prior("score-strokes")
     assert state.of(SplitGibbs(own)).prior == "score-strokes"
-    for name, path in (("mine", "mine.safetensors"), ("score-strokes", "a/score-strokes.safetensors")):
+    for name in ("mine", "score-strokes"):
+        path = f"a/{name}.safetensors"
         own.name = name  # what training calls it: as its file
         assert dataclasses.replace(state, prior=path).of(SplitGibbs(own)).prior == path
     own.name = "mine"
