@@ -110,7 +110,7 @@ def load_problem(path: str | Path | Sequence[str | Path], *,
     sizes = dict(zip("BCHW", mixtures.shape, strict=True))
     held = tensors(first, arrays, KNOWN, sizes)
     mixing = _mixing(first, held.get("weights"), weights, count)
-    size = held["filter_size"].item() if "filter_size" in held else None
+    size: Any = held["filter_size"].item() if "filter_size" in held else None
     with naming(first):
         mixing = dataclasses.replace(mixing, filter_size=size, visible=held.get("visible"))
     size = _agreed(f"{first} says filter size", size, filter_size)
