@@ -222,6 +222,14 @@ def test_bad_options_are_refused_in_one_line(arguments, words):
     assert "\n" not in str(error.value)
 
 
+def test_a_setting_whose_rows_are_all_refused_is_left_out(home, capsys):
+    table(["sources", "--dataset", "strokes", "--count", "1", "--sources", "10", "--store",
+           "--methods", "basis, paper preset"])
+    out = capsys.readouterr().out
+    assert "refused, delta 2e-05 diverges for K = 10" in out and out.count("\n") == 1
+    assert not list(home.iterdir())
+
+
 def test_the_tables_of_sd_run_on_a_small_generator(tmp_path, capsys):
     """Every task and its columns; the figures of so small a network are nobody's."""
     common = [

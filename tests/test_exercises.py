@@ -297,6 +297,7 @@ def test_nothing_is_written_over(home, tmp_path, capsys):
     assert cli.main(words) == 2
     told = capsys.readouterr().err
     assert told.count("\n") == 1 and "small.solution.ipynb is there already" in told
+    assert told.endswith("give another name, or --force to write over it\n")
     assert mine.read_text() == "mine" and not (tmp_path / "small.ipynb").exists()
     assert cli.main([*words, "--force"]) == 0 and mine.read_text() != "mine"
     before = mine.read_bytes()

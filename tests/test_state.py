@@ -53,6 +53,14 @@ def test_only_what_differs_is_written():
 def test_the_prior_that_is_used_is_the_one_that_is_written():
     state = restore(TEXT)
     assert "prior=score-mnist" in str(state.of(SplitGibbs(sepviz.load_prior("score-mnist"))))
+    own = sepviz.load_prior("score-strokes")
+    assert state.of(SplitGibbs(own)).prior == "score-strokes"
+    for name in ("mine", "score-strokes"):
+        path = f"a/{name}.safetensors"
+        own.name = name  # what training calls it: as its file
+        assert dataclasses.replace(state, prior=path).of(SplitGibbs(own)).prior == path
+    own.name = "mine"
+    assert state.of(SplitGibbs(own)).prior == "mine"  # not that which the line named
 
     class Own(Average):
         pass

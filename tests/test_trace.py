@@ -1,6 +1,7 @@
 """Recording, saving, loading and exporting a run."""
 
 import dataclasses
+import json
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -223,6 +224,20 @@ def test_bad_files_give_one_line(task, tmp_path):
         with pytest.raises(SepvizError, match=name) as caught:
             Trace.load(tmp_path / name)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("change", [
+    {"steps": []}, {"mixing": {"weights": ["a", 1]}},
+    {"mixing": {"weights": [1, 1], "filter_size": 4}}])
+def test_what_cannot_be_a_run_names_the_file(task, tmp_path, change):
+    path = record(Toy(), task[0], every=25, progress=False).save(tmp_path / "run.npz")
+    with np.load(path) as held:
+        arrays = dict(held)
+    meta = {**json.loads(str(arrays["meta"])), **change}
+    np.savez(path, **{**arrays, "meta": np.array(json.dumps(meta))})
+    with pytest.raises(SepvizError, match=r"run\.npz: ") as caught:
+        Trace.load(path)
+    assert "\n" not in str(caught.value) and str(caught.value).count("run.npz") == 1
 
 
 def test_another_version_is_refused(task, tmp_path):

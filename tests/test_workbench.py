@@ -7,6 +7,7 @@ import torch
 
 from sepviz.core import Mixing, Problem, SepvizError
 from sepviz.runs.recipe import separator_of
+from sepviz.separators import Basis, SplitGibbs
 from sepviz.widgets import Compare, SketchPad, Workbench
 from sepviz.widgets.workbench import choices
 
@@ -214,4 +215,14 @@ def test_a_method_that_cannot_take_the_mixture_says_so():
 def test_a_state_of_one_source():
     bench = Workbench("task=denoise,dataset=strokes,count=1,method=average", count=1)
     assert bench.live.static["count"] == 1
+    bench.close()
+
+
+def test_another_method_does_not_take_over_the_preset():
+    bench = Workbench("task=separate,dataset=strokes,count=2,method=basis,prior=score-strokes,"
+                      "preset=program,run=0")
+    assert bench.live.separator == Basis(bench.live.separator.prior, **Basis.presets["program"])
+    bench._method_widget.value = "split-gibbs, score-strokes"
+    sent = bench.send()
+    assert sent.separator == SplitGibbs(sent.separator.prior)
     bench.close()

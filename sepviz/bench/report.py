@@ -28,6 +28,8 @@ def main(options: Any, prior: Any = None) -> None:
         chosen = select(table.rows, options.methods)
         rows = ([learn.row(label, recipe, options) for label, recipe in chosen.items()]
                 if options.table in LEARNED else separated(chosen, table, options, prior))
+        if not rows:  # all were refused, and that was said
+            continue
         published = {label: row["mean"] for label, row
                      in results.papers(options.table, table.setting).items()}
         facts = results.facts()
@@ -51,6 +53,8 @@ def separated(chosen: Mapping[str, Any], table: tables.Table, options: Any,
         if refusal := _refusal(methods[label], problem) if options.table == "sources" else None:
             print(f"{table.setting}, {label}: refused, {refusal}")
             del methods[label]
+    if not methods:
+        return []
     return run.evaluate(methods, problem, truth, seed=options.seed, chunk=options.chunk,
                         keep=options.keep, convention=table.convention)
 

@@ -103,7 +103,7 @@ def _command(words: list[str]) -> int:
     try:
         arguments = _parse(words)
         run = arguments.run if arguments.command else _version if arguments.version else _help
-        return _guarded(lambda: run(arguments))
+        return _guarded(lambda: run(arguments), "force" in arguments)
     except UsageError as error:
         return _fail(error)
     except KeyboardInterrupt as stop:
@@ -118,14 +118,18 @@ def _stopped(stop: KeyboardInterrupt) -> int:
     return 128 + (signals.received() or signal.SIGINT)
 
 
-def _guarded(command: Callable[[], int]) -> int:
+def _guarded(command: Callable[[], int], has_force: bool = False) -> int:
     """Run a command; the user's errors and the machine's limits are one line each."""
     from sepviz.core import SepvizError
+    from sepviz.files import Taken
 
     try:
         code = command()
         sys.stdout.flush()  # what cannot be written is said here, not at the interpreter's end
         return 128 + number if code == 0 and (number := signals.received()) else code
+    except Taken as error:  # the library's mend is a Python argument
+        mend = ", or --force to write over it" if has_force else ""
+        return _fail(f"{error.path} is there already: give another name{mend}")
     except SepvizError as error:
         return _fail(error)
     except BrokenPipeError:  # the reader of our output went away, as in `sepviz data | head -1`

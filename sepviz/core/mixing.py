@@ -123,7 +123,7 @@ class Mixing:
             raise SepvizError(f"visible {shown(seen)}: want a torch tensor (H, W) of bool")
         if seen is not None and (seen.ndim != 2 or seen.dtype != torch.bool or not seen.any()):
             raise SepvizError(f"visible of shape {tuple(seen.shape)} and type {seen.dtype}: want "
-                              "bool (H, W), true where the mixtures are known, and that somewhere")
+                              "bool (H, W), true where the mixtures are known, at least once")
 
     @classmethod
     def sum(cls, count: int) -> Mixing:

@@ -6,6 +6,7 @@ from sepviz.files.arrays import (
     facts,
     fingerprint,
     medium_of,
+    naming,
     open_file,
     read,
     read_meta,
@@ -13,6 +14,7 @@ from sepviz.files.arrays import (
     versions,
 )
 from sepviz.files.disk import (
+    Taken,
     check_apart,
     check_target,
     free_name,
@@ -40,11 +42,10 @@ from sepviz.files.results import (
 )
 
 __all__ = [
-    "Field", "Partial", "Separation", "check_apart", "check_finite", "check_target",
-    "digest", "facts", "fingerprint", "free_name", "fresh_folder", "head_of",
-    "load_meta", "load_partial", "load_problem", "load_separation", "lock", "medium_of",
-    "open_file",
-    "patiently", "read", "read_mask", "read_meta", "read_step", "result_table", "save_partial",
-    "save_problem", "save_separation", "step_arrays", "tensors", "to_json", "together", "versions",
-    "write", "write_all",
+    "Field", "Partial", "Separation", "Taken", "check_apart", "check_finite", "check_target",
+    "digest", "facts", "fingerprint", "free_name", "fresh_folder", "head_of", "load_meta",
+    "load_partial", "load_problem", "load_separation", "lock", "medium_of", "naming",
+    "open_file", "patiently", "read", "read_mask", "read_meta", "read_step", "result_table",
+    "save_partial", "save_problem", "save_separation", "step_arrays", "tensors", "to_json",
+    "together", "versions", "write", "write_all",
 ]

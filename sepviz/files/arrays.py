@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -10,7 +11,7 @@ import os
 import platform
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -113,6 +114,16 @@ def facts(path: Path, meta: Mapping[str, Any], table: Mapping[str, Any]) -> dict
             raise SepvizError(f"{path}: its meta says {name} {shown(value)}: the file is damaged, "
                               "save it again with sepviz")
     return {name: meta[name] for name in table}
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Put a file's name before errors about what it holds."""
+    try:
+        yield
+    except SepvizError as error:
+        said = str(error)
+        raise SepvizError(said if str(path) in said else f"{path}: {said}") from None
 
 
 def open_file(path: str | Path, kind: str = "format") -> tuple[dict[str, np.ndarray], dict]:

@@ -16,14 +16,22 @@ from typing import Any, BinaryIO
 from sepviz.core import SepvizError
 
 
+class Taken(SepvizError):
+    """A file that is there already, and that nobody said to overwrite."""
+
+    def __init__(self, path: Path):
+        super().__init__(f"{path} is there already: give another name, or overwrite it "
+                         "(overwrite=True)")
+        self.path = path
+
+
 def check_target(path: str | Path, overwrite: bool = False) -> Path:
     """Refuse a path that cannot be written, before the long work whose result goes there."""
     path = Path(path)
     if path.is_dir():
         raise SepvizError(f"cannot write {path}: it is a folder, give the name of a file")
     if path.exists() and not overwrite:
-        raise SepvizError(f"{path} is there already: "
-                          "give another name, or overwrite it (overwrite=True)")
+        raise Taken(path)
     if not path.parent.is_dir():
         raise SepvizError(f"cannot write {path}: there is no folder {path.parent}")
     if not os.access(path.parent, os.W_OK):

@@ -17,6 +17,7 @@ from sepviz.data.picture import DEEP, read_picture
 from sepviz.files.arrays import (
     Field,
     medium_of,
+    naming,
     open_file,
     save_arrays,
     tensors,
@@ -109,7 +110,9 @@ def load_problem(path: str | Path | Sequence[str | Path], *,
     sizes = dict(zip("BCHW", mixtures.shape, strict=True))
     held = tensors(first, arrays, KNOWN, sizes)
     mixing = _mixing(first, held.get("weights"), weights, count)
-    size = held["filter_size"].item() if "filter_size" in held else None
+    size: Any = held["filter_size"].item() if "filter_size" in held else None
+    with naming(first):
+        mixing = dataclasses.replace(mixing, filter_size=size, visible=held.get("visible"))
     size = _agreed(f"{first} says filter size", size, filter_size)
     visible = _agreed(f"{first} says what is visible,", held.get("visible"), visible)
     mixing = dataclasses.replace(mixing, filter_size=size, visible=visible)
@@ -212,7 +215,8 @@ def _mixing(path: Path, held: Tensor | None, weights: Sequence[float] | str | No
             raise SepvizError(f"{path} does not say of how many sources it is mixed: "
                               "give their number K, or the weights")
         return mixing_of("sum" if weights is None else weights, count)
-    mixing = Mixing(tuple(held.tolist()))
+    with naming(path):
+        mixing = Mixing(tuple(held.tolist()))
     _agreed(f"{path} says K =", mixing.count, count)
     stated = mixing if weights is None else mixing_of(weights, mixing.count)
     if not np.allclose(stated.weights, mixing.weights, rtol=1e-6, atol=0):

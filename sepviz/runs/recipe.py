@@ -195,8 +195,10 @@ class Recipe:
         usual |= cls.presets[preset] if preset else {}
         plain = parameters_of(separator)
         prior = plain.pop("prior", None)
-        if prior is not None and prior not in zoo.names():
-            prior = self.prior or prior  # of one's own: the path it was loaded from
+        path = self.prior if (self.prior or "").endswith(".safetensors") else None
+        if prior is not None and path is not None and (prior not in zoo.names()
+                                                       or prior == Path(path).stem):
+            prior = path  # one's own, by the path it was loaded from
         words = {name: word(plain[name]) for name, value in values_of(separator).items()
                  if name in plain and value != usual[name]}
         return dataclasses.replace(self, method=method, prior=prior, preset=preset,

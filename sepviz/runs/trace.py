@@ -240,9 +240,10 @@ class Trace:
         stated, heads = said.pop("mixing"), said.pop("steps")
         weights = files.facts(path, stated, {"weights": list})["weights"]
         held = files.tensors(path, arrays, ARRAYS)
-        mixing = Mixing(weights, stated.get("filter_size"), held.get("visible"))
         medium, mixtures = files.medium_of(path, meta), held["mixtures"]
-        mixing.check_form(mixtures, medium)
+        with files.naming(path):
+            mixing = Mixing(weights, stated.get("filter_size"), held.get("visible"))
+            mixing.check_form(mixtures, medium)
         steps = [files.read_step(path, arrays, head, str(i)) for i, head in enumerate(heads)]
         _check_steps(path, steps, (len(mixtures), mixing.count, *mixtures.shape[1:]))
         for change in said["changes"]:
@@ -252,7 +253,8 @@ class Trace:
             _check(path, "changes", said["changes"], pairs)
             files.facts(path, change, {"before_step": int})
         _check(path, "order", said["order"], said["order"] in ("", *ORDERS))
-        return cls(Problem(mixtures, mixing, medium=medium), steps, **said)
+        with files.naming(path):
+            return cls(Problem(mixtures, mixing, medium=medium), steps, **said)
 
 
 def _check(path: Path, name: str, value: Any, good: bool) -> None:

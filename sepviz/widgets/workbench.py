@@ -199,7 +199,7 @@ class Workbench(Still, ShieldedBox):
         if self._method_widget.value is None:
             raise SepvizError("no method with a shipped prior takes this mixture: draw another")
         method, prior = choices()[self._method_widget.value]
-        return dataclasses.replace(state, method=method, prior=prior, parameters={})
+        return dataclasses.replace(state, method=method, prior=prior, preset=None, parameters={})
 
     def _runs(self) -> list[Trace]:
         return [*self.kept, *(self.live.branches if self.live else [])]
