@@ -12,12 +12,12 @@ import torch
 from sepviz import files
 from sepviz.core import LatentModel, ScoreModel, SepvizError, shown
 from sepviz.priors import CnnRegressor, DictionaryPrior, GanPrior, MaskNetwork, ScorePrior
-from sepviz.priors.learned import LearnedPrior
 from sepviz.suggest import nearest
 
 FOLDER = Path(__file__).parent / "zoo"
-KINDS: dict[str, type[LearnedPrior]] = {"cnn": CnnRegressor, "dictionary": DictionaryPrior,
-                                        "gan": GanPrior, "mask": MaskNetwork, "score": ScorePrior}
+KINDS: dict[str, type[torch.nn.Module]] = {
+    "cnn": CnnRegressor, "dictionary": DictionaryPrior, "gan": GanPrior, "mask": MaskNetwork,
+    "score": ScorePrior}
 OFFERS: dict[Any, str] = {ScoreModel: "denoise", LatentModel: "decode"}  # what tells them apart
 
 
@@ -50,7 +50,7 @@ def kind_of(prior: Any) -> str:
     return next(name for name, cls in KINDS.items() if isinstance(prior, cls))
 
 
-def kind(name: str) -> type[LearnedPrior]:
+def kind(name: str) -> type[torch.nn.Module]:
     """The class of a shipped prior, without loading its weights."""
     from safetensors import safe_open
 
@@ -66,7 +66,7 @@ def names_for(method: str, wanted: Any) -> list[str]:
     return [name for name in able if name.startswith(f"{method}-")] or able
 
 
-def save(prior: LearnedPrior, path: str | Path, facts: dict[str, Any]) -> Path:
+def save(prior: torch.nn.Module, path: str | Path, facts: dict[str, Any]) -> Path:
     """Write weights as safetensors and, beside them, the card with their hash; both or neither.
 
     Weights are of float16, or of float32 where a tensor is too large for that.
@@ -93,7 +93,8 @@ def save(prior: LearnedPrior, path: str | Path, facts: dict[str, Any]) -> Path:
         fits = bool(torch.isfinite(half).all())
         weights[key] = (half if fits else value.detach().float()).cpu().contiguous()
     path.parent.mkdir(parents=True, exist_ok=True)
-    data = to_bytes(weights, {"kind": kind_of(prior), "settings": json.dumps(prior.settings())})
+    settings: Any = prior.settings
+    data = to_bytes(weights, {"kind": kind_of(prior), "settings": json.dumps(settings())})
     facts = {**facts, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
     text = files.to_json(facts, indent=1) + "\n"
     return files.write_all({path: lambda file: file.write(data),
@@ -158,7 +159,7 @@ def _check_hash(path: Path) -> None:
                           f"{shown(want)[:13]}...: the file is damaged or another; fetch it again")
 
 
-def _read(path: Path) -> LearnedPrior:
+def _read(path: Path) -> torch.nn.Module:
     """A prior of the kind, settings and weights that a file holds."""
     from safetensors import SafetensorError, safe_open
 

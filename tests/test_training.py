@@ -186,7 +186,7 @@ def test_a_training_that_diverges_says_where_and_keeps_the_last_good_checkpoint(
 def test_weights_that_diverge_in_the_last_iteration_are_no_success(images, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.optim.AdamW, "step", lambda self: (
         self.param_groups[0]["params"][0].data.fill_(math.nan)))
-    with pytest.raises(SepvizError, match="weights that are not finite at iteration 1: .*"
+    with pytest.raises(SepvizError, match=r"weights that are not finite at iteration 1: .*"
                                           "no checkpoint was made"):
         train(images, tmp_path / "bars.ckpt", 1)
     assert not list(tmp_path.iterdir())
