@@ -33,20 +33,19 @@ def start_at_zero(layer: nn.Conv2d) -> None:
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions; the noise level scales and shifts the features between them."""
 
-    def __init__(self, width_in: int, width_out: int, embedding_width: int):
+    def __init__(self, width: int, embedding_width: int):
         super().__init__()
-        self.norm = nn.GroupNorm(8, width_in)
-        self.conv_in = nn.Conv2d(width_in, width_out, 3, padding=1)
-        self.modulation = nn.Linear(embedding_width, 2 * width_out)
-        self.conv_out = nn.Conv2d(width_out, width_out, 3, padding=1)
-        self.skip = nn.Identity() if width_in == width_out else nn.Conv2d(width_in, width_out, 1)
+        self.norm = nn.GroupNorm(8, width)
+        self.conv_in = nn.Conv2d(width, width, 3, padding=1)
+        self.modulation = nn.Linear(embedding_width, 2 * width)
+        self.conv_out = nn.Conv2d(width, width, 3, padding=1)
         start_at_zero(self.conv_out)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         hidden = self.conv_in(functional.silu(self.norm(x)))
         scale, shift = self.modulation(embedding)[:, :, None, None].chunk(2, dim=1)
         hidden = self.conv_out(functional.silu(torch.addcmul(shift, hidden, 1 + scale)))
-        return self.skip(x) + hidden
+        return x + hidden
 
 
 class Attention(nn.Module):
@@ -92,16 +91,16 @@ class UNet(nn.Module):
         self.down = nn.ModuleList()
         self.shrink = nn.ModuleList()
         for width, wider in zip(widths, [*widths[1:], None], strict=True):
-            self.down.append(ResidualBlock(width, width, embedding_width))
+            self.down.append(ResidualBlock(width, embedding_width))
             if wider is not None:
                 self.shrink.append(nn.Conv2d(width, wider, 2, stride=2))
         self.attention = Attention(widths[-1])
-        self.middle = ResidualBlock(widths[-1], widths[-1], embedding_width)
+        self.middle = ResidualBlock(widths[-1], embedding_width)
         self.up = nn.ModuleList()
         self.grow = nn.ModuleList()
         for width, wider in zip(reversed(widths[:-1]), reversed(widths[1:]), strict=True):
             self.grow.append(nn.ConvTranspose2d(wider, width, 2, stride=2))
-            self.up.append(ResidualBlock(width, width, embedding_width))
+            self.up.append(ResidualBlock(width, embedding_width))
         self.head = nn.Conv2d(widths[0], channels, 3, padding=1)
         start_at_zero(self.head)
 

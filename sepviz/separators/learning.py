@@ -73,8 +73,9 @@ def _check_alike(images: Tensor, name: str, problem: Problem) -> None:
     except SepvizError as error:
         raise SepvizError(f"{name} images to learn from: {error}") from None
     if images.shape[1:] != mixtures.shape[1:]:
-        raise SepvizError(f"{name} images of (C, H, W) = {tuple(images.shape[1:])} to learn from: "
-                          f"the mixtures are {tuple(mixtures.shape[1:])}; make them alike")
+        raise SepvizError(f"{name} images of {problem.medium.form()} = {tuple(images.shape[1:])} "
+                          f"to learn from: the mixtures are {tuple(mixtures.shape[1:])}; "
+                          "make them alike")
     if images.device != mixtures.device:
         raise SepvizError(f"{name} images on {images.device}, the mixtures are on "
                           f"{mixtures.device}: take problem.to(...)")
