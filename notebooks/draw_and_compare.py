@@ -75,7 +75,7 @@ display(bench)
 #
 # The line called *state* under a run holds data set, mixture, method, parameters and seed, with
 # your drawings. Send it to a friend, paste it into the field above and press **Restore**, or give
-# it to the command line: `sepviz separate --state TEXT --out found.npz`. Replace the line below
+# it to the command line: `sepviz separate --recipe TEXT --out found.npz`. Replace the line below
 # with yours and run the cell:
 
 # %%

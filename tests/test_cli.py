@@ -237,10 +237,10 @@ def test_data(run):
 
 
 def test_bench_gets_its_words(run, monkeypatch):
-    from sepviz.bench import basis
+    from sepviz.bench import report
 
     got = []
-    monkeypatch.setattr(basis, "main", lambda options, prior: got.append(
+    monkeypatch.setattr(report, "main", lambda options, prior: got.append(
         (options.count, options.chunk, prior.name)))
     assert run("bench", "basis", "--dataset", "strokes", "--count", "3")[0] == 0
     assert got == [(3, 50, "score-strokes")]

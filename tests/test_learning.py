@@ -181,7 +181,7 @@ class TestEgg:
         ("glo-masking+epochs=3+last_rate=0.2", GloMasking(epochs=3, last_rate=0.2))])
     def test_the_first_method_is_written_in_words(self, text, first):
         """A recipe, ``--set`` and stored parameters write it alike, and lead back to it."""
-        separator = separator_of("egg", None, [f"first={text}"], None, torch.device("cpu"))
+        separator = separator_of("egg", None, {"first": text}, None, torch.device("cpu"))
         assert separator == Egg(first=first) and parameters_of(separator)["first"] == text
         state = State("unmix", {"count": "1", "training": "4"}, "egg").of(separator)
         assert restore(str(state)).separator() == separator
@@ -199,7 +199,7 @@ class TestEgg:
     @pytest.mark.parametrize("text", ["glo", "glo-masking+epoch=3", "constant+share=0.3"])
     def test_a_first_method_that_there_is_not_is_refused(self, text):
         with pytest.raises(SepvizError, match=r"glo-masking|epochs|constant takes no parameters"):
-            separator_of("egg", None, [f"first={text}"], None, torch.device("cpu"))
+            separator_of("egg", None, {"first": text}, None, torch.device("cpu"))
 
     @pytest.mark.parametrize("first", ["glo-masking", Rpca(), Supervised()], ids=str)
     def test_a_first_method_that_cannot_know_the_unseen_source_is_refused(self, first):

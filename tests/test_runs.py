@@ -113,7 +113,7 @@ def add_all(house):
     row("tests/*.py", "PRIORS", '"flat": lambda device: FlatPrior(SHAPE).requires_grad_(False)',
         "from sepviz.priors import FlatPrior")
     row("sepviz/tasks/*.py", "TASKS", '"darken": darken', "from sepviz.tasks.darken import darken")
-    row("sepviz/data/*.py", "HOMES", '"dots": Home(("https://example.org/dots/",))')
+    row("sepviz/data/*.py", "SETS", '"dots": IdxSet("dots", ("https://example.org/dots/",), {})')
     row("sepviz/cli/*.py", "COMMANDS", "tally", "from sepviz.cli import tally")
     first = jupytext.read(house / "notebooks" / "start_here.py")
     first.cells = first.cells[:2]

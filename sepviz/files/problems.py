@@ -140,7 +140,7 @@ def mixing_of(weights: Sequence[float] | str, count: int | None) -> Mixing:
 
 
 def read_mask(words: str, height: int, width: int) -> Tensor:
-    """``top-half``, or a PNG whose bright pixels (0.5 and more) are seen -> bool (height, width)."""
+    """``top-half``, or a PNG whose pixels of 0.5 and more are seen -> bool (height, width)."""
     if words == "top-half":
         return top_half(height, width)
     if not words.lower().endswith(".png"):
@@ -233,9 +233,9 @@ def _check_scale(path: Path, mixtures: Tensor, mixing: Mixing, medium: Medium) -
     most = float(mixtures.nan_to_num(0, 0, 0).amax())
     high = medium.reach(mixing.weights)[1]
     if most > high + medium.peak * max(1.0, sum(map(abs, mixing.weights))):
-        raise SepvizError(f"{path}: mixtures reach {most:g}, sources in {medium.range} with weights "
-                          f"{mixing.weights} reach {high:g}: if these are images of 0 to 255, "
-                          "divide them by 255")
+        raise SepvizError(f"{path}: mixtures reach {most:g}, sources in {medium.range} with "
+                          f"weights {mixing.weights} reach {high:g}: "
+                          "if these are images of 0 to 255, divide them by 255")
 
 
 def _truth(path: Path, arrays: Mapping[str, np.ndarray], mixing: Mixing,

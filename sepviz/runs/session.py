@@ -123,14 +123,15 @@ class Session:
         """
         with self._lock:
             now = values_of(self.separator)
-            fields = {item.name: item for item in dataclasses.fields(self.separator)}  # type: ignore[arg-type]
+            words: Any = {item.name: item.metadata.get("methods")
+                          for item in dataclasses.fields(self.separator)}  # type: ignore[arg-type]
             for name, value in values.items():
                 if name not in now:
                     raise SepvizError(f"no parameter {name!r}: {self.method} has {', '.join(now)}")
                 if type(now[name]) is int and isinstance(value, float) and value.is_integer():
                     values[name] = int(value)
-                elif isinstance(value, str) and (words := fields[name].metadata.get("methods")):
-                    values[name] = method_in(name, value, words)
+                elif isinstance(value, str) and words[name]:
+                    values[name] = method_in(name, value, words[name])
             changed = dataclasses.replace(self.separator, **values)
             check_parameters(changed)
             self.separator = changed

@@ -48,7 +48,8 @@ def examples_of(problem: Problem, sees: str) -> Examples:
     examples = problem.examples
     if examples is None:
         raise SepvizError("the problem has no examples to learn from: make it with "
-                          "sepviz.tasks.unmix, or separate with the method mask")
+                          "sepviz.tasks.unmix, or learn a mask first (sepviz train) and "
+                          "separate with the method mask")
     allowed = {"mixtures": True, "observed": sees != "mixtures", "unobserved": sees == "all"}
     for name, wanted in allowed.items():
         images = getattr(examples, name)

@@ -9,7 +9,7 @@ import torch
 import sepviz
 from sepviz import cli, data, files, tasks, zoo
 from sepviz.core import ScoreModel
-from sepviz.data import FILES
+from sepviz.data.registry import IDX_FILES
 from sepviz.priors import FlatPrior
 from sepviz.widgets.workbench import choices
 
@@ -58,7 +58,7 @@ def test_task(capsys):
 def test_data_set(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SEPVIZ_DATA", str(tmp_path))
     (tmp_path / "dots").mkdir()
-    for images, labels in FILES.values():
+    for images, labels in IDX_FILES.values():
         for name, array in ((images, np.eye(28, dtype=np.uint8)[None].repeat(9, 0) * 255),
                             (labels, np.arange(9, dtype=np.uint8))):
             head = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes()
