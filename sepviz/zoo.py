@@ -15,7 +15,9 @@ from sepviz.priors import CnnRegressor, DictionaryPrior, GanPrior, MaskNetwork, 
 from sepviz.suggest import nearest
 
 FOLDER = Path(__file__).parent / "zoo"
-KINDS: dict[str, type] = {"cnn": CnnRegressor, "dictionary": DictionaryPrior, "gan": GanPrior, "mask": MaskNetwork, "score": ScorePrior}
+KINDS: dict[str, type[torch.nn.Module]] = {
+    "cnn": CnnRegressor, "dictionary": DictionaryPrior, "gan": GanPrior, "mask": MaskNetwork,
+    "score": ScorePrior}
 OFFERS: dict[Any, str] = {ScoreModel: "denoise", LatentModel: "decode"}  # what tells them apart
 
 
@@ -31,12 +33,13 @@ def card(name: str) -> dict[str, Any]:
 
 def _known(name: str) -> str:
     if name not in names():
-        raise SepvizError(f"no prior {name!r}: {nearest(name, names())} Or give the path of a .safetensors file")
+        raise SepvizError(f"no prior {name!r}: {nearest(name, names())} Or give the path of a "
+                          ".safetensors file")
     return name
 
 
 def digest(prior: Any) -> str | None:
-    """Tells a network's weights from others of the same name; None for a prior without weights."""
+    """A fingerprint of a network's weights; None for a prior without weights."""
     if not isinstance(prior, torch.nn.Module):
         return None
     return files.fingerprint(part for item in prior.state_dict().items() for part in item)
@@ -47,7 +50,7 @@ def kind_of(prior: Any) -> str:
     return next(name for name, cls in KINDS.items() if isinstance(prior, cls))
 
 
-def kind(name: str) -> type:
+def kind(name: str) -> type[torch.nn.Module]:
     """The class of a shipped prior, without loading its weights."""
     from safetensors import safe_open
 
@@ -56,7 +59,7 @@ def kind(name: str) -> type:
 
 
 def names_for(method: str, wanted: Any) -> list[str]:
-    """The shipped priors that a method can use: those named after it, else all that it takes."""
+    """The shipped priors that a method can use: those named after it, else all that fit."""
     kinds = {name: kind(name) for name in names()}
     able = [name for name, cls in kinds.items()
             if (hasattr(cls, OFFERS[wanted]) if wanted in OFFERS else issubclass(cls, wanted))]
@@ -90,7 +93,8 @@ def save(prior: torch.nn.Module, path: str | Path, facts: dict[str, Any]) -> Pat
         fits = bool(torch.isfinite(half).all())
         weights[key] = (half if fits else value.detach().float()).cpu().contiguous()
     path.parent.mkdir(parents=True, exist_ok=True)
-    data = to_bytes(weights, metadata={"kind": kind_of(prior), "settings": json.dumps(prior.settings())})  # type: ignore[operator]
+    settings: Any = prior.settings
+    data = to_bytes(weights, {"kind": kind_of(prior), "settings": json.dumps(settings())})
     facts = {**facts, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
     text = files.to_json(facts, indent=1) + "\n"
     return files.write_all({path: lambda file: file.write(data),
@@ -100,13 +104,12 @@ def save(prior: torch.nn.Module, path: str | Path, facts: dict[str, Any]) -> Pat
 def _check_finite(path: Path, name: str, value: torch.Tensor) -> None:
     bad = ~torch.isfinite(value)
     if bool(bad.any()):
-        raise SepvizError(f"{path}: weights {name} hold {float(value[bad][0])}: "
-                          "the training diverged; train again with another --seed or "
-                          "a smaller learning rate")
+        raise SepvizError(f"{path}: weights {name} hold {float(value[bad][0])}: the training "
+                          "diverged; train again with another seed or a smaller learning rate")
 
 
 def _read_json(text: str) -> Any:
-    """JSON without NaN and Infinity, which are none, though Python reads them."""
+    """JSON without NaN and Infinity: Python reads them, but they are not JSON."""
     def refuse(word: str) -> NoReturn:
         raise ValueError(f"{word} is no JSON")
 
@@ -119,39 +122,61 @@ def path_of(name: str) -> Path:
 
 
 def load(name: str, device: str | torch.device = "cpu") -> Any:
-    """A trained prior, ready to use: a name of the zoo or the path of a ``.safetensors`` file.
+    """A trained prior, ready to use.
 
-    The file's hash is compared with its card's; a mismatch is an error, and so are weights that are
-    not finite.
+    Parameters
+    ----------
+    name : str
+        A name of the zoo, or the path of a ``.safetensors`` file.
+
+    Raises
+    ------
+    SepvizError
+        If the file is missing or damaged, is not the one that its card names by its hash, or holds
+        weights that are not finite.
     """
-    from safetensors import SafetensorError, safe_open
-
     path = path_of(name if name.endswith(".safetensors") else _known(name))
     if not path.is_file():
-        raise SepvizError(f"no weights at {path}: check the path, or choose one of {', '.join(names())}")
+        raise SepvizError(f"no weights at {path}: check the path, or choose one of "
+                          f"{', '.join(names())}")
+    _check_hash(path)
+    return _read(path).to(device).eval().requires_grad_(False)
+
+
+def _check_hash(path: Path) -> None:
+    """Refuse weights of another hash than the card beside them says, if there is one."""
     beside = path.with_suffix(".json")
-    if beside.is_file():
-        try:
-            want = _read_json(beside.read_text(encoding="utf-8"))["sha256"]
-        except (ValueError, KeyError, TypeError, RecursionError):
-            raise SepvizError(f"{beside} is damaged or no card: fetch it again with {path.name}, or remove it") from None
-        got = hashlib.sha256(path.read_bytes()).hexdigest()
-        if want != got:
-            raise SepvizError(f"{path.name} has sha256 {got[:12]}..., its card says {shown(want)[:13]}...: "
-                              "the file is damaged or another; fetch it again")
+    if not beside.is_file():
+        return
+    try:
+        want = _read_json(beside.read_text(encoding="utf-8"))["sha256"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise SepvizError(f"{beside} is damaged or no card: fetch it again with {path.name}, "
+                          "or remove it") from None
+    got = hashlib.sha256(path.read_bytes()).hexdigest()
+    if want != got:
+        raise SepvizError(f"{path.name} has sha256 {got[:12]}..., its card says "
+                          f"{shown(want)[:13]}...: the file is damaged or another; fetch it again")
+
+
+def _read(path: Path) -> torch.nn.Module:
+    """A prior of the kind, settings and weights that a file holds."""
+    from safetensors import SafetensorError, safe_open
+
     try:
         with safe_open(path, "pt") as file:
-            kind = file.metadata().get("kind", "score")
+            cls = KINDS[file.metadata().get("kind", "score")]
             settings = _read_json(file.metadata()["settings"])
             weights = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
         with torch.device("meta"):  # sizes alone: settings could ask for any memory
-            KINDS[kind](**settings).load_state_dict(weights, assign=True)
-        prior = KINDS[kind](**settings)
+            cls(**settings).load_state_dict(weights, assign=True)
+        prior = cls(**settings)
         prior.load_state_dict(weights)
     except (SafetensorError, KeyError, TypeError, RuntimeError, ValueError, AttributeError,
             IndexError, OverflowError) as error:
         reason = str(error).splitlines()[0]
-        raise SepvizError(f"{path} holds no weights of a prior ({reason}): train them with sepviz train") from None
+        raise SepvizError(f"{path} holds no weights of a prior ({reason}): train them with "
+                          "sepviz train") from None
     for key, value in weights.items():
         _check_finite(path, key, value)
-    return prior.to(device).eval().requires_grad_(False)
+    return prior

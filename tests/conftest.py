@@ -38,7 +38,7 @@ def mnist():
 
 @pytest.fixture
 def run(capsys):
-    """Run a command line in this process: its exit code, what it printed, and what it said on stderr."""
+    """Run a command line in this process: its exit code, its stdout and its stderr."""
     def call(*words):
         capsys.readouterr()
         code = cli.main([str(word) for word in words])

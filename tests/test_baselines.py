@@ -1,4 +1,4 @@
-"""The baselines of Kong et al. 2019: NMF against scikit-learn, convolutive NMF against torchnmf, the CNN."""
+"""Baselines of Kong et al. 2019: NMF against scikit-learn and torchnmf, and the CNN."""
 
 import collections
 import itertools
@@ -23,7 +23,8 @@ def rng_of(device, seed=0):
 
 
 def last(separator, problem, seed=0):
-    return collections.deque(separator.steps(problem, rng_of(problem.mixtures.device, seed)), maxlen=1)[0]
+    rng = rng_of(problem.mixtures.device, seed)
+    return collections.deque(separator.steps(problem, rng), maxlen=1)[0]
 
 
 def blocks(reach, device="cpu"):
@@ -40,17 +41,18 @@ def blocks(reach, device="cpu"):
 def digits():
     from sepviz.data import load
 
-    found = load("strokes", "train")
-    return found.images[:600], found.labels[:600]
+    found = load("strokes", "train", count=600)
+    return found.images, found.labels
 
 
 def test_taking_off_is_the_transpose_of_placing(device):
     bases = torch.rand((3, 2, 6, 7), generator=rng_of(device), device=device)
     atoms = torch.rand((3, 25, 2 * 10 * 11), generator=rng_of(device, 1), device=device)
-    torch.testing.assert_close((place(bases, 2) * atoms).sum(), (bases * take_off(atoms, (2, 10, 11), 2)).sum())
+    taken = take_off(atoms, (2, 10, 11), 2)
+    torch.testing.assert_close((place(bases, 2) * atoms).sum(), (bases * taken).sum())
 
 
-def test_a_base_at_a_place_is_a_shift(device):
+def test_a_basis_at_a_place_is_a_shift(device):
     base = torch.rand((1, 1, 4, 4), generator=rng_of(device), device=device)
     placed = place(base, 2).reshape(5, 5, 8, 8)
     torch.testing.assert_close(placed[4, 1], metrics.shift(placed[2, 2], 2, -1))
@@ -60,15 +62,17 @@ def test_updates_are_torchnmfs(device):
     """Bases first, then activations, as there."""
     nmf = pytest.importorskip("torchnmf.nmf")
     images = torch.rand((5, 2, 10, 11), generator=rng_of("cpu"))
-    bases, activations = torch.rand((3, 2, 6, 7), generator=rng_of("cpu", 1)), torch.rand((5, 3, 5, 5), generator=rng_of("cpu", 2))
+    bases = torch.rand((3, 2, 6, 7), generator=rng_of("cpu", 1))
+    activations = torch.rand((5, 3, 5, 5), generator=rng_of("cpu", 2))
     theirs = nmf.NMF2D(W=bases.transpose(0, 1).clone(), H=activations.clone())
     theirs.fit(images, beta=2, tol=0, max_iter=7)
-    ours, flat, pixels = bases.to(device), activations.flatten(1).to(device), images.flatten(1).to(device)
+    ours = bases.to(device)
+    flat, pixels = (values.flatten(1).to(device) for values in (activations, images))
     for _ in range(7):
         ours = update_bases(ours, flat, pixels, 2, (2, 10, 11))
         flat = update_activations(flat, place(ours, 2).flatten(0, 1), pixels)
-    torch.testing.assert_close(ours.cpu(), theirs.W.detach().transpose(0, 1), rtol=1e-3, atol=1e-5)
-    torch.testing.assert_close(flat.cpu().reshape(5, 3, 5, 5), theirs.H.detach(), rtol=1e-3, atol=1e-5)
+    for found, want in ((ours, theirs.W.transpose(0, 1)), (flat.reshape(5, 3, 5, 5), theirs.H)):
+        torch.testing.assert_close(found.cpu(), want.detach(), rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.filterwarnings("ignore:Maximum number of iterations")
@@ -84,8 +88,8 @@ def test_activations_come_to_scikit_learns():
     activations = torch.rand((20, 8), generator=rng_of("cpu"))
     for _ in range(2000):
         activations = update_activations(activations, atoms, flat[:20])
-    torch.testing.assert_close((activations @ atoms - flat[:20]).square().sum(dim=1), (want - flat[:20]).square().sum(dim=1),
-                               rtol=1e-2, atol=1e-3)
+    errors = [(found - flat[:20]).square().sum(dim=1) for found in (activations @ atoms, want)]
+    torch.testing.assert_close(*errors, rtol=1e-2, atol=1e-3)
 
 
 def test_more_updates_fit_better():
@@ -107,12 +111,14 @@ def test_more_updates_fit_better():
 @pytest.mark.parametrize("reach", [0, 1])
 def test_two_classes_come_apart(reach, device):
     prior = blocks(reach, device)
-    middle = place(prior.bases.flatten(0, 1), reach).unflatten(0, (2, 3))[:, :, (2 * reach + 1) ** 2 // 2]
+    placed = place(prior.bases.flatten(0, 1), reach).unflatten(0, (2, 3))
+    middle = placed[:, :, (2 * reach + 1) ** 2 // 2]
     weights = 5 + 8 * torch.rand((4, 2, 3), generator=rng_of(device), device=device)
     sources = torch.einsum("bcr,crn->bcn", weights, middle).reshape(4, 2, *SHAPE)
     problem, truth = tasks.mix(sources / sources.amax(), (0.5, 1.0))
     found = last((ConvNmf if reach else Nmf)(prior, iterations=400), problem)
-    assert float((found.sources - truth.sources).abs().max()) < 0.05, "the stronger class is the source of the larger weight"
+    error = float((found.sources - truth.sources).abs().max())
+    assert error < 0.05, "the stronger class is the source of the larger weight"
     assert found.info["residual"] < 0.02
 
 
@@ -120,7 +126,8 @@ def test_one_source_of_part_of_the_pixels(device):
     """The bases see the left of an image and know its right."""
     prior = blocks(0, device)
     prior.bases[0] = (prior.bases[0] + prior.bases[1]) / 2
-    image = (torch.tensor([12.0, 30.0, 21.0], device=device)[:, None] * prior.bases[0].flatten(1)).sum(dim=0).reshape(1, 1, *SHAPE)
+    activations = torch.tensor([12.0, 30.0, 21.0], device=device)[:, None]
+    image = (activations * prior.bases[0].flatten(1)).sum(dim=0).reshape(1, 1, *SHAPE)
     visible = (torch.arange(12) < 6)[None].expand(12, 12)
     problem = tasks.hide(Problem(image[:, 0], Mixing.sum(1)), visible)
     found = last(Nmf(prior, iterations=2000), problem).sources
@@ -128,13 +135,13 @@ def test_one_source_of_part_of_the_pixels(device):
 
 
 def test_a_filter_is_where_the_bases_stand(device):
-    """One base through one filter: the filter and the image come back, and correlation would give the filter mirrored."""
+    """One basis, one filter: both come back; correlation would give the filter mirrored."""
     prior = DictionaryPrior(SHAPE, classes=1, per_class=1, reach=1)
     prior.bases.uniform_(generator=rng_of("cpu", 4))
     prior.bases /= prior.bases.sum()
     prior = prior.to(device)
     image = 20 * place(prior.bases.flatten(0, 1), 1)[0, 4].reshape(1, 1, *SHAPE)
-    true = torch.tensor([[0.0, 0.1, 0.3], [0.0, 0.4, 0.1], [0.1, 0.0, 0.0]], device=device)[None, None]
+    true = torch.tensor([[[[0.0, 0.1, 0.3], [0.0, 0.4, 0.1], [0.1, 0.0, 0.0]]]], device=device)
     problem = Problem(convolve(image, true)[:, 0], Mixing((1.0,), filter_size=3))
     found = last(ConvNmf(prior, iterations=2000), problem)
     torch.testing.assert_close(found.results["filters"], true, rtol=0, atol=0.05)
@@ -143,21 +150,25 @@ def test_a_filter_is_where_the_bases_stand(device):
 
 
 def test_all_bases_move_alike_under_a_filter(device):
-    """Left free, each base would make up a blur of its own; the error of the updates never grows."""
+    """Left free, each basis would take a blur of its own; the error of the updates never grows."""
     images, labels = digits()
-    prior, _ = train_dictionary(images, labels, images[:50], reach=2, per_class=3, iterations=20, each=40, progress=False)
+    prior, _ = train_dictionary(images, labels, images[:5], reach=2, per_class=3, iterations=20,
+                                each=40, progress=False)
     problem, _ = tasks.deconvolve("strokes", count=3, device=device)
     steps = list(ConvNmf(prior.to(device), iterations=40).steps(problem, rng_of(device)))
     found = steps[-1].state["activations"].flatten(1, 2)
-    alike = found.sum(dim=2, keepdim=True) * found.sum(dim=1, keepdim=True) / found.sum(dim=(1, 2), keepdim=True)
+    weights, filters, total = (found.sum(dim=axes, keepdim=True) for axes in (2, 1, (1, 2)))
+    alike = weights * filters / total
     torch.testing.assert_close(found, alike, rtol=1e-3, atol=1e-5)
     residuals = [step.info["residual"] for step in steps]
-    assert all(later <= earlier * (1 + 1e-5) for earlier, later in itertools.pairwise(residuals[1:]))
+    pairs = itertools.pairwise(residuals[1:])
+    assert all(later <= earlier * (1 + 1e-5) for earlier, later in pairs)
 
 
 def test_dictionaries_are_learned_shipped_and_used(tmp_path):
     images, labels = digits()
-    prior, card = train_dictionary(images, labels, images[:50], per_class=3, iterations=40, each=40, progress=False)
+    prior, card = train_dictionary(images, labels, images[:50], per_class=3, iterations=40,
+                                   each=40, progress=False)
     assert card["rebuilt_psnr"]["n"] == 50 and card["rebuilt_psnr"]["mean"] > 12
     zoo.save(prior, tmp_path / "nmf-tiny.safetensors", card)
     again = zoo.load(str(tmp_path / "nmf-tiny.safetensors"))
@@ -187,23 +198,28 @@ def test_a_reach_beyond_the_image_is_refused():
         DictionaryPrior(SHAPE, reach=6)
 
 
+def gain(regressor, problem, truth):
+    """How much nearer the answer is to the truth than the mixtures are, in dB."""
+    before = metrics.psnr(problem.mixtures[:, None], truth.sources).mean()
+    return float(metrics.psnr(last(Cnn(regressor), problem).sources, truth.sources).mean() - before)
+
+
 def test_the_cnn_takes_off_the_noise_it_knows_alone(tmp_path):
     images, _ = digits()
-    regressor, card = train_cnn(images, images[:40], tmp_path / "cnn.ckpt", iterations=60, width=8, batch=16, progress=False)
+    regressor, card = train_cnn(images, images[:40], tmp_path / "cnn.ckpt", iterations=60, width=8,
+                                batch=16, progress=False)
     assert card["denoised_psnr"]["n"] == 40
     noisy, clean = tasks.denoise("strokes", count=20)
-    before = metrics.psnr(noisy.mixtures[:, None], clean.sources).mean()
-    assert float(metrics.psnr(last(Cnn(regressor), noisy).sources, clean.sources).mean()) > float(before) + 0.5
-    struck, clean = tasks.complete("strokes", count=20)
-    blank = metrics.psnr(struck.mixtures[:, None], clean.sources).mean()
-    assert float(metrics.psnr(last(Cnn(regressor), struck).sources, clean.sources).mean()) < float(blank) + 1
+    assert gain(regressor, noisy, clean) > 0.5
+    assert gain(regressor, *tasks.complete("strokes", count=20)) < 1
 
 
 def test_a_stopped_training_of_the_cnn_goes_on_as_if_never_stopped(tmp_path, monkeypatch):
     images, _ = digits()
 
     def train(checkpoint):
-        return train_cnn(images, images[:20], checkpoint, iterations=12, width=4, batch=16, progress=False)
+        return train_cnn(images, images[:20], checkpoint, iterations=12, width=4, batch=16,
+                         progress=False)
 
     whole, _ = train(tmp_path / "whole.ckpt")
     original, calls = CnnRegressor.regress, []

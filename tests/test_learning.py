@@ -156,7 +156,7 @@ def one_thread():
 class TestEgg:
     def test_learns_to_keep_what_was_never_seen_alone(self, setting, one_thread):
         problem, truth = setting
-        first, end = Constant(0.5), Egg(iterations=30, epochs=8, batch=4)
+        first, end = Constant(0.5), Egg(iterations=30, epochs=3, batch=4, learning_rate=4e-3)
         errors = [float((last(one, problem).sources - truth).abs().mean()) for one in (first, end)]
         assert errors[1] < 0.1 * errors[0]
 

@@ -178,5 +178,5 @@ def _hint_at_the_mean(path: Path, problem: Problem) -> None:
     summed = count > 1 and problem.mixing.weights == (1.0,) * count
     stated = path.suffix.lower() == ".png" or "weights" in files.read(path)
     if summed and not stated and float(problem.mixtures.max()) <= 1:
-        print("sepviz: note: no pixel exceeds 1: if this is the mean of the sources, "
-              "say --weights mean", file=sys.stderr)
+        print(f"sepviz: note: no {problem.medium.value} exceeds 1: if this is the mean of the "
+              "sources, say --weights mean", file=sys.stderr)

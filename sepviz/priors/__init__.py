@@ -7,4 +7,5 @@ from sepviz.priors.gaussian import GaussianPrior
 from sepviz.priors.mask import MaskNetwork
 from sepviz.priors.score import ScorePrior
 
-__all__ = ["CnnRegressor", "DictionaryPrior", "GanPrior", "GaussianPrior", "MaskNetwork", "ScorePrior"]
+__all__ = ["CnnRegressor", "DictionaryPrior", "GanPrior", "GaussianPrior", "MaskNetwork",
+           "ScorePrior"]

@@ -1,13 +1,11 @@
-"""What the constructors of priors ask of their numbers, and networks of images."""
+"""Checks of the numbers that constructors of priors take."""
 
 from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
-
-from torch import Tensor, nn
 
 from sepviz.core import SepvizError
 
@@ -16,7 +14,7 @@ MOST = 65_536  # pixels on a side, or features: more is an error of the file or 
 
 def whole_numbers(what: str, values: Iterable[Any], count: int,
                   multiple_of: int = 1) -> tuple[int, ...]:
-    """``count`` whole numbers from 1 to `MOST`; an error that names ``what`` else."""
+    """Return ``count`` whole numbers from 1 to `MOST`; the error names ``what`` they are."""
     wanted = f"want {count} whole number{'' if count == 1 else 's'} from 1 to {MOST}"
     wanted += f", divisible by {multiple_of}" if multiple_of > 1 else ""
     try:
@@ -32,7 +30,7 @@ def whole_numbers(what: str, values: Iterable[Any], count: int,
 
 def shape_of_images(image_shape: Sequence[int], divisor: int = 1,
                     why: str = "") -> tuple[int, int, int]:
-    """(C, H, W), its sides divisible by ``divisor``, which the error explains."""
+    """Return (C, H, W) with sides divisible by ``divisor``; the error says ``why`` they must be."""
     channels, height, width = whole_numbers("image_shape (C, H, W) =", image_shape, 3)
     if height % divisor or width % divisor:
         raise SepvizError(f"images of {height}x{width}: {why}, so both sides must be divisible by "
@@ -41,16 +39,9 @@ def shape_of_images(image_shape: Sequence[int], divisor: int = 1,
 
 
 def finite_number(what: str, value: Any, above: float = -math.inf) -> float:
-    """A finite number above ``above``."""
+    """Return a finite number above ``above`` as a float."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not above < value < math.inf:
         wanted = "" if above == -math.inf else f" above {above:g}"
         raise SepvizError(f"{what} {value!r}: want a finite number{wanted}")
     return float(value)
-
-
-def in_its_type(network: nn.Module, function: Callable[..., Tensor], images: Tensor,
-                *more: Tensor) -> Tensor:
-    """``function(images, ...)`` of a network, in the type of its weights; it answers in ``images``' type."""
-    own = next(network.parameters()).dtype
-    return function(*(tensor.to(own) for tensor in (images, *more))).to(images.dtype)

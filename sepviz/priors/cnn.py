@@ -1,19 +1,17 @@
-"""A network that regresses the image from the disturbed image: the CNN of Kong et al. 2019, section 4.1."""
+"""A network that regresses the clean image from a disturbed one: Kong et al. 2019, section 4.1."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
-from sepviz.core import SepvizError
-from sepviz.priors.checks import in_its_type, shape_of_images, whole_numbers
-from sepviz.priors.score import bfloat16_is_fast
+from sepviz.priors.checks import whole_numbers
+from sepviz.priors.learned import LearnedPrior, normed, run_fast
 
 
-class CnnRegressor(nn.Module):
-    """``s = f(s + n)``: four layers of 5x5 convolution, batch norm and ReLU between them, sigmoid at the end.
+class CnnRegressor(LearnedPrior):
+    """``s = f(s + n)``: four 5x5 convolutions, batch norm and ReLU between them, a sigmoid last.
 
     Parameters
     ----------
@@ -24,24 +22,16 @@ class CnnRegressor(nn.Module):
         For tables and messages.
     """
 
-    def __init__(self, image_shape: Sequence[int] = (1, 28, 28), width: int = 48, name: str = "cnn"):
-        super().__init__()
-        self.image_shape, self.name = shape_of_images(image_shape), name
+    def __init__(self, image_shape: Sequence[int] = (1, 28, 28), width: int = 48,
+                 name: str = "cnn"):
+        super().__init__(image_shape, name)
         (self.width,), channels = whole_numbers("width", (width,), 1), self.image_shape[0]
         layers: list[nn.Module] = []
         for inward in (channels, width, width):
-            layers += [nn.Conv2d(inward, width, 5, padding=2, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+            layers += normed(nn.Conv2d(inward, width, 5, padding=2, bias=False), nn.ReLU())
         self.network = nn.Sequential(*layers, nn.Conv2d(width, channels, 5, padding=2))
 
     def regress(self, images: Tensor) -> Tensor:
-        """The clean images that these (N, C, H, W) are taken for, in [0, 1] and of their type."""
-        if tuple(images.shape[-3:]) != self.image_shape:
-            raise SepvizError(f"images of shape {tuple(images.shape[-3:])}: the prior {self.name} "
-                              f"knows (C, H, W) = {self.image_shape}")
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16_is_fast(images.device)):
-            logits = in_its_type(self, self.network, images.float())
-        return logits.float().sigmoid().to(images.dtype)
-
-    def settings(self) -> dict:
-        """What `CnnRegressor` must be called with to take these weights back."""
-        return {"image_shape": self.image_shape, "width": self.width, "name": self.name}
+        """Estimate the clean images of disturbed ones (N, C, H, W): in [0, 1], of their type."""
+        self.check_shape(images)
+        return run_fast(self.network, images).sigmoid().to(images.dtype)

@@ -1,42 +1,48 @@
-"""A network that looks at a mixture and says which share of every pixel belongs to which source."""
+"""A network that says which share of every pixel of a mixture belongs to which source."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from sepviz.core import SepvizError
-from sepviz.priors.checks import in_its_type, shape_of_images
-from sepviz.priors.score import bfloat16_is_fast
+from sepviz.priors.learned import LearnedPrior, normed, run_fast
 
 NETWORKS = ("light", "paper")
 
 
 def _down(inward: int, outward: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inward, outward, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(outward), nn.LeakyReLU(0.2))
+    halved = nn.Conv2d(inward, outward, 4, stride=2, padding=1, bias=False)
+    return nn.Sequential(*normed(halved, nn.LeakyReLU(0.2)))
 
 
 def _up(inward: int, outward: int) -> nn.Sequential:
-    return nn.Sequential(nn.ConvTranspose2d(inward, outward, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(outward), nn.ReLU())
+    doubled = nn.ConvTranspose2d(inward, outward, 4, stride=2, padding=1, bias=False)
+    return nn.Sequential(*normed(doubled, nn.ReLU()))
 
 
 def _flat(inward: int, outward: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inward, outward, 3, padding=1, bias=False), nn.BatchNorm2d(outward), nn.ReLU())
+    same = nn.Conv2d(inward, outward, 3, padding=1, bias=False)
+    return nn.Sequential(*normed(same, nn.ReLU()))
 
 
 class SkipNetwork(nn.Module):
-    """Halved three times and doubled three times, each scale joined to its like (Ronneberger et al. 2015); logits of a mask."""
+    """A U-Net (Ronneberger et al. 2015) of four scales: images -> logits of a mask."""
 
     def __init__(self, channels: int, widths: Sequence[int]):
         super().__init__()
         first, second, third, fourth = widths
         self.enter = _flat(channels, first)
-        self.down = nn.ModuleList([_down(first, second), _down(second, third), _down(third, fourth)])
-        self.up = nn.ModuleList([_up(fourth, third), _up(2 * third, second), _up(2 * second, first)])
-        self.leave = nn.Sequential(_flat(2 * first, first), nn.Conv2d(first, channels, 3, padding=1))
+        self.down = nn.ModuleList([_down(first, second), _down(second, third),
+                                   _down(third, fourth)])
+        self.up = nn.ModuleList([_up(fourth, third), _up(2 * third, second),
+                                 _up(2 * second, first)])
+        self.leave = nn.Sequential(_flat(2 * first, first),
+                                   nn.Conv2d(first, channels, 3, padding=1))
 
     def forward(self, images: Tensor) -> Tensor:
         scales = [self.enter(images)]
@@ -49,14 +55,15 @@ class SkipNetwork(nn.Module):
 
 
 def discogan_network(channels: int, width: int) -> nn.Sequential:
-    """DiscoGAN's autoencoder (Kim et al. 2017) with two layers fewer each way, for 32x32; logits of a mask."""
+    """DiscoGAN's autoencoder (Kim et al. 2017) for 32x32, two layers fewer each way: logits."""
     return nn.Sequential(
         nn.Conv2d(channels, width, 4, stride=2, padding=1, bias=False), nn.LeakyReLU(0.2),
-        _down(width, 2 * width), _down(2 * width, 4 * width), _up(4 * width, 2 * width), _up(2 * width, width),
+        _down(width, 2 * width), _down(2 * width, 4 * width),
+        _up(4 * width, 2 * width), _up(2 * width, width),
         nn.ConvTranspose2d(width, channels, 4, stride=2, padding=1, bias=False))
 
 
-class MaskNetwork(nn.Module):
+class MaskNetwork(LearnedPrior):
     """``b = y m(y)`` and ``x = y (1 - m(y))``: masks in [0, 1] for mixtures y of two sources.
 
     Parameters
@@ -64,46 +71,49 @@ class MaskNetwork(nn.Module):
     image_shape : (C, H, W)
         H and W divisible by 8. Smaller mixtures are padded evenly, and their masks cropped.
     network : {"light", "paper"}
-        ``paper`` is DiscoGAN's autoencoder with 64 features at the top (Halperin et al. 2019, appendix A.1); ``light`` has a
-        third of its weights, and joins scales, so that a mask's edges need not pass through a bottleneck of 4x4 pixels.
+        ``paper`` is DiscoGAN's autoencoder with 64 features at the top (Halperin et al. 2019,
+        appendix A.1); ``light`` is a `SkipNetwork` with a third of its weights, whose masks have
+        sharper edges because they need not pass through a bottleneck of 4x4 pixels.
     name : str
         For tables and messages.
     """
 
-    def __init__(self, image_shape: Sequence[int] = (1, 32, 32), network: str = "light", name: str = "mask"):
-        super().__init__()
-        self.image_shape = shape_of_images(image_shape, 8, "the mask network halves them three times")
-        channels, self.preset, self.name = self.image_shape[0], network, name
+    def __init__(self, image_shape: Sequence[int] = (1, 32, 32), network: str = "light",
+                 name: str = "mask"):
+        super().__init__(image_shape, name, 8, "the mask network halves them three times")
+        channels, self.preset = self.image_shape[0], network
         if network not in NETWORKS:
             raise SepvizError(f"network {network!r}: choose {' or '.join(NETWORKS)}")
-        layers = SkipNetwork(channels, (16, 32, 64, 128)) if network == "light" else discogan_network(channels, 64)
-        self.network = layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster
+        layers = (SkipNetwork(channels, (16, 32, 64, 128)) if network == "light"
+                  else discogan_network(channels, 64))
+        faster: Any = {"memory_format": torch.channels_last}
+        self.network = layers.to(**faster)
 
     def check(self, mixtures: Tensor) -> tuple[int, int]:
-        """Refuse mixtures of another size than the network can pad; else what it adds to their height and width."""
+        """Refuse mixtures that cannot be padded; return how many rows and columns they lack."""
         channels, height, width = self.image_shape
-        down, right = height - mixtures.shape[-2], width - mixtures.shape[-1]
-        if mixtures.shape[1] != channels or min(down, right) < 0 or max(down, right) > 6 or down % 2 or right % 2:
-            raise SepvizError(f"mixtures of (C, H, W) = {tuple(mixtures.shape[1:])}: the mask network {self.name} knows "
-                              f"{self.image_shape}, or at most 3 pixels less on each side; resize them, or train another")
-        return down, right
+        lacking = height - mixtures.shape[-2], width - mixtures.shape[-1]
+        if mixtures.shape[1] != channels or not {*lacking} <= {0, 2, 4, 6}:
+            raise SepvizError(f"mixtures of (C, H, W) = {tuple(mixtures.shape[1:])}: the mask "
+                              f"network {self.name} knows {self.image_shape}, or at most 3 pixels "
+                              "less on each side; resize them, or train another")
+        return lacking
 
     def mask(self, mixtures: Tensor) -> Tensor:
-        """The last source's share of every pixel of mixtures (N, C, h, w), in [0, 1], with gradients."""
+        """The last source's share of every pixel of mixtures (N, C, h, w), with gradients."""
+        down, right = (size // 2 for size in self.check(mixtures))
+        padded = functional.pad(mixtures, (right, right, down, down))
+        padded = padded.contiguous(memory_format=torch.channels_last)
+        shares = run_fast(self.network, padded).sigmoid().contiguous().to(mixtures.dtype)
         _, height, width = self.image_shape
-        down, right = self.check(mixtures)
-        inward = functional.pad(mixtures, (right // 2, right // 2, down // 2, down // 2))
-        with torch.autocast(mixtures.device.type, torch.bfloat16, enabled=bfloat16_is_fast(mixtures.device)):
-            inward = inward.float().contiguous(memory_format=torch.channels_last)
-            logits = in_its_type(self, self.network, inward)
-        shares = logits.float().sigmoid().contiguous().to(mixtures.dtype)
-        return shares[..., down // 2:height - down // 2, right // 2:width - right // 2]
+        return shares[..., down:height - down, right:width - right]
 
     @torch.no_grad()
     def take_apart(self, mixtures: Tensor, weight: float = 1.0, batch: int = 256) -> Tensor:
-        """Both sources of mixtures ``weight (x + b)``: (N, C, H, W) -> (N, 2, C, H, W), x first; in eval mode.
+        """Both sources of mixtures ``weight (x + b)``: (N, C, H, W) -> (N, 2, C, H, W), x first.
 
-        Where a mixture is brighter than 1, neither source can have more than 1 of it, nor less than what the other cannot hold.
+        Where a mixture is brighter than 1, neither source can be more than 1, nor less than the
+        mixture minus 1. The network runs in eval mode.
         """
         training = self.training
         self.eval()
@@ -114,5 +124,5 @@ class MaskNetwork(nn.Module):
         return torch.stack([sums - observed, observed], dim=1)
 
     def settings(self) -> dict:
-        """What `MaskNetwork` must be called with to take these weights back."""
-        return {"image_shape": self.image_shape, "network": self.preset, "name": self.name}
+        """The arguments of the constructor that build a prior for these weights."""
+        return super().settings() | {"network": self.preset}

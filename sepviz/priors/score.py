@@ -18,38 +18,38 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sepviz.core import SepvizError
-from sepviz.priors.checks import finite_number, in_its_type, shape_of_images, whole_numbers
+from sepviz.priors.checks import finite_number, whole_numbers
+from sepviz.priors.learned import LearnedPrior, run_fast
 
-CPU_BATCH = 128  # images denoised at once; of 256, the features outgrow the processor's cache: a fifth slower
+CPU_BATCH = 128  # images denoised at once: more outgrow the processor's cache and are slower
 
 
 def start_at_zero(layer: nn.Conv2d) -> None:
-    """Let a layer add nothing at first, so that a deep network starts as a shallow one."""
+    """Let a layer add nothing at first: a deep network starts as a shallow one."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions; the noise level scales and shifts what lies between them."""
+    """Two 3x3 convolutions; the noise level scales and shifts the features between them."""
 
-    def __init__(self, width_in: int, width_out: int, embedding_width: int):
+    def __init__(self, width: int, embedding_width: int):
         super().__init__()
-        self.norm = nn.GroupNorm(8, width_in)
-        self.conv_in = nn.Conv2d(width_in, width_out, 3, padding=1)
-        self.modulation = nn.Linear(embedding_width, 2 * width_out)
-        self.conv_out = nn.Conv2d(width_out, width_out, 3, padding=1)
-        self.skip = nn.Identity() if width_in == width_out else nn.Conv2d(width_in, width_out, 1)
+        self.norm = nn.GroupNorm(8, width)
+        self.conv_in = nn.Conv2d(width, width, 3, padding=1)
+        self.modulation = nn.Linear(embedding_width, 2 * width)
+        self.conv_out = nn.Conv2d(width, width, 3, padding=1)
         start_at_zero(self.conv_out)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         hidden = self.conv_in(functional.silu(self.norm(x)))
         scale, shift = self.modulation(embedding)[:, :, None, None].chunk(2, dim=1)
         hidden = self.conv_out(functional.silu(torch.addcmul(shift, hidden, 1 + scale)))
-        return self.skip(x) + hidden
+        return x + hidden
 
 
 class Attention(nn.Module):
-    """Self-attention over all positions: what lets two far ends of one stroke agree."""
+    """Self-attention over all positions, so that the two ends of a long stroke agree."""
 
     def __init__(self, width: int, heads: int = 4):
         super().__init__()
@@ -62,7 +62,8 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         batch, width, height, breadth = x.shape
         shape = (batch, 3, self.heads, width // self.heads, height * breadth)
-        query, key, value = self.query_key_value(self.norm(x)).reshape(shape).transpose(-1, -2).unbind(1)
+        features = self.query_key_value(self.norm(x)).reshape(shape)
+        query, key, value = features.transpose(-1, -2).unbind(1)
         mixed = functional.scaled_dot_product_attention(query, key, value)
         return x + self.out(mixed.transpose(-1, -2).reshape(x.shape))
 
@@ -90,16 +91,16 @@ class UNet(nn.Module):
         self.down = nn.ModuleList()
         self.shrink = nn.ModuleList()
         for width, wider in zip(widths, [*widths[1:], None], strict=True):
-            self.down.append(ResidualBlock(width, width, embedding_width))
+            self.down.append(ResidualBlock(width, embedding_width))
             if wider is not None:
                 self.shrink.append(nn.Conv2d(width, wider, 2, stride=2))
         self.attention = Attention(widths[-1])
-        self.middle = ResidualBlock(widths[-1], widths[-1], embedding_width)
+        self.middle = ResidualBlock(widths[-1], embedding_width)
         self.up = nn.ModuleList()
         self.grow = nn.ModuleList()
         for width, wider in zip(reversed(widths[:-1]), reversed(widths[1:]), strict=True):
             self.grow.append(nn.ConvTranspose2d(wider, width, 2, stride=2))
-            self.up.append(ResidualBlock(width, width, embedding_width))
+            self.up.append(ResidualBlock(width, embedding_width))
         self.head = nn.Conv2d(widths[0], channels, 3, padding=1)
         start_at_zero(self.head)
 
@@ -120,14 +121,7 @@ class UNet(nn.Module):
         return self.head(functional.silu(x))
 
 
-def bfloat16_is_fast(device: torch.device) -> bool:
-    """Whether bf16 autocast pays on this device (it is 2x on CPUs with avx512_bf16, slower on others)."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
-
-
-class ScorePrior(nn.Module):
+class ScorePrior(LearnedPrior):
     """A learned prior over images and all its noisy versions.
 
     Parameters
@@ -144,11 +138,11 @@ class ScorePrior(nn.Module):
         For tables and messages.
     """
 
-    def __init__(self, image_shape: Sequence[int] = (1, 28, 28), mean: float = 0.0, deviation: float = 1.0,
-                 sigma_max: float = 2.5, widths: Sequence[int] = (32, 64, 128), name: str = "score"):
-        super().__init__()
-        self.image_shape = shape_of_images(image_shape, 4, "the network halves them twice")
-        self.mean, self.name = finite_number("mean", mean), name
+    def __init__(self, image_shape: Sequence[int] = (1, 28, 28), mean: float = 0.0,
+                 deviation: float = 1.0, sigma_max: float = 2.5,
+                 widths: Sequence[int] = (32, 64, 128), name: str = "score"):
+        super().__init__(image_shape, name, 4, "the network halves them twice")
+        self.mean = finite_number("mean", mean)
         self.deviation = finite_number("deviation", deviation, 0)
         self.sigma_max = finite_number("sigma_max", sigma_max, 0)
         self.widths = whole_numbers("widths", widths, 3, multiple_of=8)
@@ -157,17 +151,16 @@ class ScorePrior(nn.Module):
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
         """`denoise` for x (N, C, H, W), sigma (N,); with gradients, for training.
 
-        EDM preconditioning: ``D(x) = mu + c_skip (x - mu) + c_out F(c_in (x - mu), ln sigma)``. State
-        and skip path stay in float32 (bf16 near 1 rounds by 0.004); only the network runs in bf16.
+        EDM preconditioning: ``D(x) = mu + c_skip (x - mu) + c_out F(c_in (x - mu), ln sigma)``.
+        Only the network F may run in bf16: near 1 that rounds by 0.004.
         """
         total = sigma.square() + self.deviation**2
         column = (-1, 1, 1, 1)
         centred = x - self.mean
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=bfloat16_is_fast(x.device)):
-            out = self.network(centred * total.rsqrt().view(column), sigma.log())
+        out = run_fast(self.network, centred * total.rsqrt().view(column), sigma.log())
         c_skip = (self.deviation**2 / total).view(column)
         c_out = (sigma * self.deviation * total.rsqrt()).view(column)
-        return self.mean + c_skip * centred + c_out * out.float()
+        return self.mean + c_skip * centred + c_out * out
 
     @torch.no_grad()
     def denoise(self, x: Tensor, sigma: float | Tensor) -> Tensor:
@@ -180,33 +173,29 @@ class ScorePrior(nn.Module):
         sigma : float or Tensor that broadcasts to the leading axes
             Noise standard deviation, in pixel units, at most ``sigma_max``.
         """
-        if tuple(x.shape[-3:]) != self.image_shape:
-            raise SepvizError(f"images of shape {tuple(x.shape[-3:])}: the prior {self.name} knows (C, H, W) = {self.image_shape}")
+        self.check_shape(x)
         sigma = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).expand(x.shape[:-3])
         if not bool((sigma > 0).all()) or float(sigma.max()) > 1.001 * self.sigma_max:
-            raise SepvizError(f"sigma {float(sigma.max()):g}: the prior {self.name} knows noise above 0 and up to {self.sigma_max:g}")
-        images, sigmas = x.reshape(-1, *self.image_shape), sigma.reshape(-1)
+            raise SepvizError(f"sigma {float(sigma.max()):g}: the prior {self.name} knows noise "
+                              f"above 0 and up to {self.sigma_max:g}")
+        own = next(self.parameters()).dtype
+        images, sigmas = x.reshape(-1, *self.image_shape).to(own), sigma.reshape(-1).to(own)
         together = CPU_BATCH if x.device.type == "cpu" else max(1, len(images))
         parts = zip(images.split(together), sigmas.split(together), strict=True)
-        clean = [in_its_type(self, self.forward, *part) for part in parts]
-        return torch.cat(clean).reshape(x.shape)
+        return torch.cat([self(*part) for part in parts]).reshape(x.shape).to(x.dtype)
 
     def variance(self, clean: Tensor, sigma: float) -> Tensor:
-        """How unsure the denoised image is, pixel by pixel, of the shape of ``clean``.
+        """How uncertain each pixel of the denoised image is, of the shape of ``clean``.
 
-        A pixel in [0, 1] with posterior mean d has a variance of at most ``d (1 - d)`` (Bhatia & Davis 2000),
-        and nearly that where digits are all but black and white: certain at 0 and 1, unsure between. A floor
-        of ``0.02 sigma`` lets no pixel be certain. Only ratios between sources count in `Mixing.condition`.
+        A pixel in [0, 1] with posterior mean d has a variance of at most ``d (1 - d)`` (Bhatia &
+        Davis 2000), and nearly that where images are almost black and white. A floor of
+        ``0.02 sigma`` lets no pixel be certain. Only ratios between sources count in
+        `Mixing.condition`.
         """
         bounded = clean.clamp(0, 1)
         return bounded * (1 - bounded) + 0.02 * sigma
 
     def score(self, x: Tensor, sigma: float | Tensor) -> Tensor:
-        """``grad log p_sigma(x) = (D(x, sigma) - x) / sigma^2`` (Tweedie), of the shape of ``x``."""
+        """``grad log p_sigma(x) = (D(x, sigma) - x) / sigma^2`` (Tweedie's formula)."""
         sigma = torch.as_tensor(sigma, dtype=x.dtype, device=x.device)
         return (self.denoise(x, sigma) - x) / sigma[..., None, None, None].square()
-
-    def settings(self) -> dict:
-        """What `ScorePrior` must be called with to take these weights back."""
-        return {"image_shape": self.image_shape, "mean": self.mean, "deviation": self.deviation,
-                "sigma_max": self.sigma_max, "widths": self.widths, "name": self.name}

@@ -260,7 +260,8 @@ def load_problem(problem: str, *, sources: int = 0, weights: Sequence[float] | s
     given, truth = files.load_problem(_paths(problem), weights=weights or None,
                                       count=sources or None, filter_size=filter_size or None)
     if visible:
-        given = made.hide(given, files.read_mask(visible, *given.mixtures.shape[-2:]))
+        extent = given.medium.extent(given.mixtures.shape)
+        given = made.hide(given, files.read_mask(visible, *extent))
     if truth is not None:
         moved = (None if part is None else part.to(device) for part in truth)
         truth = Truth(*moved)  # type: ignore[arg-type]  # the first is never None

@@ -84,8 +84,8 @@ class Run(Iterator[Step]):
                               f"are {want}")
         # this waits for a GPU, so the time is true
         if not bool(torch.isfinite(step.sources).any()):
-            raise SepvizError(f"step {step.index} has no finite pixel: the run diverged; "
-                              "take smaller steps")
+            raise SepvizError(f"step {step.index} has no finite "
+                              f"{self.problem.medium.value}: the run diverged; take smaller steps")
 
 
 class Found(NamedTuple):

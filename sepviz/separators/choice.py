@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Generator, Tensor
 
-from sepviz.core import ScoreModel
+from sepviz.core import PICTURE, Medium, ScoreModel, spread
 from sepviz.metrics import in_order_of
 
 JUDGES = (0.1, 0.2, 0.35, 0.6)  # noise levels of `prior_loss`, in pixel values
@@ -19,13 +19,8 @@ def pick(values: Tensor, index: Tensor) -> Tensor:
     return values.gather(1, spread(index, values).expand(-1, -1, *values.shape[2:]))
 
 
-def spread(weights: Tensor, like: Tensor) -> Tensor:
-    """Weights (B, N) with axes of length 1 for the rest of ``like`` (B, N, ...)."""
-    return weights.reshape(*weights.shape, *[1] * (like.ndim - weights.ndim))
-
-
-def mean_in_order(answers: Tensor, shares: Tensor, chosen: Tensor,
-                  weights: Sequence[float]) -> Tensor:
+def mean_in_order(answers: Tensor, shares: Tensor, chosen: Tensor, weights: Sequence[float],
+                  medium: Medium = PICTURE) -> Tensor:
     """The mean of answers (B, N, K, ...) in the order of a chosen one's (B, K, ...) sources.
 
     Parameters
@@ -35,11 +30,11 @@ def mean_in_order(answers: Tensor, shares: Tensor, chosen: Tensor,
     weights : sequence of K floats
         Of the sources in the mixture: only those of equal weights change places.
     """
-    return (spread(shares, answers) * in_order_of(chosen, answers, weights)).sum(dim=1)
+    return (spread(shares, answers) * in_order_of(chosen, answers, weights, medium)).sum(dim=1)
 
 
-def consensus(answers: Tensor, loss: Tensor, same_mode: float,
-              weights: Sequence[float]) -> Tensor:
+def consensus(answers: Tensor, loss: Tensor, same_mode: float, weights: Sequence[float],
+              medium: Medium = PICTURE) -> Tensor:
     """The likeliest answer averaged with those of its mode, each by its prior probability.
 
     Only the prior counts, since all answers meet the mixture exactly.
@@ -55,7 +50,7 @@ def consensus(answers: Tensor, loss: Tensor, same_mode: float,
         See `mean_in_order`.
     """
     chosen = pick(answers, loss.argmin(dim=1, keepdim=True))[:, 0]
-    aligned = in_order_of(chosen, answers, weights)
+    aligned = in_order_of(chosen, answers, weights, medium)
     apart = (aligned - chosen[:, None]).flatten(2).square().mean(dim=2).sqrt()
     nats = (loss.amin(dim=1, keepdim=True) - loss) * math.log(JUDGES[-1] / JUDGES[0])
     likelihood = (apart <= same_mode) * nats.exp()

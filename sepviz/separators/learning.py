@@ -11,9 +11,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 from torch.optim import Adam
 
 from sepviz.core import Examples, Mixing, Problem, Separator, SepvizError, Step
-from sepviz.priors.checks import in_its_type
+from sepviz.priors.learned import run_fast
 from sepviz.priors.mask import MaskNetwork
-from sepviz.priors.score import bfloat16_is_fast
 
 BETAS = (0.5, 0.999)  # Adam's, for all networks here, as in DCGAN (Radford et al. 2016)
 Make = Callable[[], Any]  # of a network
@@ -70,12 +69,14 @@ def _check_alike(images: Tensor, name: str, problem: Problem) -> None:
     """Refuse images of other values, another shape or device than the problem's."""
     mixtures = problem.mixtures
     try:
-        (problem.mixing if name == "mixtures" else Mixing.sum(1)).check(images)
+        mixing = problem.mixing if name == "mixtures" else Mixing.sum(1)
+        mixing.check(images, medium=problem.medium)
     except SepvizError as error:
         raise SepvizError(f"{name} images to learn from: {error}") from None
     if images.shape[1:] != mixtures.shape[1:]:
-        raise SepvizError(f"{name} images of (C, H, W) = {tuple(images.shape[1:])} to learn from: "
-                          f"the mixtures are {tuple(mixtures.shape[1:])}; make them alike")
+        raise SepvizError(f"{name} images of {problem.medium.form()} = {tuple(images.shape[1:])} "
+                          f"to learn from: the mixtures are {tuple(mixtures.shape[1:])}; "
+                          "make them alike")
     if images.device != mixtures.device:
         raise SepvizError(f"{name} images on {images.device}, the mixtures are on "
                           f"{mixtures.device}: take problem.to(...)")
@@ -273,7 +274,5 @@ class Discriminator(nn.Module):
         self.network = nn.Sequential(*layers).to(**faster)
 
     def forward(self, images: Tensor) -> Tensor:
-        fast = bfloat16_is_fast(images.device)
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=fast):
-            images = images.float().contiguous(memory_format=torch.channels_last)
-            return in_its_type(self, self.network, images).flatten()
+        images = images.contiguous(memory_format=torch.channels_last)
+        return run_fast(self.network, images).flatten().to(images.dtype)

@@ -8,7 +8,7 @@ from torch import Tensor
 from sepviz.core.mixing import Mixing
 
 NORMAL = 1.4826  # the standard deviation of a normal distribution in medians of |r|
-OUTLIERS = 8  # standard deviations from which a pixel counts less and less
+OUTLIERS = 8  # standard deviations from which a value counts less and less
 
 
 def typical_filter(size: int) -> Tensor:
@@ -32,11 +32,12 @@ def remix_error(images: Tensor, copies: Tensor | None, filters: Tensor, mixtures
     filters : Tensor (B, S, K, h w)
     mixtures : Tensor (B, C, H, W)
     """
-    weights = mixing.weights_like(mixtures)
     if copies is None:
+        weights = mixing.weights_like(images, images.ndim - 3)
         left = mixtures[:, None] - (weights * images).sum(dim=2)
     else:
-        remix = torch.einsum("bsktp,bskt->bsp", copies, filters * weights[:, :, 0, 0])
+        weighted = mixing.weights_like(filters, 1) * filters
+        remix = torch.einsum("bsktp,bskt->bsp", copies, weighted)
         left = mixtures[:, None] - remix.unflatten(2, mixtures.shape[1:])
     if mixing.visible is not None:
         left = left[..., mixing.visible.to(left.device)]
@@ -57,7 +58,7 @@ def solve_filters(copies: Tensor, mixtures: Tensor, mixing: Mixing, penalty: flo
         `shifted_copies` of the images.
     """
     batch, starts, count, values, pixels = copies.shape
-    weighted = mixing.weights_like(copies)[:, :, 0] * copies
+    weighted = mixing.weights_like(copies, 2) * copies
     design = weighted.reshape(batch * starts, count * values, pixels)
     target = mixtures.flatten(1)
     if mixing.visible is not None:

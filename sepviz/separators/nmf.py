@@ -7,9 +7,9 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from sepviz.core import Problem, Separator, SepvizError, Step, parameter
+from sepviz.core import Problem, Separator, SepvizError, Step, parameter, spread
 from sepviz.priors.dictionary import TINY, DictionaryPrior, update_activations
-from sepviz.separators.choice import pick, spread
+from sepviz.separators.choice import pick
 
 Found = tuple[Tensor, Tensor | None]  # images and filters
 
@@ -84,7 +84,7 @@ class Nmf(Separator):
             total = filters.sum(dim=(2, 3), keepdim=True).clamp_min(TINY)
             results["filters"] = filters = filters / total
         sources = gather(images, chosen).unflatten(2, problem.mixtures.shape[1:])
-        sources = sources / mixing.weights_like(sources)
+        sources = sources / mixing.weights_like(sources, sources.ndim - 2)
         info = {"evaluations": index, "residual": problem.residual(sources, filters)}
         state = {"activations": h.clone()}
         return Step(index, f"update {index}", sources, results=results, state=state, info=info)

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from sepviz.core import Problem, ScoreModel, Separator, Step, parameter
+from sepviz.core import PICTURE, Medium, Problem, ScoreModel, Separator, Step, parameter
 from sepviz.separators.average import least_squares
 from sepviz.separators.choice import JUDGES, consensus, prior_loss
 
@@ -113,7 +113,8 @@ class SplitGibbs(Separator):
             answers, results, state = torch.cat([answers, mean], dim=1), {}, {}
             answer, stage = mean[:, 0], f"mean of {averaged} sweeps"
             if answers.shape[1] > 1:
-                answer, results["answer_loss"] = self.consensus(answers, mixing.weights, rng)
+                answer, results["answer_loss"] = self.consensus(
+                    answers, mixing.weights, rng, problem.medium)
                 state, stage = {"answers": answers}, f"consensus of {answers.shape[1]} answers"
                 evaluations += answers.shape[1] * len(JUDGES) * self.chains
             info = {"sigma": self.sigma_min, "level": len(sigmas) + 1, "sweep": 0,
@@ -133,12 +134,12 @@ class SplitGibbs(Separator):
                 noisy = noisy + then * math.sqrt(1 - keep) * _normal(noisy, rng)
         return noisy
 
-    def consensus(self, answers: Tensor, weights: Sequence[float],
-                  rng: Generator) -> tuple[Tensor, Tensor]:
+    def consensus(self, answers: Tensor, weights: Sequence[float], rng: Generator,
+                  medium: Medium = PICTURE) -> tuple[Tensor, Tensor]:
         """`consensus` of answers (B, N, K, C, H, W), and the `prior_loss` of each (B, N)."""
         # the more answers, the likelier a lucky loss: so as many noises as there are chains
         loss = prior_loss(self.prior, answers, rng, draws=self.chains)
-        return consensus(answers, loss, self.same_mode, weights), loss
+        return consensus(answers, loss, self.same_mode, weights, medium), loss
 
     def _concludes(self) -> bool:
         """Whether the answer is more than the last sweep of one chain."""

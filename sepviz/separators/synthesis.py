@@ -179,7 +179,7 @@ class Synthesis(Separator):
         best = pick(images, error.argmin(dim=1, keepdim=True))[:, 0]
         least = error.min(dim=1, keepdim=True).values.clamp_min(1e-12)
         shares = ((1 - error / least) / SPREAD).softmax(dim=1)
-        sources = mean_in_order(images, shares, best, mixing.weights)
+        sources = mean_in_order(images, shares, best, mixing.weights, problem.medium)
         if mixing.filter_size is None:
             return sources, starts.taps[:, 0]
         copies = shifted_copies(sources, mixing.filter_size)[:, None]

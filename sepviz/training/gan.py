@@ -17,7 +17,7 @@ from sepviz.core import Mixing, Problem, Step, Truth
 from sepviz.data.split import some
 from sepviz.metrics import decibels
 from sepviz.priors.gan import PRESETS, GanPrior, discriminator_network, start_as_dcgan
-from sepviz.priors.score import bfloat16_is_fast
+from sepviz.priors.learned import bfloat16_is_fast
 from sepviz.separators.learning import descend
 from sepviz.training.common import card, check_images, figure
 from sepviz.training.followed import Followed, Watch
