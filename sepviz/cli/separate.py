@@ -147,7 +147,8 @@ def _separate(chunks: Chunks, arguments: argparse.Namespace, side_files: list[Pa
         meta = {**chunks.meta(found), "command": arguments.command_line}
         files.save_separation(out, found.sources, meta, found.results, overwrite=force)
     many, count = found.sources.shape[:2]
-    print(f"{out}: {many} mixture{'s' * (many > 1)} of {count} sources by {recipe.method}, {found.seconds:.1f} s")
+    print(f"{out}: {many} mixture{'s' * (many > 1)} of {count} sources by {recipe.method}, "
+          f"{found.seconds:.1f} s")
     if unwritten:
         raise SepvizError(f"{arguments.out} is written, but not its steps: {'; '.join(unwritten)}")
     if side_files:

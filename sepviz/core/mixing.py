@@ -187,7 +187,7 @@ class Mixing:
             raise SepvizError(f"visible of shape {tuple(self.visible.shape)}: the mixtures are "
                               f"{'x'.join(map(str, extent))}")
 
-    def weights_like(self, values: Tensor, axes: int = 3) -> Tensor:
+    def weights_like(self, values: Tensor, axes: int) -> Tensor:
         """The weights (K, 1, 1, 1), with ``axes`` ones, of the type and device of ``values``."""
         return values.new_tensor(self.weights).reshape(-1, *[1] * axes)
 
