@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from sepviz.runs.trace import Trace
 
 MASKS = ("egg", "supervised", "adversarial-mask", "remix")  # methods whose training leaves a mask network
+SHOWS = {  # what a page's mixture and estimates are
+    "score": "held-out images under noise, and denoised",
+    "cnn": "held-out images under noise, and denoised",
+    "gan": "the mean of the images, and samples of the generator",
+}
 Learned = tuple[Any, dict, list[str]]  # a prior, its card, and lines to print about it
 
 
@@ -150,7 +155,10 @@ def _train_to(arguments: argparse.Namespace, out: Path, checkpoint: Path) -> int
     def held() -> str:
         return kept(checkpoint) + ("; the same command goes on from there" if checkpoint.exists() else "")
 
-    watched = Watched(arguments.watch, f"sepviz train {arguments.model}")
+    title = f"sepviz train {arguments.model}"
+    if arguments.model in SHOWS:
+        title += f": {SHOWS[arguments.model]}"
+    watched = Watched(arguments.watch, title)
     try:
         if checkpoint.exists():
             read(checkpoint)  # now, not after the images are drawn

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -131,7 +132,9 @@ class Followed:
                     yield step
         except BaseException as error:
             fresh = self.step is not None and self.step.index > max(begun_at, 0)
-            if fresh and not isinstance(error, NothingLearned):  # else the next call would find it done
+            if sys.is_finalizing():  # left half-read; Python has no more to write with
+                fresh = False
+            if fresh and not isinstance(error, NothingLearned):  # else the next finds it done
                 self._save()
                 self._show()
             if isinstance(error, Diverged):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,13 @@ from sepviz.data.split import some
 from sepviz.metrics import decibels
 from sepviz.priors.gan import PRESETS, GanPrior, discriminator_network, start_as_dcgan
 from sepviz.priors.score import bfloat16_is_fast
+from sepviz.runs import Trace
 from sepviz.separators.learning import descend
 from sepviz.training.common import card, check_images, figure
 from sepviz.training.followed import Followed, Watch
 from sepviz.training.loop import Now, Parts, Training
+
+SAMPLES = 8  # on a page
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -117,15 +120,28 @@ def train_gan(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, itera
     card : dict
         Seed, minutes, iterations, and the `oracle` on 500 of the held-out images.
     """
+    def watch_some(trace: Trace, truth: Truth | None) -> None:
+        if watch is not None:
+            watch(_with_fewer(trace), truth)
+
     training = GanTraining(images=images, iterations=iterations, **options)
     check_images(images, training.batch, held_out)
-    run = Followed(training, training.view()[0], checkpoint, seed, training.settings(), progress=progress, watch=watch)
+    run = Followed(training, training.view()[0], checkpoint, seed, training.settings(),
+                   progress=progress, watch=watch_some)
     step = run.last()
     prior = training.trained(step)
     psnr = oracle(prior, some(held_out, 500).to(images.device).float() / 255, progress=progress)
     what = "PSNR in dB of the best G(z) found for clean held-out images, 8 starts of 300 Adam steps"
     return prior, card(prior, seed, run.minutes, step.index, images.device, batch=training.batch,
                        oracle_psnr=figure(what, psnr, median=True))
+
+
+def _with_fewer(trace: Trace) -> Trace:
+    """The samples that stand in one row of a page."""
+    count = min(SAMPLES, trace.problem.mixing.count)
+    steps = [step._replace(sources=step.sources[:, :count]) for step in trace.steps]
+    problem = trace.problem._replace(mixing=Mixing.mean(count))
+    return replace(trace, problem=problem, steps=steps)
 
 
 @torch.enable_grad()
