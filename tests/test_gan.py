@@ -21,7 +21,8 @@ def images():
 
 
 def trained(images, checkpoint, **options):
-    *_, (step, prior) = gan_steps(images, checkpoint, iterations=12, widths=TINY, latent_size=5, batch=16, every=5, **options)
+    *_, (step, prior) = gan_steps(images, checkpoint, iterations=12, widths=TINY, latent_size=5,
+                                  batch=16, every=5, **options)
     return step, prior
 
 
@@ -31,7 +32,8 @@ def test_images_of_their_size(size):
     images = prior.decode(torch.randn(2, 4, 7))
     assert isinstance(prior, LatentModel) and images.shape == (2, 4, 3, size, size)
     assert float(images.detach().min()) >= 0 and float(images.detach().max()) <= 1
-    assert discriminator_network(prior.image_shape, TINY)(images.flatten(0, 1)).shape == (8, 1, 1, 1)
+    discriminator = discriminator_network(prior.image_shape, TINY)
+    assert discriminator(images.flatten(0, 1)).shape == (8, 1, 1, 1)
 
 
 @pytest.mark.parametrize("shape", [(1, 24, 24), (1, 28, 32), (1, 27, 27)])
@@ -47,7 +49,8 @@ def test_latents_of_another_size_are_refused():
 
 def test_the_paper_sizes():
     prior = GanPrior()
-    shapes = [tuple(layer.weight.shape) for layer in prior.network if isinstance(layer, torch.nn.ConvTranspose2d)]
+    shapes = [tuple(layer.weight.shape) for layer in prior.network
+              if isinstance(layer, torch.nn.ConvTranspose2d)]
     assert shapes == [(100, 512, 4, 4), (512, 256, 4, 4), (256, 128, 4, 4), (128, 1, 4, 4)]
 
 
@@ -55,19 +58,25 @@ def test_folding_changes_nothing_but_the_layers(images, tmp_path):
     _, prior = trained(images, tmp_path / "gan.ckpt")
     folded, z = prior.folded(), torch.randn(4, 5)
     assert len(folded.network) == len(prior.network) - 3
-    torch.testing.assert_close(folded.decode(z), prior.decode(z), rtol=0, atol=0.01)  # bf16 rounds elsewhere
-    torch.testing.assert_close(folded.double().network(z.double()[..., None, None]), prior.double().network(z.double()[..., None, None]))
+    # bf16 rounds elsewhere
+    torch.testing.assert_close(folded.decode(z), prior.decode(z), rtol=0, atol=0.01)
+    torch.testing.assert_close(folded.double().network(z.double()[..., None, None]),
+                               prior.double().network(z.double()[..., None, None]))
 
 
 def test_training_is_a_stream_one_can_watch(images, tmp_path):
-    steps = [step for step, _ in gan_steps(images, tmp_path / "gan.ckpt", iterations=12, widths=TINY, latent_size=5, batch=16, every=5)]
-    assert [step.info["iteration"] for step in steps] == [0, 5, 10, 12] and steps[0].sources.shape == (1, 16, 1, 28, 28)
-    assert not torch.equal(steps[0].sources, steps[-1].sources) and steps[-1].info["generator_loss"] > 0
+    steps = [step for step, _ in gan_steps(images, tmp_path / "gan.ckpt", iterations=12,
+                                           widths=TINY, latent_size=5, batch=16, every=5)]
+    assert [step.info["iteration"] for step in steps] == [0, 5, 10, 12]
+    assert steps[0].sources.shape == (1, 16, 1, 28, 28)
+    assert not torch.equal(steps[0].sources, steps[-1].sources)
+    assert steps[-1].info["generator_loss"] > 0
 
 
 def test_a_stopped_training_goes_on_as_if_it_had_not_been(images, tmp_path):
     whole, _ = trained(images, tmp_path / "whole.ckpt")
-    stream = gan_steps(images, tmp_path / "half.ckpt", iterations=12, widths=TINY, latent_size=5, batch=16, every=5)
+    stream = gan_steps(images, tmp_path / "half.ckpt", iterations=12, widths=TINY, latent_size=5,
+                       batch=16, every=5)
     assert next(stream)[0].index == 0 and next(stream)[0].info["iteration"] == 5
     stream.close()  # what Ctrl-C does to it
     resumed, _ = trained(images, tmp_path / "half.ckpt")
@@ -92,9 +101,11 @@ def test_the_oracle_finds_what_the_generator_makes(images, tmp_path):
 
 
 def test_weights_and_card_come_back(images, tmp_path):
-    prior, card = train_gan(images[:-20], images[-20:], tmp_path / "gan.ckpt", iterations=3, widths=TINY, latent_size=5, batch=16,
+    prior, card = train_gan(images[:-20], images[-20:], tmp_path / "gan.ckpt", iterations=3,
+                            widths=TINY, latent_size=5, batch=16,
                             progress=False, name="gan-tiny")
-    assert card["oracle_psnr"]["n"] == 20 and card["oracle_psnr"]["mean"] >= card["oracle_psnr"]["tenth_percentile"]
+    figure = card["oracle_psnr"]
+    assert figure["n"] == 20 and figure["mean"] >= figure["tenth_percentile"]
     back = zoo.load(str(zoo.save(prior, tmp_path / "gan-tiny.safetensors", card)))
     assert isinstance(back, GanPrior) and back.settings() == prior.settings()
     z = torch.randn(3, 5)

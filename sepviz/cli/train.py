@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from sepviz.cli import common
 from sepviz.cli.common import Commands
+from sepviz.cli.watched import Watched, problem_beside
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sepviz.core import Truth
     from sepviz.data import Dataset
-    from sepviz.runs.trace import Trace
 
-MASKS = ("egg", "supervised", "adversarial-mask", "remix")  # methods whose training leaves a mask network
+MASKS = ("egg", "supervised", "adversarial-mask", "remix")  # whose training leaves a mask network
 Learned = tuple[Any, dict, list[str]]  # a prior, its card, and lines to print about it
 
 
@@ -36,9 +35,10 @@ def add(commands: Commands) -> None:
     train.add_argument("--unseen", metavar="SET", help="""
         masks: the source that is never seen clean, as strokes:0-4 (the default),
         fashion-mnist:5,7,9 or a folder""")
-    train.add_argument("--observed", metavar="SET", help="masks: the other source (default: strokes:5-9)")
+    train.add_argument("--observed", metavar="SET",
+                       help="masks: the other source (default: strokes:5-9)")
     train.add_argument("--size", type=common.whole, metavar="N",
-                       help="masks of folders: resize and crop the images to N by N, N divisible by 8")
+                       help="masks of folders: crop the images to N by N, N divisible by 8")
     train.add_argument("--invert", action="store_true",
                        help="masks: take 1 - image, for pictures of dark things on white")
     train.add_argument("--training", type=common.whole, metavar="N", help="""
@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     if out.suffix != ".safetensors":
         raise SepvizError(f"--out {out}: the name of weights ends in .safetensors")
     checkpoint, card = out.with_suffix(".ckpt"), out.with_suffix(".json")
-    traced = [arguments.trace, _problem_beside(arguments.trace)] if arguments.trace else []
+    traced = [arguments.trace, problem_beside(arguments.trace)] if arguments.trace else []
     page = [arguments.watch] if arguments.watch else []
     files.check_apart([out, card, checkpoint, *traced, *page])
     for target in (out, card, *traced):
@@ -113,34 +113,6 @@ def _check_options(arguments: argparse.Namespace) -> None:
                           f"{arguments.iterations}: give one of them")
 
 
-def _problem_beside(trace: Path) -> Path:
-    return trace.with_name(trace.name.removesuffix(".npz") + ".problem.npz")
-
-
-class Watched:
-    """What was seen of a training last; shown on a page, if one is asked for."""
-
-    def __init__(self, page: Path | None, title: str):
-        self.page, self.title = page, title
-        self.seen: tuple[Trace, Truth | None] | None = None
-
-    def __call__(self, trace: Trace, truth: Truth | None) -> None:
-        from sepviz.views.page import save_page
-
-        self.seen = trace, truth
-        if self.page is not None:
-            save_page(trace, self.page, truth, title=self.title, overwrite=True)
-
-    def saves(self, path: Path) -> list[tuple[Path, Callable[[Path], Path]]]:
-        """The files of a trace, and how each is written."""
-        from sepviz import files
-
-        assert self.seen is not None
-        trace, truth = self.seen
-        return [(path, trace.save),
-                (_problem_beside(path), lambda place: files.save_problem(place, trace.problem, truth))]
-
-
 def _train_to(arguments: argparse.Namespace, out: Path, checkpoint: Path) -> int:
     from sepviz import files, zoo
     from sepviz.core import SepvizError
@@ -148,9 +120,10 @@ def _train_to(arguments: argparse.Namespace, out: Path, checkpoint: Path) -> int
     from sepviz.training.loop import Diverged, NothingLearned
 
     def held() -> str:
-        return kept(checkpoint) + ("; the same command goes on from there" if checkpoint.exists() else "")
+        return kept(checkpoint) + ("; the same command goes on from there"
+                                   if checkpoint.exists() else "")
 
-    watched = Watched(arguments.watch, f"sepviz train {arguments.model}")
+    watched = Watched(arguments.watch, arguments.model)
     try:
         if checkpoint.exists():
             read(checkpoint)  # now, not after the images are drawn
@@ -161,17 +134,20 @@ def _train_to(arguments: argparse.Namespace, out: Path, checkpoint: Path) -> int
                 made.append(save(common.still_free(path)))
             out = common.still_free(out, ".json")
             try:
-                zoo.save(prior, out, {"command": arguments.command_line, **card, "versions": files.versions()})
+                zoo.save(prior, out,
+                         {"command": arguments.command_line, **card, "versions": files.versions()})
             except SepvizError as error:
                 raise SepvizError(f"{error}; {held()}") from None
     except CheckpointError as error:
         raise SepvizError(f"{error} (--out)") from None
     except (Diverged, NothingLearned) as error:
-        raise SepvizError(f"{error} (--seed{', --set' if arguments.model in MASKS else ''}, with another --out)") from None
+        more = ", --set" if arguments.model in MASKS else ""
+        raise SepvizError(f"{error} (--seed{more}, with another --out)") from None
     except KeyboardInterrupt:
         raise KeyboardInterrupt(held()) from None
     checkpoint.unlink(missing_ok=True)
-    print(f"{out}: {card['iterations']} iterations in {card['minutes']} minutes on {card['device']}\n")
+    print(f"{out}: {card['iterations']} iterations in {card['minutes']} minutes "
+          f"on {card['device']}\n")
     for line in lines:
         print(line)
     return 0
@@ -196,7 +172,8 @@ def learn_prior(arguments: argparse.Namespace, name: str, checkpoint: Path,
     return prior, {"dataset": dataset, "held_out": rule, **card}, lines
 
 
-def _learn_mask(arguments: argparse.Namespace, name: str, checkpoint: Path, watched: Watched) -> Learned:
+def _learn_mask(arguments: argparse.Namespace, name: str, checkpoint: Path,
+                watched: Watched) -> Learned:
     """Train what learns from mixtures: a mask network, by a method's steps."""
     from sepviz import metrics, tasks
     from sepviz.runs.recipe import separator_of
@@ -229,8 +206,10 @@ def _learn_mask(arguments: argparse.Namespace, name: str, checkpoint: Path, watc
             "examples": len(examples.mixtures), "seed": arguments.seed,
             "minutes": round(done.minutes, 1), "iterations": step.index,
             "parameters": sum(weight.numel() for weight in found.parameters()),
-            "device": problem.mixtures.device.type, "held_out": tasks.HELD_OUT_IS, "unseen_psnr": figure}
-    return found, card, [f"{what}, {result.n} held-out mixtures: {result.mean:.1f} dB, SSIM {result.ssim:.3f}"]
+            "device": problem.mixtures.device.type, "held_out": tasks.HELD_OUT_IS,
+            "unseen_psnr": figure}
+    return found, card, [f"{what}, {result.n} held-out mixtures: {result.mean:.1f} dB, "
+                         f"SSIM {result.ssim:.3f}"]
 
 
 def _train_score(learned: Dataset, held_out: Tensor, checkpoint: Path, name: str,
@@ -250,7 +229,8 @@ def _train_score(learned: Dataset, held_out: Tensor, checkpoint: Path, name: str
                               start=start, watch=watched)
     lines = [f"mse / sigma^2 on {len(held_out)} held-out images of the train split "
              "(1: no denoising, 0: perfect)"]
-    lines += [f"  sigma {float(sigma):<5g} {loss:.4f}" for sigma, loss in card["held_out_loss_per_sigma"].items()]
+    lines += [f"  sigma {float(sigma):<5g} {loss:.4f}"
+              for sigma, loss in card["held_out_loss_per_sigma"].items()]
     return prior, card, lines
 
 
@@ -266,10 +246,12 @@ def _train_gan(learned: Dataset, held_out: Tensor, checkpoint: Path, name: str,
     from sepviz.training.gan import train_gan
 
     widths = PRESETS[choose("preset of gan", arguments.preset or "paper", PRESETS)]
-    prior, card = train_gan(learned.images, held_out, checkpoint, iterations=arguments.iterations or 10_000,
+    prior, card = train_gan(learned.images, held_out, checkpoint,
+                            iterations=arguments.iterations or 10_000,
                             seed=arguments.seed, name=name, widths=widths,
                             progress=sys.stderr.isatty(), watch=watched)
-    return prior, card, [_held_out(card["oracle_psnr"], "the best image found for {n} held-out ones")]
+    return prior, card, [_held_out(card["oracle_psnr"],
+                                   "the best image found for {n} held-out ones")]
 
 
 def _train_nmf(learned: Dataset, held_out: Tensor, checkpoint: Path, name: str,
@@ -279,15 +261,18 @@ def _train_nmf(learned: Dataset, held_out: Tensor, checkpoint: Path, name: str,
     prior, card = train_dictionary(learned.images, learned.labels, held_out, reach=reach,
                                    iterations=arguments.iterations, seed=arguments.seed, name=name,
                                    progress=sys.stderr.isatty())
-    return prior, card, [_held_out(card["rebuilt_psnr"], "{n} held-out images rebuilt from the bases")]
+    return prior, card, [_held_out(card["rebuilt_psnr"],
+                                   "{n} held-out images rebuilt from the bases")]
 
 
 def _train_cnn(learned: Dataset, held_out: Tensor, checkpoint: Path, name: str,
                arguments: argparse.Namespace, watched: Watched | None) -> Learned:
     from sepviz.training.cnn import train_cnn
 
-    prior, card = train_cnn(learned.images, held_out, checkpoint, iterations=arguments.iterations or 3000,
-                            seed=arguments.seed, name=name, progress=sys.stderr.isatty(), watch=watched)
+    prior, card = train_cnn(learned.images, held_out, checkpoint,
+                            iterations=arguments.iterations or 3000,
+                            seed=arguments.seed, name=name, progress=sys.stderr.isatty(),
+                            watch=watched)
     return prior, card, [_held_out(card["denoised_psnr"], "{n} held-out images, noise taken off")]
 
 

@@ -50,8 +50,9 @@ def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     except Exception:  # torch raises whatever the damage makes of the file
         state = None
     if isinstance(state, dict) and "settings" in state and state.get("format") != FORMAT:
-        raise CheckpointError(f"{path} is a checkpoint of format {state.get('format', 1)}, this sepviz goes on "
-                              f"from {FORMAT}: finish it with the sepviz that wrote it, or remove it")
+        raise CheckpointError(f"{path} is a checkpoint of format {state.get('format', 1)}, "
+                              f"this sepviz goes on from {FORMAT}: finish it with the sepviz "
+                              "that wrote it, or remove it")
     whole = (isinstance(state, dict) and set(state) >= PARTS and isinstance(state["settings"], dict)
              and isinstance(state["parts"], dict) and isinstance(state["rng"], Tensor)
              and isinstance(state["iteration"], int) and isinstance(state["elapsed"], float)
@@ -63,7 +64,8 @@ def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
 
 def damaged(path: Path, more: str = "") -> CheckpointError:
     """The error of a file that holds no state to go on from."""
-    return CheckpointError(f"{path} is damaged{' ' + more if more else ''}: remove it, or choose another name")
+    return CheckpointError(f"{path} is damaged{' ' + more if more else ''}: remove it, "
+                           "or choose another name")
 
 
 def take_up(path: Path, settings: dict[str, Any], device: torch.device) -> dict[str, Any] | None:

@@ -15,12 +15,16 @@ from sepviz.priors.cnn import CnnRegressor
 from sepviz.separators.learning import descend
 from sepviz.training.common import card, check_images, figure
 from sepviz.training.followed import Followed, Watch
-from sepviz.training.loop import SHOWN, Now, Parts, Training
+from sepviz.training.loop import SHOWN, Now, Training
+from sepviz.training.parts import Parts
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class CnnTraining(Training):
-    """Mean squared error of images under noise Uniform(-amplitude, amplitude); Adam, whose step falls to 0."""
+    """Mean squared error of images under noise Uniform(-amplitude, amplitude).
+
+    By Adam, whose step falls to 0.
+    """
 
     batch: int = 64
     amplitude: float = 0.31
@@ -29,11 +33,13 @@ class CnnTraining(Training):
 
     def begin(self, rng: Generator) -> Parts:
         prior = CnnRegressor(self.images.shape[1:], self.width, self.name).to(rng.device)
-        return {"prior": prior, "optimizer": torch.optim.Adam(prior.parameters(), lr=self.learning_rate, fused=True)}
+        optimizer = torch.optim.Adam(prior.parameters(), lr=self.learning_rate, fused=True)
+        return {"prior": prior, "optimizer": optimizer}
 
     def disturbed(self, images: Tensor, rng: Generator) -> Tensor:
         """Images with noise."""
-        return images + self.amplitude * (2 * torch.rand(images.shape, generator=rng, device=images.device) - 1)
+        noise = 2 * torch.rand(images.shape, generator=rng, device=images.device) - 1
+        return images + self.amplitude * noise
 
     def iterate(self, parts: Parts, now: Now, rng: Generator) -> dict[str, Tensor]:
         clean = self.draw(rng)
@@ -47,7 +53,8 @@ class CnnTraining(Training):
 
     def view(self, held_out: Tensor | None = None) -> tuple[Problem, Truth | None]:
         """Held-out images with the noise, and without."""
-        clean = some(self.images if held_out is None else held_out, SHOWN).to(self.images.device).float() / 255
+        clean = some(self.images if held_out is None else held_out, SHOWN)
+        clean = clean.to(self.images.device).float() / 255
         noisy = self.disturbed(clean, Generator(clean.device).manual_seed(SEED))
         return Problem(noisy, Mixing.sum(1)), Truth(clean[:, None])
 
@@ -72,14 +79,16 @@ def train_cnn(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, itera
         Seed, minutes and the PSNR on held-out images under the same noise.
     """
     check_images(images, batch, held_out)
-    training = CnnTraining(images=images, iterations=iterations, amplitude=amplitude, width=width, batch=batch,
-                           learning_rate=learning_rate, name=name)
+    training = CnnTraining(images=images, iterations=iterations, amplitude=amplitude, width=width,
+                           batch=batch, learning_rate=learning_rate, name=name)
     problem, truth = training.view(held_out)
-    run = Followed(training, problem, checkpoint, seed, training.settings(), progress=progress, truth=truth, watch=watch)
+    run = Followed(training, problem, checkpoint, seed, training.settings(), progress=progress,
+                   truth=truth, watch=watch)
     step = run.last()
     regressor = training.trained(step)
     clean = some(held_out, 500).to(images.device).float() / 255
-    psnr = decibels((regressor.regress(training.disturbed(clean, run.rng)) - clean).square().mean(dim=(1, 2, 3)))
+    error = regressor.regress(training.disturbed(clean, run.rng)) - clean
+    psnr = decibels(error.square().mean(dim=(1, 2, 3)))
     what = f"PSNR in dB of held-out images under noise Uniform(+-{amplitude})"
     return regressor, card(regressor, seed, run.minutes, step.index, images.device, batch=batch,
                            denoised_psnr=figure(what, psnr))

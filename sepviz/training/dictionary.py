@@ -19,16 +19,28 @@ from sepviz.training.common import card, check_images, figure
 REBUILD = 300  # updates that rebuild the held-out images of the card
 
 
-def update_bases(bases: Tensor, activations: Tensor, images: Tensor, reach: int, shape: Sequence[int]) -> Tensor:
-    """Lee and Seung's step (see `update_activations`) for the bases (R, C, h, w), given activations (N, R * places)."""
+def update_bases(bases: Tensor, activations: Tensor, images: Tensor, reach: int,
+                 shape: Sequence[int]) -> Tensor:
+    """Lee and Seung's step, see `update_activations`, for the bases (R, C, h, w).
+
+    The activations are (N, R * places).
+    """
     def gathered(pictures: Tensor) -> Tensor:
-        return take_off((activations.T @ pictures).reshape(len(bases), -1, pictures.shape[1]), shape, reach)
+        return take_off((activations.T @ pictures).reshape(len(bases), -1, pictures.shape[1]),
+                        shape, reach)
 
-    return bases * gathered(images) / (gathered(activations @ place(bases, reach).flatten(0, 1)) + TINY)
+    rebuilt = activations @ place(bases, reach).flatten(0, 1)
+    return bases * gathered(images) / (gathered(rebuilt) + TINY)
 
 
-def fit_convolutive(images: Tensor, count: int, reach: int, iterations: int, rng: Generator) -> Tensor:
-    """``count`` bases for images (N, C, H, W), of sum 1 each -> (count, C, H - 2 reach, W - 2 reach)."""
+def fit_convolutive(images: Tensor, count: int, reach: int, iterations: int,
+                    rng: Generator) -> Tensor:
+    """``count`` bases for images (N, C, H, W), of sum 1 each.
+
+    Returns
+    -------
+    Tensor (count, C, H - 2 reach, W - 2 reach)
+    """
     shape, flat = images.shape[1:], images.flatten(1)
     scale = (flat.mean() / count).sqrt()
     size = (count, shape[0], shape[1] - 2 * reach, shape[2] - 2 * reach)
@@ -60,8 +72,9 @@ def fit_plain(images: Tensor, count: int, seed: int, iterations: int = 400) -> t
     return bases / bases.sum(dim=(1, 2, 3), keepdim=True).clamp_min(TINY), model.n_iter_
 
 
-def train_dictionary(images: Tensor, labels: Tensor, held_out: Tensor, *, reach: int = 0, per_class: int = 20,
-                     each: int = 1500, iterations: int | None = None, seed: int = 0, name: str = "nmf",
+def train_dictionary(images: Tensor, labels: Tensor, held_out: Tensor, *, reach: int = 0,
+                     per_class: int = 20, each: int = 1500, iterations: int | None = None,
+                     seed: int = 0, name: str = "nmf",
                      progress: bool = True) -> tuple[DictionaryPrior, dict]:
     """Learn the bases of each class on their own, and join them (Kong et al. 2019, section 4.1).
 
@@ -100,7 +113,8 @@ def train_dictionary(images: Tensor, labels: Tensor, held_out: Tensor, *, reach:
             raise SepvizError(f"class {label} has {len(found)} training images, all of them black: "
                               "there is nothing to learn; take another set")
     begun, rng = time.monotonic(), Generator(images.device).manual_seed(seed)
-    prior = DictionaryPrior(images.shape[1:], len(classes), per_class, reach, name).to(images.device)
+    prior = DictionaryPrior(images.shape[1:], len(classes), per_class, reach, name)
+    prior = prior.to(images.device)
     iterations = iterations or (300 if reach else 400)
     done = iterations if reach else 0
     with tqdm(classes, desc=f"train {name}", unit="class", disable=not progress) as bar:
@@ -117,6 +131,7 @@ def train_dictionary(images: Tensor, labels: Tensor, held_out: Tensor, *, reach:
         activations = update_activations(activations, atoms, targets)
     psnr = decibels((activations @ atoms - targets).square().mean(dim=1))
     minutes = (time.monotonic() - begun) / 60
+    largest = int(labels.unique(return_counts=True)[1].max())
+    what = "PSNR in dB of clean held-out images rebuilt from all bases"
     return prior.eval(), card(prior, seed, minutes, done, images.device,
-                              images_per_class=min(each, int(labels.unique(return_counts=True)[1].max())),
-                              rebuilt_psnr=figure("PSNR in dB of clean held-out images rebuilt from all bases", psnr))
+                              images_per_class=min(each, largest), rebuilt_psnr=figure(what, psnr))

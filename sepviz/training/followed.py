@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -37,7 +38,8 @@ class Followed:
     checkpoint : path
     seed : int
     settings : dict
-        All that decides how the run goes, beside seed and device; a checkpoint of others is refused.
+        All that decides how the run goes, beside seed and device; a checkpoint of others is
+        refused.
     truth : Truth, optional
         For ``watch``.
     watch : callable, optional
@@ -90,7 +92,8 @@ class Followed:
     @property
     def trace(self) -> Trace:
         """The steps so far, on the first `SHOWN` mixtures."""
-        parameters = {name: value for name, value in parameters_of(self.method).items() if name != "images"}
+        parameters = {name: value for name, value in parameters_of(self.method).items()
+                      if name != "images"}
         return Trace(_few(self.problem), self.frames, type(self.method).__name__, parameters,
                      self.seed, 60 * self.minutes, order=self.method.order)
 
@@ -104,13 +107,15 @@ class Followed:
         for _ in self:
             pass
         if self.step is None:
-            raise SepvizError(f"{type(self.method).__name__} gave no step: its parameters ask for none")
+            raise SepvizError(f"{type(self.method).__name__} gave no step: "
+                              "its parameters ask for none")
         return self.step
 
     def __iter__(self) -> Iterator[Step]:
         saved = watched = time.monotonic()
         begun_at = -1 if self.step is None else self.step.index
-        name, (total, unit) = type(self.method).__name__, (self.method.total_steps(self.problem), "step")
+        name = type(self.method).__name__
+        total, unit = self.method.total_steps(self.problem), "step"
         if isinstance(self.method, Training):
             name, (total, unit) = f"train {self.method.name}", self.method.length()
         try:
@@ -119,7 +124,8 @@ class Followed:
                 for step in Run(self.method, self.problem, self.rng, self.step):
                     _check(step)
                     self._newest = step, self.rng.get_state()
-                    self._recorder.add(step._replace(sources=step.sources[:SHOWN], shown={}, results={}, state={}))
+                    self._recorder.add(step._replace(sources=step.sources[:SHOWN], shown={},
+                                                     results={}, state={}))
                     if step.index and time.monotonic() - saved > SAVE_EVERY:
                         self._save()
                         saved = time.monotonic()
@@ -131,13 +137,16 @@ class Followed:
                     yield step
         except BaseException as error:
             fresh = self.step is not None and self.step.index > max(begun_at, 0)
-            if fresh and not isinstance(error, NothingLearned):  # else the next call would find it done
+            if sys.is_finalizing():  # left half-read; Python has no more to write with
+                fresh = False
+            if fresh and not isinstance(error, NothingLearned):  # else the next finds it done
                 self._save()
                 self._show()
             if isinstance(error, Diverged):
                 left = store.kept(self.path) if self.path.exists() else "no checkpoint was made"
-                raise Diverged(f"{error}: the training diverged, and no weights are written; {left}; "
-                               "look at the images, or take a smaller learning_rate or another seed") from None
+                raise Diverged(f"{error}: the training diverged, and no weights are "
+                               f"written; {left}; look at the images, or take a smaller "
+                               "learning_rate or another seed") from None
             raise
         if self.step is not None and self.step.index > begun_at:
             self._save()
@@ -145,12 +154,15 @@ class Followed:
 
     def _place(self, unit: str) -> int:
         """Where the bar stands."""
-        return 0 if self.step is None else round(60 * self.minutes) if unit == "s" else self.step.index
+        if self.step is None:
+            return 0
+        return round(60 * self.minutes) if unit == "s" else self.step.index
 
     def _save(self) -> None:
         step, drawn_from = self._newest
         assert step is not None
-        state = {"parts": {"step": _tuple_of(step), "shown": [_tuple_of(frame) for frame in self._recorder.frames]},
+        state = {"parts": {"step": _tuple_of(step),
+                           "shown": [_tuple_of(frame) for frame in self._recorder.frames]},
                  "rng": drawn_from, "iteration": step.index, "elapsed": float(step.info["seconds"])}
         files.patiently(lambda: store.keep(self.path, self.settings, state), self._told)
 
@@ -172,7 +184,8 @@ def _check(step: Step) -> None:
 
 def _said(step: Step) -> str:
     """The newest step, for the bar."""
-    losses = [f"{name.replace('_', ' ')} {value:.3g}" for name, value in step.info.items() if "loss" in name]
+    losses = [f"{name.replace('_', ' ')} {value:.3g}"
+              for name, value in step.info.items() if "loss" in name]
     return ", ".join([step.stage, *losses])
 
 
@@ -185,7 +198,8 @@ def _step_of(parts: Sequence[Any]) -> Step:
     """What `_tuple_of` made of a step, checked."""
     step = Step._make(parts)
     tensors = [step.sources, *step.shown.values(), *step.results.values(), *step.state.values()]
-    if not (isinstance(step.index, int) and isinstance(step.stage, str) and all(isinstance(one, Tensor) for one in tensors)
+    if not (isinstance(step.index, int) and isinstance(step.stage, str)
+            and all(isinstance(one, Tensor) for one in tensors)
             and isinstance(step.info["seconds"], float)):
         raise ValueError("no step")
     return step

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +18,23 @@ from sepviz.data.split import some
 from sepviz.metrics import decibels
 from sepviz.priors.gan import PRESETS, GanPrior, discriminator_network, start_as_dcgan
 from sepviz.priors.learned import bfloat16_is_fast
+from sepviz.runs import Trace
 from sepviz.separators.learning import descend
 from sepviz.training.common import card, check_images, figure
 from sepviz.training.followed import Followed, Watch
-from sepviz.training.loop import Now, Parts, Training
+from sepviz.training.loop import Now, Training
+from sepviz.training.parts import Parts
+
+SAMPLES = 8  # on a page
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class GanTraining(Training):
-    """Adam with beta1 = 0.5, one generator step for each of the discriminator, and the loss ``-log D(G(z))``.
+    """Adam with beta1 = 0.5, one generator step for each of the discriminator.
 
-    The non-saturating loss is that of Goodfellow et al. 2014, section 3. Shown are samples of the
-    same latents all along, as the sources of one "mixture": the mean of the training images. What
-    the mean of the samples leaves of it is the residual.
+    The loss is ``-log D(G(z))``, the non-saturating one of Goodfellow et al. 2014, section 3. Shown
+    are samples of the same latents all along, as the sources of one "mixture": the mean of the
+    training images. What the mean of the samples leaves of it is the residual.
     """
 
     learning_rate: float = 2e-4
@@ -40,20 +44,23 @@ class GanTraining(Training):
     name: str = "gan"
 
     def begin(self, rng: Generator) -> Parts:
-        prior = GanPrior(self.images.shape[1:], self.latent_size, self.widths, self.name).to(rng.device)
+        prior = GanPrior(self.images.shape[1:], self.latent_size, self.widths,
+                         self.name).to(rng.device)
         discriminator = discriminator_network(prior.image_shape, self.widths).to(rng.device)
         start_as_dcgan(prior)
         start_as_dcgan(discriminator)
         parts: Parts = {"prior": prior, "discriminator": discriminator}
         for name, module in list(parts.items()):
-            parts[f"{name}_optimizer"] = torch.optim.Adam(module.parameters(), lr=self.learning_rate,
-                                                          betas=(0.5, 0.999), fused=True)
-        return {**parts, "latents": torch.randn((self.shown, self.latent_size), generator=rng, device=rng.device)}
+            parts[f"{name}_optimizer"] = torch.optim.Adam(
+                module.parameters(), lr=self.learning_rate, betas=(0.5, 0.999), fused=True)
+        latents = torch.randn((self.shown, self.latent_size), generator=rng, device=rng.device)
+        return {**parts, "latents": latents}
 
     def iterate(self, parts: Parts, now: Now, rng: Generator) -> dict[str, Tensor]:
         prior, discriminator = parts["prior"].train(), parts["discriminator"]
         real = self.draw(rng)
-        fake = prior.decode(torch.randn((self.batch, self.latent_size), generator=rng, device=rng.device))
+        fake = prior.decode(torch.randn((self.batch, self.latent_size), generator=rng,
+                                        device=rng.device))
         discriminator_loss = (softplus(-_realness(discriminator, real))
                               + softplus(_realness(discriminator, fake.detach()))).mean()
         descend(parts["discriminator_optimizer"], discriminator_loss, self.learning_rate)
@@ -74,12 +81,14 @@ class GanTraining(Training):
 
 
 def _realness(discriminator: nn.Module, images: Tensor) -> Tensor:
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16_is_fast(images.device)):
+    with torch.autocast(images.device.type, torch.bfloat16,
+                        enabled=bfloat16_is_fast(images.device)):
         return discriminator(images).float().flatten()
 
 
-def gan_steps(images: Tensor, checkpoint: str | Path, *, seed: int = 0, every: int = 100, progress: bool = False,
-              iterations: int = 10_000, **options: Any) -> Iterator[tuple[Step, GanPrior]]:
+def gan_steps(images: Tensor, checkpoint: str | Path, *, seed: int = 0, every: int = 100,
+              progress: bool = False, iterations: int = 10_000,
+              **options: Any) -> Iterator[tuple[Step, GanPrior]]:
     """Train a `GanPrior` and yield, every so many iterations, what it makes of the same latents.
 
     Parameters
@@ -98,7 +107,8 @@ def gan_steps(images: Tensor, checkpoint: str | Path, *, seed: int = 0, every: i
         The generator of this step, in eval mode.
     """
     training = GanTraining(images=images, iterations=iterations, every=every, **options)
-    run = Followed(training, training.view()[0], checkpoint, seed, training.settings(), progress=progress)
+    run = Followed(training, training.view()[0], checkpoint, seed, training.settings(),
+                   progress=progress)
     following: Any = iter(run)
     with closing(following) as steps:
         for step in steps:
@@ -106,8 +116,9 @@ def gan_steps(images: Tensor, checkpoint: str | Path, *, seed: int = 0, every: i
                 yield step, training.trained(step)
 
 
-def train_gan(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, iterations: int = 10_000, seed: int = 0,
-              progress: bool = True, watch: Watch | None = None, **options: Any) -> tuple[GanPrior, dict]:
+def train_gan(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, iterations: int = 10_000,
+              seed: int = 0, progress: bool = True, watch: Watch | None = None,
+              **options: Any) -> tuple[GanPrior, dict]:
     """Train a `GanPrior` with `GanTraining`, whose fields are the options.
 
     Returns
@@ -117,9 +128,14 @@ def train_gan(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, itera
     card : dict
         Seed, minutes, iterations, and the `oracle` on 500 of the held-out images.
     """
+    def watch_some(trace: Trace, truth: Truth | None) -> None:
+        if watch is not None:
+            watch(_with_fewer(trace), truth)
+
     training = GanTraining(images=images, iterations=iterations, **options)
     check_images(images, training.batch, held_out)
-    run = Followed(training, training.view()[0], checkpoint, seed, training.settings(), progress=progress, watch=watch)
+    run = Followed(training, training.view()[0], checkpoint, seed, training.settings(),
+                   progress=progress, watch=watch_some)
     step = run.last()
     prior = training.trained(step)
     psnr = oracle(prior, some(held_out, 500).to(images.device).float() / 255, progress=progress)
@@ -128,10 +144,18 @@ def train_gan(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, itera
                        oracle_psnr=figure(what, psnr, median=True))
 
 
+def _with_fewer(trace: Trace) -> Trace:
+    """The samples that stand in one row of a page."""
+    count = min(SAMPLES, trace.problem.mixing.count)
+    steps = [step._replace(sources=step.sources[:, :count]) for step in trace.steps]
+    problem = trace.problem._replace(mixing=Mixing.mean(count))
+    return replace(trace, problem=problem, steps=steps)
+
+
 @torch.enable_grad()
-def oracle(prior: GanPrior, images: Tensor, *, starts: int = 8, iterations: int = 300, seed: int = 0,
-           learning_rate: float = 0.1, progress: bool = True) -> Tensor:
-    """PSNR of the best ``G(z)`` found for clean images: what mode collapse leaves within reach, in dB.
+def oracle(prior: GanPrior, images: Tensor, *, starts: int = 8, iterations: int = 300,
+           seed: int = 0, learning_rate: float = 0.1, progress: bool = True) -> Tensor:
+    """PSNR in dB of the best ``G(z)`` found for clean images: what mode collapse leaves.
 
     Parameters
     ----------
@@ -145,7 +169,8 @@ def oracle(prior: GanPrior, images: Tensor, *, starts: int = 8, iterations: int 
     """
     frozen = prior.folded()
     rng = Generator(images.device).manual_seed(seed)
-    z = torch.randn((starts, len(images), prior.latent_size), generator=rng, device=images.device).requires_grad_(True)
+    z = torch.randn((starts, len(images), prior.latent_size), generator=rng,
+                    device=images.device).requires_grad_(True)
     optimizer = torch.optim.Adam([z])
     best = torch.full((len(images),), float("inf"), device=images.device)
     for iteration in tqdm(range(iterations), desc="oracle", unit="it", disable=not progress):

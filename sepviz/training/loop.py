@@ -9,19 +9,18 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import torch
-from torch import Generator, Tensor, nn
-from torch.optim import Optimizer
+from torch import Generator, Tensor
 
 from sepviz.core import Problem, Separator, SepvizError, Step, Truth, parameters_of
 from sepviz.training.checkpoint import is_finite
 from sepviz.training.common import check_images, described
+from sepviz.training.parts import Parts, held, load
 
 LOOKS = 100  # steps of a training, dense at first: look k comes after (k / LOOKS)^2 of it
 STEP_EVERY = 5.0  # seconds after which a step is yielded in any case, or more where steps are dear:
 STEP_SHARE = 0.01  # such steps take at most this share of the time
 LOOK_EVERY = 20  # iterations between two looks at the losses on a GPU, which has to be waited for
 SHOWN = 6  # images, or mixtures, that are shown over a training
-Parts = dict[str, Any]  # by name: modules, optimisers and tensors
 
 
 class Diverged(SepvizError):
@@ -112,7 +111,8 @@ class Training(Separator):
         check_images(self.images, self.batch)
         length = self.iterations if self.iterations is not None else self.minutes
         if length is None or not 0 < length < math.inf:
-            raise SepvizError(f"iterations {self.iterations}, minutes {self.minutes}: want one of them, above 0")
+            raise SepvizError(f"iterations {self.iterations}, minutes {self.minutes}: "
+                              "want one of them, above 0")
 
     def settings(self) -> dict[str, Any]:
         """All that decides the weights but the seed, for a checkpoint."""
@@ -122,7 +122,9 @@ class Training(Separator):
 
     def length(self) -> tuple[int, str]:
         """How long it is, and in what unit: iterations (it) or seconds (s)."""
-        return (self.iterations, "it") if self.iterations else (round(60 * (self.minutes or 0)), "s")
+        if self.iterations:
+            return self.iterations, "it"
+        return round(60 * (self.minutes or 0)), "s"
 
     def total_steps(self, problem: Problem) -> int:
         """The number of steps after step 0, without those that come because time has passed."""
@@ -144,7 +146,8 @@ class Training(Separator):
     def steps(self, problem: Problem, rng: Generator, start: Step | None = None) -> Iterator[Step]:
         """Yield step 0 (the untrained prior), then the steps of the training."""
         self.check(problem)
-        parts = self._new(rng if start is None else Generator(rng.device).manual_seed(rng.initial_seed()))
+        first = Generator(rng.device).manual_seed(rng.initial_seed())
+        parts = self._new(rng if start is None else first)
         iteration, before, share = 0, 0.0, 0.0
         if start is None:
             newest = self._step(0, self.look(parts, problem), parts, {})
@@ -200,7 +203,8 @@ class Training(Separator):
         state = dict(held(parts))
         if not is_finite(state):
             raise Diverged(f"weights that are not finite at iteration {iteration}")
-        return Step(iteration, f"iteration {iteration}", sources, state=state, info={"iteration": iteration, **info})
+        return Step(iteration, f"iteration {iteration}", sources, state=state,
+                    info={"iteration": iteration, **info})
 
 
 class _Losses:
@@ -230,7 +234,8 @@ class _Losses:
             raise Diverged(f"loss {float(losses[first][bad[first]][0]):g} at iteration "
                            f"{self.iteration - len(losses) + 1 + first}")
         self._count += len(losses)
-        self._least, self._most = min(self._least, float(losses.min())), max(self._most, float(losses.max()))
+        self._least = min(self._least, float(losses.min()))
+        self._most = max(self._most, float(losses.max()))
         self._seen.append(losses)
         self._new = []
 
@@ -245,57 +250,6 @@ class _Losses:
         """Refuse a training in which nothing was learned."""
         self._look()
         if self._count >= LOOK_EVERY and self._least == self._most:
-            raise NothingLearned(f"the loss stayed at {self._most:g} for {self._count} iterations: nothing was learned, "
-                                 "and no weights are written; look at the images, or give another seed")
-
-
-# --- parts as the state of a step ---------------------------------------------------------------
-
-
-def held(parts: Parts) -> Iterator[tuple[str, Tensor]]:
-    """Copies of all tensors in the parts, by "PART/NAME"."""
-    for name, part in parts.items():
-        if isinstance(part, Tensor):
-            yield name, part.clone()
-        elif isinstance(part, Optimizer):
-            for number, kept in part.state_dict()["state"].items():
-                yield from ((f"{name}/{number}/{key}", value.clone()) for key, value in kept.items())
-        else:
-            yield from ((f"{name}/{key}", value.detach().clone()) for key, value in part.state_dict().items())
-
-
-def load(parts: Parts, step: Step) -> None:
-    """Give the parts the tensors that `held` took from the like.
-
-    Raises
-    ------
-    SepvizError
-        If the step's state is of other parts.
-    """
-    try:
-        for name, part in parts.items():
-            found = {key.removeprefix(f"{name}/"): value.clone() for key, value in step.state.items()
-                     if key.startswith(f"{name}/")}
-            if isinstance(part, Tensor):
-                parts[name] = step.state[name].clone().reshape(part.shape)
-            elif isinstance(part, nn.Module):
-                part.load_state_dict(found)
-            else:
-                _load_moments(part, found)
-    except (RuntimeError, KeyError, ValueError, TypeError, AttributeError):
-        raise SepvizError(f"step {step.index} ({step.stage}): its weights do not fit; it is of another "
-                          "training, or damaged") from None
-
-
-def _load_moments(optimizer: Optimizer, found: Mapping[str, Tensor]) -> None:
-    whole = optimizer.state_dict()
-    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-    state: dict[int, dict[str, Tensor]] = {}
-    for path, value in found.items():
-        number, key = path.split("/")
-        state.setdefault(int(number), {})[key] = value
-        if value.ndim and value.shape != weights[int(number)].shape:
-            raise ValueError(path)
-    if state and set(state) != set(range(len(weights))):
-        raise KeyError("moments")
-    optimizer.load_state_dict({**whole, "state": state})
+            raise NothingLearned(f"the loss stayed at {self._most:g} for {self._count} "
+                                 "iterations: nothing was learned, and no weights are written; "
+                                 "look at the images, or give another seed")

@@ -21,8 +21,9 @@ class Trained(NamedTuple):
 
 
 def train(separator: Separator, problem: Problem, checkpoint: Path, seed: int, data: Sequence[str],
-          progress: bool = True, *, truth: Truth | None = None, watch: Watch | None = None) -> Trained:
-    """Train a method that learns to the end, with a checkpoint; resume from it if there is one (see `Followed`).
+          progress: bool = True, *, truth: Truth | None = None,
+          watch: Watch | None = None) -> Trained:
+    """Train a method that learns to the end, and go on from its checkpoint, see `Followed`.
 
     Parameters
     ----------
@@ -44,7 +45,9 @@ def train(separator: Separator, problem: Problem, checkpoint: Path, seed: int, d
     for name, images in sets.items():
         check_varied(name, images, alike=False)
     settings = {"method": type(separator).__name__, "sets": " and ".join(data),
-                **{name: described(images) for name, images in sets.items()}, **parameters_of(separator)}
-    run = Followed(separator, problem, checkpoint, seed, settings, progress=progress, truth=truth, watch=watch)
+                **{name: described(images) for name, images in sets.items()},
+                **parameters_of(separator)}
+    run = Followed(separator, problem, checkpoint, seed, settings, progress=progress, truth=truth,
+                   watch=watch)
     step = run.last()
     return Trained(step, run.frames, run.minutes)

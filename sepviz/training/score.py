@@ -20,18 +20,19 @@ from sepviz.priors.checks import shape_of_images
 from sepviz.priors.score import ScorePrior
 from sepviz.training.common import card, check_images
 from sepviz.training.followed import Followed, Watch
-from sepviz.training.loop import SHOWN, Now, Parts, Training
+from sepviz.training.loop import SHOWN, Now, Training
+from sepviz.training.parts import Parts
 
 VIEW_SIGMA = 0.5  # of the noise on the images that a training is shown on
 VALIDATION_SIGMAS = (0.02, 0.05, 0.1, 0.2, 0.35, 0.7, 1.0, 2.0)
 
 
 def denoising_loss(prior: ScorePrior, clean: Tensor, sigma: Tensor, noise: Tensor) -> Tensor:
-    """``|D(x + sigma n, sigma) - x|^2``, weighted by the error that a trained network leaves, mean over all.
+    """``|D(x + sigma n, sigma) - x|^2``, mean over all, weighted by a trained network's error.
 
-    On digits that error grows about as ``sigma^1.4``. With EDM's weight the highest noise levels, where
-    nothing more can be learned, would count six times as much as those around 0.3 (Karras et al. 2024
-    level them as well).
+    On digits that error grows about as ``sigma^1.4``. With EDM's weight the highest noise levels,
+    where nothing more can be learned, would count six times as much as those around 0.3 (Karras et
+    al. 2024 level them as well).
     """
     error = prior(clean + sigma.view(-1, 1, 1, 1) * noise, sigma) - clean
     return (4 * sigma.pow(-1.4) * error.square().mean(dim=(1, 2, 3))).mean()
@@ -55,7 +56,7 @@ def validate(prior: ScorePrior, clean: Tensor, seed: int = 0, batch: int = 250,
 
 
 def training_sigmas(count: int, sigma_max: float, rng: Generator) -> Tensor:
-    """Noise levels of a batch: half log-uniform, half around 0.3, where a separation assigns the strokes.
+    """Noise levels of a batch: half log-uniform, half around 0.3, where strokes are assigned.
 
     Each half is evenly spaced from one random offset, so that all batches are equally noisy.
     """
@@ -70,8 +71,8 @@ def training_sigmas(count: int, sigma_max: float, rng: Generator) -> Tensor:
 def compile_checked(prior: ScorePrior, images: Tensor) -> bool:
     """Compile the network; undo it and return False if its gradients come out wrong.
 
-    They can: torch 2.13's CPU compiler gives none at all through a bf16 nearest-neighbour upsampling,
-    and such a network still trains, only badly.
+    They can: torch 2.13's CPU compiler gives none at all through a bf16 nearest-neighbour
+    upsampling, and such a network still trains, only badly.
     """
     state = {name: value.clone() for name, value in prior.state_dict().items()}
 
@@ -98,9 +99,10 @@ def compile_checked(prior: ScorePrior, images: Tensor) -> bool:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ScoreTraining(Training):
-    """AdamW with a short warm-up and cosine decay; what counts is an exponential average of the weights.
+    """AdamW with a short warm-up and cosine decay.
 
-    Shown is how held-out images under noise of `VIEW_SIGMA` are denoised.
+    The prior is an exponential average of the weights. Shown is how held-out images under noise of
+    `VIEW_SIGMA` are denoised.
 
     Parameters
     ----------
@@ -129,10 +131,12 @@ class ScoreTraining(Training):
         sample = self._sample()
         if float(sample.std()) < 1e-3:
             raise SepvizError("training images are nearly all of one value, "
-                              f"{float(sample.mean()):.3g}: there is nothing to learn; take another set")
+                              f"{float(sample.mean()):.3g}: there is nothing to learn; "
+                              "take another set")
         if self.start is not None and self.start.image_shape != tuple(self.images.shape[1:]):
-            raise SepvizError(f"training images of shape {tuple(self.images.shape[1:])}: the weights to start "
-                              f"from, {self.start.name}, know (C, H, W) = {self.start.image_shape}")
+            raise SepvizError(f"training images of shape {tuple(self.images.shape[1:])}: "
+                              f"the weights to start from, {self.start.name}, know "
+                              f"(C, H, W) = {self.start.image_shape}")
 
     def _sample(self) -> Tensor:
         return some(self.images, 10_000).float() / 255
@@ -152,7 +156,8 @@ class ScoreTraining(Training):
         return {"prior": prior, "average": average, "optimizer": optimizer}
 
     def ready(self, parts: Parts) -> None:
-        compiled = self.compile_network and compile_checked(parts["prior"], self._sample()[:self.batch])
+        sample = self._sample()[:self.batch]
+        compiled = self.compile_network and compile_checked(parts["prior"], sample)
         if self.compile_network and not compiled:
             tqdm.write("the compiled network has other gradients than the network itself: "
                        "going on without compiling", file=sys.stderr)
@@ -161,10 +166,12 @@ class ScoreTraining(Training):
     def iterate(self, parts: Parts, now: Now, rng: Generator) -> dict[str, Tensor]:
         prior, average, optimizer = parts["prior"], parts["average"], parts["optimizer"]
         rate = self.learning_rate * min(1.0, (now.iteration + 1) / 200)
-        optimizer.param_groups[0]["lr"] = rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * now.share)))
+        fall = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * now.share))
+        optimizer.param_groups[0]["lr"] = rate * fall
         clean = self.draw(rng)
         noise = torch.randn(clean.shape, generator=rng, device=clean.device)
-        loss = denoising_loss(prior, clean, training_sigmas(self.batch, prior.sigma_max, rng), noise)
+        loss = denoising_loss(prior, clean, training_sigmas(self.batch, prior.sigma_max, rng),
+                              noise)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(prior.parameters(), 1.0)
@@ -180,14 +187,17 @@ class ScoreTraining(Training):
 
     def view(self, held_out: Tensor | None = None) -> tuple[Problem, Truth | None]:
         """Held-out images with the noise, and without."""
-        clean = some(self.images if held_out is None else held_out, SHOWN).to(self.images.device).float() / 255
+        clean = some(self.images if held_out is None else held_out, SHOWN)
+        clean = clean.to(self.images.device).float() / 255
         rng = Generator(clean.device).manual_seed(SEED)
         noise = torch.randn(clean.shape, generator=rng, device=clean.device)
         return Problem(clean + VIEW_SIGMA * noise, Mixing.sum(1)), Truth(clean[:, None])
 
     def begun_from(self) -> str:
         """The first weights, in words."""
-        return "random weights" if self.start is None else f"{self.start.name}, digest {zoo.digest(self.start)}"
+        if self.start is None:
+            return "random weights"
+        return f"{self.start.name}, digest {zoo.digest(self.start)}"
 
     def settings(self) -> dict[str, Any]:
         """All that decides the weights; those to start from by their digest."""
@@ -195,7 +205,8 @@ class ScoreTraining(Training):
 
 
 def train_score(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, minutes: float = 60.0,
-                iterations: int | None = None, seed: int = 0, progress: bool = True, watch: Watch | None = None,
+                iterations: int | None = None, seed: int = 0, progress: bool = True,
+                watch: Watch | None = None,
                 **options: Any) -> tuple[ScorePrior, dict]:
     """Train a `ScorePrior` with `ScoreTraining`, whose fields are the options.
 
@@ -216,16 +227,20 @@ def train_score(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, min
     card : dict
         Seed, minutes, iterations, images seen, what it started from, held-out loss per noise level.
     """
-    training = ScoreTraining(images=images, iterations=iterations, minutes=None if iterations else minutes, **options)
+    training = ScoreTraining(images=images, iterations=iterations,
+                             minutes=None if iterations else minutes, **options)
     if images.ndim == 4:  # a size that no image of this set can have is said first
         shape_of_images(images.shape[1:], 4, "the network halves them twice")
     check_images(images, training.batch, held_out)
     problem, truth = training.view(held_out)
     training.check(problem)
-    run = Followed(training, problem, checkpoint, seed, training.settings(), progress=progress, truth=truth, watch=watch)
+    run = Followed(training, problem, checkpoint, seed, training.settings(), progress=progress,
+                   truth=truth, watch=watch)
     step = run.last()
     prior = training.trained(step)
     losses = validate(prior, held_out.to(images.device).float() / 255, progress=progress)
-    return prior, card(prior, seed, run.minutes, step.index, images.device, images_seen=step.index * training.batch,
-                       start=training.begun_from(), compiled=bool(step.state["compiled"]), held_out_images=len(held_out),
-                       held_out_loss_per_sigma={str(sigma): round(loss, 5) for sigma, loss in losses.items()})
+    return prior, card(prior, seed, run.minutes, step.index, images.device,
+                       images_seen=step.index * training.batch, start=training.begun_from(),
+                       compiled=bool(step.state["compiled"]), held_out_images=len(held_out),
+                       held_out_loss_per_sigma={str(sigma): round(loss, 5)
+                                                for sigma, loss in losses.items()})

@@ -115,7 +115,8 @@ export class View extends Frames {
     this.columns.draw(frame, this.layers);
     for (const plot of this.curves.plots) plot.mark(x, [x, this.value(frame, plot.name)]);
     const evaluations = frame.evaluations === null ? "" : `${frame.evaluations} evaluations`;
-    this.status.textContent = [stage, `step ${index}`, evaluations].filter(Boolean).join("  ·  ");
+    const count = stage.endsWith(` ${index}`) ? "" : `step ${index}`; // "iteration 9" says it
+    this.status.textContent = [stage, count, evaluations].filter(Boolean).join("  ·  ");
     this.explain();
     this.transport.at(this.cursor, `step ${index}, ${stage}`);
     this.draws += 1;
