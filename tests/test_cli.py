@@ -1,5 +1,6 @@
 """The command line: every command once, every bad input, and an interrupted run taken up again."""
 
+import functools
 import json
 import os
 import subprocess
@@ -196,17 +197,22 @@ def test_train(run, fails, monkeypatch, few_images):
     from sepviz.training import score
 
     whole = score.train_score
-    monkeypatch.setattr(score, "train_score", lambda *args, **kwargs: whole(*args, **kwargs, widths=(8, 8, 8), batch=8))
-    code, out, err = run("train", "score", "--iterations", 2, "--out", "mine.safetensors", "--seed", 1)
+    monkeypatch.setattr(score, "train_score", functools.partial(whole, widths=(8, 8, 8), batch=8))
+    code, out, err = run("train", "score", "--iterations", 2, "--out", "mine.safetensors",
+                         "--seed", 1)
     assert (code, err) == (0, "") and "sigma 0.02" in out
     with open("mine.json") as file:
         card = json.load(file)
-    assert card["iterations"] == 2 and card["dataset"] == "strokes" and "--iterations 2" in card["command"]
+    assert card["iterations"] == 2 and card["dataset"] == "strokes"
+    assert "--iterations 2" in card["command"]
     assert zoo.load("mine.safetensors").name == "mine"
-    assert run("train", "score", "--iterations", 2, "--start", "mine.safetensors", "--out", "more.safetensors")[0] == 0
-    for one, other in zip(zoo.load("mine.safetensors").parameters(), zoo.load("more.safetensors").parameters(), strict=True):
+    assert run("train", "score", "--iterations", 2, "--start", "mine.safetensors",
+               "--out", "more.safetensors")[0] == 0
+    mine, more = (zoo.load(f"{name}.safetensors").parameters() for name in ("mine", "more"))
+    for one, other in zip(mine, more, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-3)  # the two runs are of other seeds
-    fails(["no weights at", "nowhere.safetensors"], "train", "score", "--start", "nowhere.safetensors")
+    fails(["no weights at", "nowhere.safetensors"],
+          "train", "score", "--start", "nowhere.safetensors")
     fails(["--start gan-strokes", "is of kind gan"], "train", "score", "--start", "gan-strokes")
 
 
@@ -222,7 +228,7 @@ def test_train_interrupted(run, monkeypatch, tmp_path, few_images):
         return loss(*args)
 
     monkeypatch.setattr(score, "denoising_loss", interrupt)
-    monkeypatch.setattr(score, "train_score", lambda *args, **kwargs: whole(*args, **kwargs, widths=(8, 8, 8), batch=8))
+    monkeypatch.setattr(score, "train_score", functools.partial(whole, widths=(8, 8, 8), batch=8))
     words = ["train", "score", "--iterations", 4, "--out", "mine.safetensors"]
     code, _, err = run(*words)
     assert code == 130 and err.count("\n") == 1 and "mine.ckpt keeps the run" in err
@@ -667,11 +673,14 @@ def test_train_gan(run, fails, monkeypatch, few_images):
     code, out, _ = run("train", "gan", "--iterations", 1, "--preset", "narrow")
     assert code == 0 and "20.0 dB" in out
     card = json.loads(Path("gan-strokes.json").read_text())
-    assert card["iterations"] == 1 and card["oracle_psnr"]["n"] == 30 and card["command"].startswith("sepviz train gan")
-    assert isinstance(zoo.load("gan-strokes.safetensors"), GanPrior) and not Path("gan-strokes.ckpt").exists()
+    assert card["iterations"] == 1 and card["oracle_psnr"]["n"] == 30
+    assert card["command"].startswith("sepviz train gan")
+    assert isinstance(zoo.load("gan-strokes.safetensors"), GanPrior)
+    assert not Path("gan-strokes.ckpt").exists()
 
 
-@pytest.mark.parametrize(("model", "figure"), [("nmf", "rebuilt_psnr"), ("conv-nmf", "rebuilt_psnr"), ("cnn", "denoised_psnr")])
+@pytest.mark.parametrize(("model", "figure"), [
+    ("nmf", "rebuilt_psnr"), ("conv-nmf", "rebuilt_psnr"), ("cnn", "denoised_psnr")])
 def test_train_a_baseline_and_use_it(run, fails, few_images, model, figure):
     fails([f"--minutes is not for {model}", "--iterations"], "train", model, "--minutes", 3)
     fails([f"--preset is not for {model}"], "train", model, "--preset", "narrow")
@@ -681,8 +690,10 @@ def test_train_a_baseline_and_use_it(run, fails, few_images, model, figure):
     weights = f"{model}-strokes.safetensors"
     assert figure in json.loads(Path(weights).with_suffix(".json").read_text())
     run("mix", "--task", "denoise", "--count", 2, "--out", "noisy.npz")
-    assert run("separate", "noisy.npz", "--method", model, "--prior", weights, "--out", "clean.npz")[0] == 0
-    fails([f"{model} needs a", "this is none"], "separate", "noisy.npz", "--method", model, "--prior", "score-strokes", "--out", "o.npz")
+    assert run("separate", "noisy.npz", "--method", model, "--prior", weights,
+               "--out", "clean.npz")[0] == 0
+    fails([f"{model} needs a", "this is none"], "separate", "noisy.npz", "--method", model,
+          "--prior", "score-strokes", "--out", "o.npz")
 
 
 def test_train_a_mask_and_use_it(run, fails, few_images, monkeypatch):
@@ -696,16 +707,21 @@ def test_train_a_mask_and_use_it(run, fails, few_images, monkeypatch):
     code, out, _ = run(*words)
     assert code == 0 and "held-out mixtures" in out
     card = json.loads(Path("mine.json").read_text())
-    assert card["iterations"] == 1 and card["examples"] == 20 and card["unseen"] == "strokes:0-4" and card["unseen_psnr"]["n"] == 1000
+    assert card["iterations"] == 1 and card["examples"] == 20 and card["unseen"] == "strokes:0-4"
+    assert card["unseen_psnr"]["n"] == 1000
     trace = Trace.load("run.npz")
     mixed, truth = files.load_problem("run.problem.npz")
-    assert torch.equal(mixed.mixtures, truth.sources.sum(dim=1)) and torch.allclose(mixed.mixtures, trace.problem.mixtures, atol=1e-3)
-    assert len(trace) == 2 and trace.problem.mixtures.shape == (6, 1, 32, 32) and trace.parameters["iterations"] == 1
+    assert torch.equal(mixed.mixtures, truth.sources.sum(dim=1))
+    assert torch.allclose(mixed.mixtures, trace.problem.mixtures, atol=1e-3)
+    assert len(trace) == 2 and trace.problem.mixtures.shape == (6, 1, 32, 32)
+    assert trace.parameters["iterations"] == 1
     run("mix", "--count", 2, "--protocol", "split")
     code, _, err = run("separate", "problem.npz", "--method", "mask", "--prior", "mine.safetensors")
     assert code == 0, err
-    fails(["a mask (egg-"], "separate", "problem.npz", "--method", "mask", "--prior", "score-strokes", "--out", "other.npz")
-    fails(["no examples to learn from", "sepviz train"], "separate", "problem.npz", "--method", "egg", "--out", "other.npz")
+    fails(["a mask (egg-"], "separate", "problem.npz", "--method", "mask",
+          "--prior", "score-strokes", "--out", "other.npz")
+    fails(["no examples to learn from", "sepviz train"], "separate", "problem.npz",
+          "--method", "egg", "--out", "other.npz")
 
 
 def test_train_a_mask_goes_on_after_a_stop(run, few_images, monkeypatch):
@@ -731,7 +747,8 @@ def test_train_a_mask_goes_on_after_a_stop(run, few_images, monkeypatch):
     from safetensors.torch import load
 
     one, other = load(stopped_run), load(Path("whole.safetensors").read_bytes())
-    assert all(bool((one[name] == other[name]).all()) for name in one) and not Path("egg.ckpt").exists()
+    assert all(bool((one[name] == other[name]).all()) for name in one)
+    assert not Path("egg.ckpt").exists()
 
 
 def test_a_run_from_its_recipe(run, fails):

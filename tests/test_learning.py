@@ -333,7 +333,8 @@ class TestTraining:
         problem = setting[0]
         masks.train(Egg(iterations=1, batch=8), problem, tmp_path / "one.ckpt", 0, ("a",),
                     progress=False)
-        fewer = problem._replace(examples=problem.examples._replace(observed=problem.examples.observed[:9]))
+        few = problem.examples._replace(observed=problem.examples.observed[:9])
+        fewer = problem._replace(examples=few)
         with pytest.raises(SepvizError, match=r"examples: observed 16 of .* \(here 9 of 1x32x32"):
             masks.train(Egg(iterations=1, batch=8), fewer, tmp_path / "one.ckpt", 0, ("a",),
                         progress=False)
@@ -359,23 +360,29 @@ class TestTraining:
                         progress=False)
         rest = masks.train(separator, problem, tmp_path / "half.ckpt", 0, ("a",), progress=False)
         assert torch.equal(rest.step.sources, whole.step.sources) and rest.minutes > 0
-        assert [step.index for step in rest.shown] == [0, 1, 2, 3, 4] and rest.shown[0].sources.shape == (4, 2, 1, 32, 32)
+        assert [step.index for step in rest.shown] == [0, 1, 2, 3, 4]
+        assert rest.shown[0].sources.shape == (4, 2, 1, 32, 32)
 
     def test_a_training_that_diverges_keeps_the_step_before(self, setting, tmp_path):
         class Diverging(Egg):
             def steps(self, problem, rng, start=None):
                 for step in super().steps(problem, rng, start):
-                    yield step._replace(state={**step.state, "weights": step.state["weights"] / (0 if step.index == 2 else 1)})
+                    weights = step.state["weights"] / (0 if step.index == 2 else 1)
+                    yield step._replace(state={**step.state, "weights": weights})
 
         path = tmp_path / "one.ckpt"
-        with pytest.raises(SepvizError, match=r"step 2 .*keeps the run up to iteration 1; .*take a smaller learning_rate"):
-            masks.train(Diverging(iterations=3, batch=8), setting[0], path, 0, ("a",), progress=False)
+        says = r"step 2 .*keeps the run up to iteration 1; .*take a smaller learning_rate"
+        with pytest.raises(SepvizError, match=says):
+            masks.train(Diverging(iterations=3, batch=8), setting[0], path, 0, ("a",),
+                        progress=False)
         assert checkpoint.read(path)["iteration"] == 1
 
     def test_examples_of_one_value_teach_nothing(self, setting, tmp_path):
-        black = setting[0]._replace(examples=setting[0].examples._replace(observed=torch.zeros(9, 1, 32, 32)))
-        with pytest.raises(SepvizError, match="examples: observed: every pixel of its 9 images is 0"):
-            masks.train(Egg(iterations=1, batch=8), black, tmp_path / "one.ckpt", 0, ("a",), progress=False)
+        black = setting[0].examples._replace(observed=torch.zeros(9, 1, 32, 32))
+        says = "examples: observed: every pixel of its 9 images is 0"
+        with pytest.raises(SepvizError, match=says):
+            masks.train(Egg(iterations=1, batch=8), setting[0]._replace(examples=black),
+                        tmp_path / "one.ckpt", 0, ("a",), progress=False)
 
     def test_a_save_that_fails_does_not_end_the_training(self, setting, tmp_path, monkeypatch,
                                                          capsys):
@@ -386,7 +393,8 @@ class TestTraining:
         done = masks.train(Egg(iterations=2, batch=8), setting[0], tmp_path / "one.ckpt", 0, ("a",),
                            progress=False)
         told = capsys.readouterr().err
-        assert done.step.index == 2 and told.count("No space left") == told.count("\n") == 1 and not list(tmp_path.iterdir())
+        assert done.step.index == 2 and not list(tmp_path.iterdir())
+        assert told.count("No space left") == told.count("\n") == 1
 
     def test_a_checkpoint_of_other_data_is_refused(self, setting, tmp_path):
         separator = Constant()

@@ -157,7 +157,8 @@ def test_weights_that_cannot_be_written_leave_nothing_in_the_way(run, few_images
     code, _, err = run(*words)
     assert code == 2 and err.count("\n") == 1
     assert "cannot write cnn-strokes.safetensors: No space left" in err
-    assert "cnn-strokes.ckpt keeps the run up to iteration 2; the same command goes on from there" in err
+    assert ("cnn-strokes.ckpt keeps the run up to iteration 2; "
+            "the same command goes on from there") in err
     assert here() == ["cnn-strokes.ckpt"]
     write_by(monkeypatch, save)
     monkeypatch.setattr(CnnRegressor, "regress", counted := count(CnnRegressor.regress))
@@ -172,7 +173,8 @@ def write_by(monkeypatch, function):
 
 
 def no_space_for(save, writers, suffix, *rest):
-    return save({path: no_space if path.suffix == suffix else writer for path, writer in writers.items()}, *rest)
+    return save({path: no_space if path.suffix == suffix else writer
+                 for path, writer in writers.items()}, *rest)
 
 
 def count(function):
@@ -186,13 +188,16 @@ def count(function):
 
 def test_the_steps_of_a_training_come_with_its_weights_or_not_at_all(run, few_images, monkeypatch):
     monkeypatch.setattr("sepviz.tasks.unmixing.HELD_OUT", 10)
-    words = ["train", "egg", "--training", 20, "--set", "iterations=1", "--set", "batch=8", "--trace", "run.npz"]
+    words = ["train", "egg", "--training", 20, "--set", "iterations=1", "--set", "batch=8",
+             "--trace", "run.npz"]
     save, refused = files.write_all, ["run.problem.npz", "egg.safetensors"]
     for name in refused:
         write_by(monkeypatch, lambda writers, *rest, name=name: save(
-            {path: no_space if path.name == name else writer for path, writer in writers.items()}, *rest))
+            {path: no_space if path.name == name else writer
+             for path, writer in writers.items()}, *rest))
         code, _, err = run(*words)
-        assert code == 2 and f"cannot write {name}: No space left" in err and here() == ["egg.ckpt"], err
+        assert code == 2 and f"cannot write {name}: No space left" in err, err
+        assert here() == ["egg.ckpt"]
     write_by(monkeypatch, save)
     monkeypatch.setattr(Egg, "steps", lambda *_: iter(()))  # all were done
     assert run(*words)[0] == 0

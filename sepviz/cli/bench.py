@@ -44,7 +44,8 @@ def add(commands: Commands) -> None:
     bench.add_argument("--methods", nargs="+", metavar="WORD", help="""only the rows whose label is
         or holds one of these words (default: all rows)""")
     bench.add_argument("--keep", type=Path, metavar="FOLDER", help="""save finished parts in
-        this folder, so that an interrupted table can continue (not for races)""")
+        this folder, so that an interrupted table can continue; not for races
+        (default: nothing is kept)""")
     bench.add_argument("--out", metavar="FILE", help="""append the rows to this JSON-lines file
         (default: they are only printed)""")
     bench.add_argument("--store", action="store_true", help="""store the rows in
