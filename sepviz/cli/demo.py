@@ -35,14 +35,13 @@ def run(arguments: argparse.Namespace) -> int:
     """The command."""
     import sepviz
     from sepviz import tasks
-    from sepviz.core import Truth
     from sepviz.separators import Average, Basis, SplitGibbs
     from sepviz.views import figures
     from sepviz.views.page import save_page
 
     count, dataset, seed = arguments.count, arguments.dataset, arguments.seed
     device = common.device_of(arguments.device)
-    with fresh_folder(arguments.out) as folder:
+    with reserved_folder(arguments.out) as folder:
         problem, truth = tasks.separate(dataset, count=count, seed=seed, device=device)
         prior = sepviz.load_prior(arguments.prior or f"score-{dataset}", device)
         methods = {"average": Average(), "basis": Basis(prior, **Basis.presets["program"]),
@@ -59,13 +58,13 @@ def run(arguments: argparse.Namespace) -> int:
         picture, player = folder / "methods.png", folder / "player.html"
         figures.save(figures.compare(problem, traces, truth, count=6,
                                      title=f"Mixtures of {dataset}"), picture)
-        save_page(traces["split-gibbs"], player, Truth(truth.sources.cpu()))
+        save_page(traces["split-gibbs"], player, truth.to("cpu"))
     print(f"\nA picture and a player for the browser: {picture}, {player}")
     return 0
 
 
 @contextlib.contextmanager
-def fresh_folder(wanted: Path) -> Iterator[Path]:
+def reserved_folder(wanted: Path) -> Iterator[Path]:
     """``wanted``, or ``wanted-2``, ``wanted-3``, ... if it is there; gone again after an error."""
     from sepviz.files import free_name
 

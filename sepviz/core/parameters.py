@@ -5,9 +5,13 @@ from __future__ import annotations
 import dataclasses
 import numbers
 import re
+from collections.abc import Mapping
 from typing import Any
 
+from torch import Tensor
+
 from sepviz.core.errors import SepvizError, shown
+from sepviz.core.step import NOTHING
 
 
 def is_whole(value: object) -> bool:
@@ -69,7 +73,10 @@ def values_of(separator: Any) -> dict[str, Any]:
 
 
 def parameters_of(separator: Any) -> dict[str, Any]:
-    """The fields of a separator as plain values, for files and tables; a prior by its name."""
+    """The fields of a separator as plain values, for files and tables; a prior by its name.
+
+    Tensors, such as the images of a training, are left out.
+    """
     def plain(value: Any) -> Any:
         if value is None or isinstance(value, bool | int | float | str):
             return value
@@ -77,7 +84,8 @@ def parameters_of(separator: Any) -> dict[str, Any]:
             return [plain(item) for item in value]
         return getattr(value, "name", type(value).__name__)
 
-    found = {name: plain(value) for name, value in values_of(separator).items()}
+    found = {name: plain(value) for name, value in values_of(separator).items()
+             if not isinstance(value, Tensor)}
     for field in dataclasses.fields(separator):
         if methods := field.metadata.get("methods"):
             value = getattr(separator, field.name)
@@ -85,12 +93,12 @@ def parameters_of(separator: Any) -> dict[str, Any]:
     return found
 
 
-def settings_of(separator: Any) -> dict[str, str]:
-    """The fields that are not their defaults, as the words that a recipe holds."""
-    plain, values = parameters_of(separator), values_of(separator)
-    changed = [field.name for field in dataclasses.fields(separator)
-               if values[field.name] != field.default]
-    return {name: word(plain[name]) for name in changed}
+def settings_of(separator: Any, preset: Mapping[str, Any] = NOTHING) -> dict[str, str]:
+    """The fields that are neither their defaults nor a preset's, as words that a recipe holds."""
+    usual = {field.name: field.default for field in dataclasses.fields(separator)} | {**preset}
+    values = values_of(separator)
+    return {name: word(value) for name, value in parameters_of(separator).items()
+            if values[name] != usual[name]}
 
 
 def word(value: Any) -> str:

@@ -67,3 +67,8 @@ class Truth(NamedTuple):
 
     sources: Tensor  # (B, K, C, H, W)
     filters: Tensor | None = None  # (B, K, h, w), where the sources were filtered
+
+    def to(self, where: str | device) -> Truth:
+        """The same truth on another device."""
+        filters = None if self.filters is None else self.filters.to(where)
+        return Truth(self.sources.to(where), filters)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from sepviz.core import Problem, Separator, SepvizError, Step, parameters_of
+from sepviz.runs.recorder import LIMIT, MAX_FRAMES, Recorder
 from sepviz.runs.run import generator
-from sepviz.runs.trace import LIMIT, MAX_FRAMES, Recorder, Trace
+from sepviz.runs.trace import Trace
 
 
 class Branch:
@@ -69,5 +70,5 @@ class Branch:
         if not steps:
             raise SepvizError("nothing is recorded yet: start the run first")
         used = self.used or separator
-        return Trace(self.problem, steps, type(used).__name__, parameters_of(used), self.seed,
-                     self.seconds, changes=list(self.changes), order=used.order)
+        return Trace.of(used, self.problem, steps, self.seed, self.seconds,
+                        changes=list(self.changes))

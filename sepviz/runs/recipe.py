@@ -25,15 +25,14 @@ from sepviz import files, zoo
 from sepviz import tasks as made
 from sepviz.core import (
     CONTROL,
+    NOTHING,
     Problem,
     Separator,
     SepvizError,
     Truth,
     one_line,
-    parameters_of,
+    settings_of,
     shown,
-    values_of,
-    word,
 )
 from sepviz.runs.words import LARGEST, MOST, argument, separator_of, value_of
 from sepviz.separators import METHODS
@@ -140,7 +139,8 @@ class Recipe:
         SepvizError
             If there is no such task, file or argument, or a value is refused.
         """
-        task = tasks()[choose("task", self.task, tasks())] if self.task else load_problem
+        every = tasks()
+        task = every[choose("task", self.task, every)] if self.task else load_problem
         known = dict(inspect.signature(task).parameters)
         known.pop("device")
         arguments = {}
@@ -190,17 +190,13 @@ class Recipe:
         method = next((name for name, known in METHODS.items() if known is cls), None)
         if method is None:
             raise SepvizError(f"{cls.__name__} is a method of your own: no recipe can name it")
-        usual = {item.name: item.default for item in dataclasses.fields(cls)}
         preset = self.preset if method == self.method else None
-        usual |= cls.presets[preset] if preset else {}
-        plain = parameters_of(separator)
-        prior = plain.pop("prior", None)
+        words = settings_of(separator, cls.presets[preset] if preset else NOTHING)
+        prior = words.pop("prior", None)
         path = self.prior if (self.prior or "").endswith(".safetensors") else None
         if prior is not None and path is not None and (prior not in zoo.names()
                                                        or prior == Path(path).stem):
             prior = path  # one's own, by the path it was loaded from
-        words = {name: word(plain[name]) for name, value in values_of(separator).items()
-                 if name in plain and value != usual[name]}
         return dataclasses.replace(self, method=method, prior=prior, preset=preset,
                                    parameters=words, run=self.run if run is None else run)
 
@@ -262,10 +258,7 @@ def load_problem(problem: str, *, sources: int = 0, weights: Sequence[float] | s
     if visible:
         extent = given.medium.extent(given.mixtures.shape)
         given = made.hide(given, files.read_mask(visible, *extent))
-    if truth is not None:
-        moved = (None if part is None else part.to(device) for part in truth)
-        truth = Truth(*moved)  # type: ignore[arg-type]  # the first is never None
-    return given.to(device), truth
+    return given.to(device), None if truth is None else truth.to(device)
 
 
 def _paths(text: str) -> list[Path]:

@@ -26,10 +26,8 @@ from sepviz.core import (
 )
 from sepviz.files.arrays import save_arrays
 from sepviz.runs.recipe import Recipe
-from sepviz.runs.recorder import LIMIT, MAX_FRAMES, Recorder
+from sepviz.runs.recorder import LIMIT, Recorder
 from sepviz.runs.run import Run, generator, in_full
-
-__all__ = ["LIMIT", "MAX_FRAMES", "Recorder", "Trace", "record"]
 
 FORMAT = 1  # of saved files; another number is refused
 # What a file says of its run, as fields of `Trace`, and of which type each is.

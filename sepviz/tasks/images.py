@@ -92,7 +92,7 @@ def _disturbed(change: Callable[[Tensor, torch.Generator], Tensor], dataset: str
     """Single images, changed in a way that the mixing does not say."""
     problem, truth = separate(dataset, count=count, sources=1, seed=seed, split=split)
     changed = change(problem.mixtures, torch.Generator().manual_seed(seed + 1))
-    return problem._replace(mixtures=changed.to(device)), Truth(truth.sources.to(device))
+    return problem._replace(mixtures=changed.to(device)), truth.to(device)
 
 
 def denoise(dataset: str = "strokes", *, count: int = 8, seed: int = 0, amplitude: float = 0.31,

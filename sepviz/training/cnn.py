@@ -13,9 +13,9 @@ from sepviz.data.split import SEED, some
 from sepviz.metrics import decibels
 from sepviz.priors.cnn import CnnRegressor
 from sepviz.separators.learning import descend
-from sepviz.training.common import card, check_images, figure
-from sepviz.training.followed import Followed, Watch
-from sepviz.training.loop import SHOWN, Now, Training
+from sepviz.training.common import card, figure
+from sepviz.training.followed import Watch, completed
+from sepviz.training.loop import Now, Training
 from sepviz.training.parts import Parts
 
 
@@ -53,8 +53,7 @@ class CnnTraining(Training):
 
     def view(self, held_out: Tensor | None = None) -> tuple[Problem, Truth | None]:
         """Held-out images with the noise, and without."""
-        clean = some(self.images if held_out is None else held_out, SHOWN)
-        clean = clean.to(self.images.device).float() / 255
+        clean = self.few(held_out)
         noisy = self.disturbed(clean, Generator(clean.device).manual_seed(SEED))
         return Problem(noisy, Mixing.sum(1)), Truth(clean[:, None])
 
@@ -78,13 +77,9 @@ def train_cnn(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, itera
     card : dict
         Seed, minutes and the PSNR on held-out images under the same noise.
     """
-    check_images(images, batch, held_out)
     training = CnnTraining(images=images, iterations=iterations, amplitude=amplitude, width=width,
                            batch=batch, learning_rate=learning_rate, name=name)
-    problem, truth = training.view(held_out)
-    run = Followed(training, problem, checkpoint, seed, training.settings(), progress=progress,
-                   truth=truth, watch=watch)
-    step = run.last()
+    step, run = completed(training, held_out, checkpoint, seed, progress, watch)
     regressor = training.trained(step)
     clean = some(held_out, 500).to(images.device).float() / 255
     error = regressor.regress(training.disturbed(clean, run.rng)) - clean

@@ -13,9 +13,9 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from sepviz import files
-from sepviz.core import Problem, Separator, SepvizError, Step, Truth, parameters_of
-from sepviz.runs import Run, generator
-from sepviz.runs.trace import MAX_FRAMES, Recorder, Trace
+from sepviz.core import Problem, Separator, SepvizError, Step, Truth
+from sepviz.runs import Recorder, Run, Trace, generator
+from sepviz.runs.recorder import MAX_FRAMES
 from sepviz.training import checkpoint as store
 from sepviz.training.loop import SHOWN, Diverged, NothingLearned, Training
 
@@ -92,15 +92,12 @@ class Followed:
     @property
     def trace(self) -> Trace:
         """The steps so far, on the first `SHOWN` mixtures."""
-        parameters = {name: value for name, value in parameters_of(self.method).items()
-                      if name != "images"}
-        return Trace(_few(self.problem), self.frames, type(self.method).__name__, parameters,
-                     self.seed, 60 * self.minutes, order=self.method.order)
+        return Trace.of(self.method, _few(self.problem), self.frames, self.seed, 60 * self.minutes)
 
     @property
     def few(self) -> Truth | None:
         """The truth of the mixtures of `trace`."""
-        return None if self.truth is None else Truth(self.truth.sources[:SHOWN].cpu())
+        return None if self.truth is None else Truth(self.truth.sources[:SHOWN]).to("cpu")
 
     def last(self) -> Step:
         """Follow to the end; the last step."""
@@ -170,6 +167,22 @@ class Followed:
         if self.watch is not None and self.step is not None:
             watch, trace = self.watch, self.trace
             files.patiently(lambda: watch(trace, self.few), self._unwatched)
+
+
+def completed(training: Training, held_out: Tensor, checkpoint: str | Path, seed: int,
+              progress: bool, watch: Watch | None) -> tuple[Step, Followed]:
+    """Follow a training of a prior to its end, on held-out images (N, C, H, W) uint8.
+
+    Returns
+    -------
+    Step, Followed
+        The last step, and the run that came to it.
+    """
+    training.check_sets(held_out)
+    problem, truth = training.view(held_out)
+    run = Followed(training, problem, checkpoint, seed, training.settings(), progress=progress,
+                   truth=truth, watch=watch)
+    return run.last(), run
 
 
 def _few(problem: Problem) -> Problem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -17,11 +18,11 @@ from sepviz.core import Mixing, Problem, Step, Truth
 from sepviz.data.split import some
 from sepviz.metrics import decibels
 from sepviz.priors.gan import PRESETS, GanPrior, discriminator_network, start_as_dcgan
-from sepviz.priors.learned import bfloat16_is_fast
+from sepviz.priors.learned import run_fast
 from sepviz.runs import Trace
 from sepviz.separators.learning import descend
-from sepviz.training.common import card, check_images, figure
-from sepviz.training.followed import Followed, Watch
+from sepviz.training.common import card, figure
+from sepviz.training.followed import Followed, Watch, completed
 from sepviz.training.loop import Now, Training
 from sepviz.training.parts import Parts
 
@@ -81,9 +82,7 @@ class GanTraining(Training):
 
 
 def _realness(discriminator: nn.Module, images: Tensor) -> Tensor:
-    with torch.autocast(images.device.type, torch.bfloat16,
-                        enabled=bfloat16_is_fast(images.device)):
-        return discriminator(images).float().flatten()
+    return run_fast(discriminator, images).flatten()
 
 
 def gan_steps(images: Tensor, checkpoint: str | Path, *, seed: int = 0, every: int = 100,
@@ -128,15 +127,9 @@ def train_gan(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, itera
     card : dict
         Seed, minutes, iterations, and the `oracle` on 500 of the held-out images.
     """
-    def watch_some(trace: Trace, truth: Truth | None) -> None:
-        if watch is not None:
-            watch(_with_fewer(trace), truth)
-
     training = GanTraining(images=images, iterations=iterations, **options)
-    check_images(images, training.batch, held_out)
-    run = Followed(training, training.view()[0], checkpoint, seed, training.settings(),
-                   progress=progress, watch=watch_some)
-    step = run.last()
+    step, run = completed(training, held_out, checkpoint, seed, progress,
+                          None if watch is None else functools.partial(_shown, watch))
     prior = training.trained(step)
     psnr = oracle(prior, some(held_out, 500).to(images.device).float() / 255, progress=progress)
     what = "PSNR in dB of the best G(z) found for clean held-out images, 8 starts of 300 Adam steps"
@@ -144,12 +137,12 @@ def train_gan(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, itera
                        oracle_psnr=figure(what, psnr, median=True))
 
 
-def _with_fewer(trace: Trace) -> Trace:
-    """The samples that stand in one row of a page."""
+def _shown(watch: Watch, trace: Trace, truth: Truth | None) -> None:
+    """Watch the samples that stand in one row of a page."""
     count = min(SAMPLES, trace.problem.mixing.count)
     steps = [step._replace(sources=step.sources[:, :count]) for step in trace.steps]
     problem = trace.problem._replace(mixing=Mixing.mean(count))
-    return replace(trace, problem=problem, steps=steps)
+    watch(replace(trace, problem=problem, steps=steps), truth)
 
 
 @torch.enable_grad()

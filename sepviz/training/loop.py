@@ -12,6 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from sepviz.core import Problem, Separator, SepvizError, Step, Truth, parameters_of
+from sepviz.data.split import some
 from sepviz.training.checkpoint import is_finite
 from sepviz.training.common import check_images, described
 from sepviz.training.parts import Parts, held, load
@@ -76,7 +77,7 @@ class Training(Separator):
     order: ClassVar[str] = "fixed"
     leaves: ClassVar[bool] = True
     answer: ClassVar[str] = "prior"  # the part that is wanted
-    free: ClassVar[tuple[str, ...]] = ("images", "every", "name")  # fields that change no weight
+    free: ClassVar[tuple[str, ...]] = ("every", "name")  # fields that change no weight
 
     # --- what a kind of prior says ---
 
@@ -106,9 +107,18 @@ class Training(Separator):
         index = torch.randint(len(self.images), (self.batch,), generator=rng, device=rng.device)
         return self.images[index].float() / 255
 
+    def few(self, held_out: Tensor | None) -> Tensor:
+        """Some held-out images, or training images where there are none, in [0, 1]."""
+        images = some(self.images if held_out is None else held_out, SHOWN)
+        return images.to(self.images.device).float() / 255
+
     def check(self, problem: Problem) -> None:
+        """Refuse what `check_sets` refuses."""
+        self.check_sets()
+
+    def check_sets(self, held_out: Tensor | None = None) -> None:
         """Refuse images that nothing can be learned from, and a training of no length."""
-        check_images(self.images, self.batch)
+        check_images(self.images, self.batch, held_out)
         length = self.iterations if self.iterations is not None else self.minutes
         if length is None or not 0 < length < math.inf:
             raise SepvizError(f"iterations {self.iterations}, minutes {self.minutes}: "

@@ -18,9 +18,9 @@ from sepviz.core import Mixing, Problem, SepvizError, Truth
 from sepviz.data.split import SEED, some
 from sepviz.priors.checks import shape_of_images
 from sepviz.priors.score import ScorePrior
-from sepviz.training.common import card, check_images
-from sepviz.training.followed import Followed, Watch
-from sepviz.training.loop import SHOWN, Now, Training
+from sepviz.training.common import card
+from sepviz.training.followed import Watch, completed
+from sepviz.training.loop import Now, Training
 from sepviz.training.parts import Parts
 
 VIEW_SIGMA = 0.5  # of the noise on the images that a training is shown on
@@ -123,11 +123,11 @@ class ScoreTraining(Training):
     answer: ClassVar[str] = "average"
     free: ClassVar[tuple[str, ...]] = (*Training.free, "compile_network")
 
-    def check(self, problem: Problem) -> None:
+    def check_sets(self, held_out: Tensor | None = None) -> None:
         """Refuse sizes that the network cannot take, also those of the weights to start from."""
         if self.images.ndim == 4:  # a size that no image of this set can have is said first
             shape_of_images(self.images.shape[1:], 4, "the network halves them twice")
-        super().check(problem)
+        super().check_sets(held_out)
         sample = self._sample()
         if float(sample.std()) < 1e-3:
             raise SepvizError("training images are nearly all of one value, "
@@ -156,8 +156,8 @@ class ScoreTraining(Training):
         return {"prior": prior, "average": average, "optimizer": optimizer}
 
     def ready(self, parts: Parts) -> None:
-        sample = self._sample()[:self.batch]
-        compiled = self.compile_network and compile_checked(parts["prior"], sample)
+        compiled = self.compile_network and compile_checked(parts["prior"],
+                                                            self._sample()[:self.batch])
         if self.compile_network and not compiled:
             tqdm.write("the compiled network has other gradients than the network itself: "
                        "going on without compiling", file=sys.stderr)
@@ -187,8 +187,7 @@ class ScoreTraining(Training):
 
     def view(self, held_out: Tensor | None = None) -> tuple[Problem, Truth | None]:
         """Held-out images with the noise, and without."""
-        clean = some(self.images if held_out is None else held_out, SHOWN)
-        clean = clean.to(self.images.device).float() / 255
+        clean = self.few(held_out)
         rng = Generator(clean.device).manual_seed(SEED)
         noise = torch.randn(clean.shape, generator=rng, device=clean.device)
         return Problem(clean + VIEW_SIGMA * noise, Mixing.sum(1)), Truth(clean[:, None])
@@ -229,14 +228,7 @@ def train_score(images: Tensor, held_out: Tensor, checkpoint: str | Path, *, min
     """
     training = ScoreTraining(images=images, iterations=iterations,
                              minutes=None if iterations else minutes, **options)
-    if images.ndim == 4:  # a size that no image of this set can have is said first
-        shape_of_images(images.shape[1:], 4, "the network halves them twice")
-    check_images(images, training.batch, held_out)
-    problem, truth = training.view(held_out)
-    training.check(problem)
-    run = Followed(training, problem, checkpoint, seed, training.settings(), progress=progress,
-                   truth=truth, watch=watch)
-    step = run.last()
+    step, run = completed(training, held_out, checkpoint, seed, progress, watch)
     prior = training.trained(step)
     losses = validate(prior, held_out.to(images.device).float() / 255, progress=progress)
     return prior, card(prior, seed, run.minutes, step.index, images.device,
