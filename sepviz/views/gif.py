@@ -24,8 +24,6 @@ PAPER, INK = (20, 22, 26), (225, 228, 232)
 
 Named = list[tuple[str, Tensor]]  # images (C, H, W) in [0, 1], with what stands below them
 
-__all__ = ["enlarged", "gif_bytes", "save_gif"]
-
 
 def save_gif(trace: Trace, path: str | Path, truth: Truth | None = None, *, item: int = 0,
              zoom: int = 4, seconds: float = 8.0, overwrite: bool = False) -> Path:

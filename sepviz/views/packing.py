@@ -19,7 +19,6 @@ from sepviz import metrics
 from sepviz.core import Problem, SepvizError, Step, Truth
 from sepviz.runs.trace import Trace
 from sepviz.views.images import as_bytes
-from sepviz.views.view import ITEMS as ITEMS
 from sepviz.views.view import View, first, floats, make_view, matching, psnrs, short
 
 BUDGET = 16 * 2**20  # bytes of frames of one player; a saved notebook holds them

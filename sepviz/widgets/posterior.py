@@ -10,7 +10,8 @@ from sepviz import metrics
 from sepviz.core import SepvizError, Truth
 from sepviz.runs.trace import Trace
 from sepviz.views import assets
-from sepviz.views.packing import ITEMS, make_view, pack_static
+from sepviz.views.packing import make_view, pack_static
+from sepviz.views.view import ITEMS
 from sepviz.widgets.compare import pack_run
 from sepviz.widgets.still import Still
 

@@ -17,8 +17,9 @@ from sepviz.data import NAMES, load
 from sepviz.runs.recipe import Recipe, restore
 from sepviz.tasks.drawn import PEN, Stroke, decode, encode, image_of
 from sepviz.views import assets
+from sepviz.views.images import sheet_of
 from sepviz.views.packing import make_view, pack_static
-from sepviz.widgets.still import Still, sheet
+from sepviz.widgets.still import SIDE, Still
 
 MOST = 4  # sources of one pad
 USUAL: dict[str, Any] = {"pen": PEN, "taps": "", "noise": 0.0, "visible": "all", "seed": 0}
@@ -196,9 +197,9 @@ class SketchPad(Still, anywidget.AnyWidget):
         return f"SketchPad: {self.shown.get('state') or 'run this cell to have it'}"
 
     def _picture(self) -> Image.Image | None:
-        images = [np.frombuffer(image, np.uint8).reshape(1, 28, 28) / 255
+        images = [torch.from_numpy(np.frombuffer(image, np.uint8).reshape(1, 28, 28) / 255)
                   for image in self.shown["images"] if image]
-        return sheet([images]) if images else None
+        return sheet_of([images], SIDE) if images else None
 
 
 def _word(value: Any) -> str:

@@ -14,10 +14,10 @@ import traitlets
 from PIL import Image
 
 from sepviz.core import SepvizError
+from sepviz.views.images import sheet_of
 
 LARGEST = 30_000  # bytes of a still; a notebook may have many
-SIDE = 84  # pixels of an image in it, at least
-GAP = 6
+SIDE = 84  # pixels of an image in it, at most
 
 
 class Still:
@@ -64,10 +64,10 @@ class Still:
         shape = (static["channels"], static["height"], static["width"])
         place = static["items"].index(getattr(self, "item", static["items"][0]))
         mixtures = np.frombuffer(static["mixtures"], np.float16).reshape(-1, *shape)
-        mixture = mixtures[place].astype(np.float32)
+        mixture = torch.from_numpy(mixtures[place].astype(np.float32))
         mixture = (mixture - static["low"]) / (static["high"] - static["low"])
         rows = [[mixture, *_estimates(pack, place, shape)] for pack in self._packs()]
-        return sheet(rows or [[mixture]])
+        return sheet_of(rows or [[mixture]], SIDE)
 
 
 class OneMixture(Still, anywidget.AnyWidget):
@@ -84,27 +84,12 @@ class OneMixture(Still, anywidget.AnyWidget):
         return item
 
 
-def _estimates(pack: dict[str, Any], place: int, shape: tuple[int, ...]) -> list[np.ndarray]:
+def _estimates(pack: dict[str, Any], place: int, shape: tuple[int, ...]) -> list[torch.Tensor]:
     """The last estimates of one mixture."""
     steps = np.frombuffer(pack["bytes"], np.float16).reshape(len(pack["records"]), -1, *shape)
     count = pack["layers"][0]["panels"]  # the estimates come first
-    return list(steps[-1, place * count:(place + 1) * count].astype(np.float32))
-
-
-def sheet(rows: list[list[np.ndarray]]) -> Image.Image:
-    """Images (C, H, W) in [0, 1], enlarged, in rows."""
-    from sepviz.views.gif import enlarged
-
-    height, width = rows[0][0].shape[-2:]
-    zoom = max(1, SIDE // height)
-    across, down = width * zoom + GAP, height * zoom + GAP
-    size = (max(map(len, rows)) * across + GAP, len(rows) * down + GAP)
-    made = Image.new("RGB", size, (60, 66, 76))
-    for i, row in enumerate(rows):
-        for j, image in enumerate(row):
-            pixels = torch.from_numpy(np.ascontiguousarray(image))
-            made.paste(enlarged(pixels, zoom), (GAP + j * across, GAP + i * down))
-    return made
+    last = steps[-1, place * count:(place + 1) * count].astype(np.float32)
+    return list(torch.from_numpy(last))
 
 
 def _png(picture: Image.Image) -> str:
