@@ -230,24 +230,15 @@ def test_a_setting_whose_rows_are_all_refused_is_left_out(home, capsys):
     assert not list(home.iterdir())
 
 
+def small(folder):
+    """The options of a table of S-D on two mixtures, with a generator of few weights."""
+    return ["--dataset", "strokes", "--prior", tiny(folder), "--count", "2", "--starts", "2"]
+
+
 def test_the_tables_of_sd_run_on_a_small_generator(tmp_path, capsys):
     """Every task and its columns; the figures of so small a network are nobody's."""
-    common = [
-        "--dataset",
-        "strokes",
-        "--prior",
-        tiny(tmp_path),
-        "--count",
-        "2",
-        "--starts",
-        "2",
-        "--methods",
-        "synthesis",
-        "--keep",
-        str(tmp_path / "kept"),
-        "--out",
-        str(tmp_path / "rows.jsonl"),
-    ]
+    common = [*small(tmp_path), "--methods", "synthesis", "--keep", str(tmp_path / "kept"),
+              "--out", str(tmp_path / "rows.jsonl")]
     table(["sd-table2", *common])
     table(["sd-table3", *common])
     rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
@@ -269,19 +260,7 @@ def test_the_race_of_sd_is_of_two(tmp_path, capsys, monkeypatch):
     presets = separators.Synthesis.presets
     short = {**presets["program"], "start_iterations": 2, "refine_iterations": 2}
     monkeypatch.setitem(presets, "program", short)
-    table(
-        [
-            "sd-race",
-            "--dataset",
-            "strokes",
-            "--prior",
-            tiny(tmp_path),
-            "--count",
-            "2",
-            "--starts",
-            "2",
-        ]
-    )
+    table(["sd-race", *small(tmp_path)])
     assert "times as fast" in capsys.readouterr().out
 
 

@@ -16,6 +16,10 @@ from sepviz.runs.trace import Trace, record
 from sepviz.separators import SsNmf
 from sepviz.tasks import drawn as sketch
 
+# The run of version 0.1 that stopped.partial.npz is of.
+STOPPED = ["separate", str(OLD / "problem.npz"), "--method", "rpca", "--set", "iterations=4",
+           "--chunk", "2", "--out", "stopped.npz"]
+
 # --- scale --------------------------------------------------------------------------------------
 
 
@@ -146,19 +150,7 @@ def test_a_partial_result_that_does_not_fit_is_refused_and_kept(
     monkeypatch.chdir(tmp_path)
     changed(OLD / "stopped.partial.npz", "stopped.partial.npz", meta, **arrays)
     before = Path("stopped.partial.npz").read_bytes()
-    command = [
-        "separate",
-        str(OLD / "problem.npz"),
-        "--method",
-        "rpca",
-        "--set",
-        "iterations=4",
-        "--chunk",
-        "2",
-        "--out",
-        "stopped.npz",
-    ]
-    assert cli.main(command) == 2
+    assert cli.main(STOPPED) == 2
     err = capsys.readouterr().err.strip().splitlines()[-1]
     assert err.startswith("sepviz: stopped.partial.npz") and all(word in err for word in words), err
     assert Path("stopped.partial.npz").read_bytes() == before and os.listdir() == [
@@ -169,18 +161,6 @@ def test_a_partial_result_that_does_not_fit_is_refused_and_kept(
 def test_a_run_that_version_0_1_stopped_goes_on(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copy(OLD / "stopped.partial.npz", "stopped.partial.npz")
-    command = [
-        "separate",
-        str(OLD / "problem.npz"),
-        "--method",
-        "rpca",
-        "--set",
-        "iterations=4",
-        "--chunk",
-        "2",
-        "--out",
-        "stopped.npz",
-    ]
-    assert cli.main(command) == 0
+    assert cli.main(STOPPED) == 0
     want = files.load_separation(OLD / "out.npz").sources
     assert torch.equal(files.load_separation("stopped.npz").sources, want)
