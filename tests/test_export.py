@@ -29,6 +29,7 @@ CELLS = [
              "basis = sepviz.Basis(prior, steps_per_level=2)\n"
              "trace = sepviz.record(basis, problem)"),
     ("code", "sepviz.Player(trace, truth)"),
+    ("code", "nothing = 'to show'"),
     ("markdown", "## The end & after"),
     ("code", "figures.images({'mixture': problem.mixtures / 2}, title='Two <mixtures>')"),
     ("code", "sepviz.LiveRun(basis, problem, truth)"),
@@ -57,6 +58,24 @@ def pages(lab, tmp_path_factory):
     runs = sorted(zoo.FOLDER.glob("*.trace.npz"))
     assert runs
     return export.gallery([lab, *runs], tmp_path_factory.mktemp("out") / "gallery")
+
+
+def test_every_shipped_lab_becomes_a_page(tmp_path):
+    """As if it had been run without an output: its text, formulas and code."""
+    labs = sorted(path for path in (cli.common.labs_home()).glob("*.ipynb"))
+    assert len(labs) == 9
+    for path in labs:
+        made = nbformat.read(path, 4)
+        for number, cell in enumerate(made.cells):
+            if cell.cell_type == "code":
+                cell.outputs, cell.execution_count = [], number
+        nbformat.write(made, tmp_path / path.name)
+    written = export.gallery([tmp_path / path.name for path in labs], tmp_path / "gallery")
+    for path, page in zip(labs, written[1:], strict=True):
+        text = page.read_text(encoding="utf-8")
+        title = nbformat.read(path, 4).cells[0].source.splitlines()[0].removeprefix("# ")
+        assert f"<title>{title}" in text and "highlight" in text and "$" not in re.sub(
+            "<(pre|script|style).*?</\\1>", "", text, flags=re.DOTALL)
 
 
 def fetched(text):

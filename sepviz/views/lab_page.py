@@ -130,7 +130,7 @@ class _Lab:
         """The outputs of a cell as a page shows them."""
         stills = [bool(output.get("metadata", {}).get(STILL)) for output in outputs]
         replaced = False  # the widget before is in the page: then its still is not needed
-        for output, still, follows in zip(outputs, stills, [*stills[1:], False], strict=True):
+        for output, still, follows in zip(outputs, stills, [*stills, False][1:], strict=True):
             if still and replaced:
                 continue
             replaced = False
