@@ -135,6 +135,20 @@ class Mixing:
         """Weights 1/K for each of ``count`` sources."""
         return cls((1.0 / _sources(count),) * count)
 
+    @classmethod
+    def of(cls, weights: Sequence[float] | str, count: int | None) -> Mixing:
+        """Of ``count`` sources (None: as many as weights) by "sum", "mean" or a number for each."""
+        if isinstance(weights, str):
+            if weights not in ("sum", "mean") or count is None:
+                each = "a number for each source" if count is None else f"{count} numbers"
+                raise SepvizError(f"weights {weights!r}: want sum, mean or {each}")
+            return cls.sum(count) if weights == "sum" else cls.mean(count)
+        mixing = cls(weights)  # type: ignore[arg-type]
+        if count not in (None, mixing.count):
+            raise SepvizError(f"{mixing.count} weights {mixing.weights} for K = {count} sources: "
+                              f"give one for each of {count}, or sum or mean")
+        return mixing
+
     @property
     def count(self) -> int:
         """The number K of sources."""

@@ -129,19 +129,6 @@ def load_problem(path: str | Path | Sequence[str | Path], *,
     return Problem(mixtures, mixing, medium=medium), truth
 
 
-def mixing_of(weights: Sequence[float] | str, count: int | None) -> Mixing:
-    """The mixing of ``count`` sources with weights "sum", "mean", or a number for each."""
-    if isinstance(weights, str):
-        if weights not in ("sum", "mean") or count is None:
-            raise SepvizError(f"weights {weights!r}: want sum, mean or a number for each source")
-        return Mixing.mean(count) if weights == "mean" else Mixing.sum(count)
-    mixing = Mixing(weights)  # type: ignore[arg-type]
-    if count not in (None, mixing.count):
-        raise SepvizError(f"{mixing.count} weights {mixing.weights} for K = {count} sources: "
-                          f"give {count} weights, or sum or mean")
-    return mixing
-
-
 def read_mask(words: str, height: int, width: int) -> Tensor:
     """``top-half``, or a PNG whose pixels of 0.5 and more are seen -> bool (height, width)."""
     if words == "top-half":
@@ -214,11 +201,11 @@ def _mixing(path: Path, held: Tensor | None, weights: Sequence[float] | str | No
         if count is None and weights in (None, "sum", "mean"):
             raise SepvizError(f"{path} does not say of how many sources it is mixed: "
                               "give their number K, or the weights")
-        return mixing_of("sum" if weights is None else weights, count)
+        return Mixing.of("sum" if weights is None else weights, count)
     with naming(path):
         mixing = Mixing(tuple(held.tolist()))
     _agreed(f"{path} says K =", mixing.count, count)
-    stated = mixing if weights is None else mixing_of(weights, mixing.count)
+    stated = mixing if weights is None else Mixing.of(weights, mixing.count)
     if not np.allclose(stated.weights, mixing.weights, rtol=1e-6, atol=0):
         _agreed(f"{path} says weights", mixing.weights, stated.weights)
     return mixing

@@ -16,7 +16,7 @@ from sepviz.core.mixing import top_half
 from sepviz.data import NAMES, floats, load
 from sepviz.data.strokes import BOX, SIZE, ink_of
 from sepviz.tasks.images import MOST_SOURCES
-from sepviz.tasks.mixed import hide, mixing_of, with_noise
+from sepviz.tasks.mixed import hide, with_noise
 
 Stroke = Sequence[Sequence[float]]  # [[x, y], ...] in pixels from the image's upper left corner
 GRID = 8  # steps of a pixel that a point is rounded to
@@ -170,7 +170,7 @@ def drawn(sources: str | Sequence[str] = "", *, weights: str | Sequence[float] =
     if visible not in ("all", "top-half"):
         raise SepvizError(f"visible {shown(visible)}: choose all or top-half")
     truth = torch.stack([image_of(name, pen) for name in names])[None].to(device)
-    mixing, filters = mixing_of(weights, len(names)), None
+    mixing, filters = Mixing.of(weights, len(names)), None
     if taps:
         filters = kernel_of(taps).expand(1, len(names), -1, -1).to(device)
         mixing = Mixing(mixing.weights, filter_size=filters.shape[-1])

@@ -12,7 +12,7 @@ from sepviz import data
 from sepviz.core import Mixing, Problem, SepvizError, Truth, check_whole
 from sepviz.core.mixing import top_half
 from sepviz.tasks import filters as filters_of
-from sepviz.tasks.mixed import hide, mixing_of, with_noise
+from sepviz.tasks.mixed import hide, with_noise
 from sepviz.tasks.pools import MOST, draw_from, no_image_twice, numbered
 
 PROTOCOLS = {
@@ -53,7 +53,7 @@ def separate(dataset: str = "strokes", *, count: int = 8, sources: int = 2, seed
     if not (1 <= count <= MOST and 1 <= sources <= MOST_SOURCES):
         raise SepvizError(f"count {count}, sources {sources}: "
                           f"want 1 to {MOST:,} mixtures of 1 to {MOST_SOURCES} sources")
-    mixing = mixing_of(weights, sources)
+    mixing = Mixing.of(weights, sources)
     images = data.load(dataset, split)
     rng = torch.Generator().manual_seed(seed)
     if protocol == "agnostic":

@@ -24,21 +24,8 @@ def mix(sources: Tensor, weights: Sequence[float] | str = "sum",
     if not isinstance(sources, Tensor) or sources.ndim != 2 + len(medium.axes):
         raise SepvizError(f"sources of shape {tuple(getattr(sources, 'shape', ()))}: "
                           f"want a torch tensor {medium.form('B', 'K')}")
-    mixing = mixing_of(weights, sources.shape[1])
+    mixing = Mixing.of(weights, sources.shape[1])
     return Problem(mixing.apply(sources), mixing, medium=medium), Truth(sources)
-
-
-def mixing_of(weights: Sequence[float] | str, count: int) -> Mixing:
-    """The mixing of ``count`` sources with weights "sum", "mean", or one number for each."""
-    if isinstance(weights, str):
-        if weights not in ("sum", "mean"):
-            raise SepvizError(f"weights {weights!r}: want sum, mean or {count} numbers")
-        return Mixing.sum(count) if weights == "sum" else Mixing.mean(count)
-    mixing = Mixing(weights)  # type: ignore[arg-type]
-    if mixing.count != count:
-        raise SepvizError(f"{mixing.count} weights {mixing.weights} for K = {count} sources: give "
-                          f"one for each of {count}, or sum or mean")
-    return mixing
 
 
 def with_noise(images: Tensor, amplitude: float, rng: torch.Generator) -> Tensor:
