@@ -178,6 +178,7 @@ def _learn_mask(arguments: argparse.Namespace, name: str, checkpoint: Path,
     from sepviz import metrics, tasks
     from sepviz.runs.recipe import separator_of
     from sepviz.training import masks
+    from sepviz.training.common import card as every_card
 
     device = common.device_of(arguments.device)
     separator: Any = separator_of(arguments.model, arguments.preset,
@@ -202,12 +203,10 @@ def _learn_mask(arguments: argparse.Namespace, name: str, checkpoint: Path,
     figure = {"what": f"PSNR in dB and SSIM, {what}, held-out images", "n": result.n,
               "mean": round(result.mean, 2), "interval": round(result.interval, 2),
               "median": round(result.median, 2), "ssim": round(result.ssim, 4)}
-    card = {"unseen": unseen, "observed": observed, "sees": tasks.SEES[sees],
-            "examples": len(examples.mixtures), "seed": arguments.seed,
-            "minutes": round(done.minutes, 1), "iterations": step.index,
-            "parameters": sum(weight.numel() for weight in found.parameters()),
-            "device": problem.mixtures.device.type, "held_out": tasks.HELD_OUT_IS,
-            "unseen_psnr": figure}
+    card = every_card(found, arguments.seed, done.minutes, step.index, problem.mixtures.device,
+                      unseen=unseen, observed=observed, sees=tasks.SEES[sees],
+                      examples=len(examples.mixtures), held_out=tasks.HELD_OUT_IS,
+                      unseen_psnr=figure)
     return found, card, [f"{what}, {result.n} held-out mixtures: {result.mean:.1f} dB, "
                          f"SSIM {result.ssim:.3f}"]
 
