@@ -34,8 +34,9 @@ from sepviz import cli
 from sepviz.priors import ScorePrior
 
 denoise, calls = ScorePrior.denoise, []
-# it is ignored where the tests run in the background
+# they are ignored where the tests run in the background or under nohup
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 def signalled(self, x, sigma):
     calls.append(1)
